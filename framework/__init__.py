@@ -1,0 +1,1 @@
+"""A reusable Celery task framework in the OMSTD layout."""
