@@ -7,6 +7,8 @@ line and exits with 1, without a traceback.
 
 from collections.abc import Collection
 from difflib import get_close_matches
+from pathlib import Path
+from traceback import extract_tb
 from typing import Self
 
 from click import ClickException
@@ -17,8 +19,67 @@ class FrameworkError(ClickException):
     """The root of them all."""
 
 
+class FrameworkWarning(UserWarning):
+    """Something works, but not in the way it should be written."""
+
+
 class BrokerError(FrameworkError, OperationalError):
     """The broker could not do what was asked; caught also by ``except kombu.exceptions.OperationalError``."""
+
+
+class BrokerUnreachable(BrokerError):
+    """The configured broker does not answer; nothing was queued."""
+
+    @classmethod
+    def at(cls, url: str, cause: BaseException) -> Self:
+        """Name the broker by its ``url`` (already without password), the cause, and both ways out."""
+        return cls(
+            f"The broker {url} cannot be used: {cause or type(cause).__name__}. Nothing was queued. "
+            "Start it (`sudo rabbitmq-server`), or set CELERY_BROKER_URL to one that runs; on a laptop, "
+            "`framework up` and CELERY_BROKER_URL=sqlite:///broker.db need no server."
+        )
+
+
+class UnknownSetting(FrameworkError):
+    """A name in the configuration is no setting."""
+
+    @classmethod
+    def named(cls, name: str, close: Collection[str], place: str) -> Self:
+        """Say which name is unknown, where it stands and which one is nearest."""
+        cure = f"Did you mean {next(iter(close))!r}?" if close else "A name of your own starts with an underscore."
+        return cls(
+            f"{place}: {name!r} is not a setting. {cure} "
+            "(A setting of another package is declared with third_party_settings.)"
+        )
+
+
+class BrokenConfig(FrameworkError):
+    """The configuration module was asked for and is missing, or cannot be imported."""
+
+
+class DiscoveryError(FrameworkError):
+    """Tasks could not be looked for."""
+
+
+class BrokenTaskModule(FrameworkError):
+    """A task module cannot be imported."""
+
+    @classmethod
+    def named(cls, module: str, cause: BaseException, path: Path | None) -> Self:
+        """Say which module, in which file and line, and why."""
+        return cls(f"The task module {module} cannot be imported ({where(cause, path)}): {described(cause)}")
+
+
+class DuplicateTask(FrameworkError):
+    """Two functions want one task name."""
+
+    @classmethod
+    def named(cls, name: str, first: str, second: str) -> Self:
+        """Name both places."""
+        return cls(
+            f"Two tasks are called {name!r}: {first} and {second}. "
+            "Rename one of the functions, or give it a name of its own: @celery.task(name=...)."
+        )
 
 
 class UnknownTask(FrameworkError):
@@ -29,4 +90,34 @@ class UnknownTask(FrameworkError):
         """Say which name is unknown and which of the ``known`` ones is nearest."""
         close = get_close_matches(name, known, n=1)
         cure = f"Did you mean {close[0]!r}?" if close else "`framework tasks` lists every name."
-        return cls(f"No task is called {name!r}. {cure}")
+        return cls(
+            f"No task is called {name!r}. {cure} (A task of another project is declared with task_remote_names.)"
+        )
+
+
+class WrongArguments(FrameworkError, TypeError):
+    """The arguments do not fit the task; nothing was queued."""
+
+    @classmethod
+    def of(cls, name: str, signature: object, cause: BaseException) -> Self:
+        """Say what does not fit which signature."""
+        return cls(f"{name}{signature}: {cause}. Nothing was queued.")
+
+
+def described(cause: BaseException) -> str:
+    """An exception in one line: ``ValueError: too long``."""
+    return f"{type(cause).__name__}: {cause}" if str(cause) else type(cause).__name__
+
+
+def where(cause: BaseException, path: Path | None) -> str:
+    """The file and line that an exception came from, inside ``path`` where it passed there."""
+    if isinstance(cause, SyntaxError):
+        return f"{cause.filename}, line {cause.lineno}"
+    frames = extract_tb(cause.__traceback__)
+    inside = [frame for frame in frames if path is not None and Path(frame.filename) == path]
+    if not frames:
+        return str(path or "file not found")
+    frame = (inside or frames)[-1]
+    if path is None or inside:
+        return f"{frame.filename}, line {frame.lineno}"
+    return str(path)

@@ -1,0 +1,85 @@
+"""What is checked before a call is queued: the name, the arguments, and that the broker took it."""
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
+from inspect import Signature, signature
+from typing import Any
+
+from celery import Celery, Task
+from kombu.exceptions import OperationalError
+from kombu.utils.url import maybe_sanitize_url
+
+from framework.celery import catalog
+from framework.errors import BrokerUnreachable, FrameworkError, FrameworkWarning, UnknownTask, WrongArguments
+
+__all__ = ["as_arguments", "check_arguments", "check_call", "publishing"]
+
+
+def as_arguments(name: str, args: Any) -> Any:
+    """The positional arguments of a call; a lone string, which parentheses do not make a tuple, is the one argument."""
+    if not isinstance(args, str):
+        return args
+    warnings.warn(
+        f"The arguments of {name} are a lone string, since (x) makes no tuple in Python; it is sent as the one "
+        f"argument. Write ({args!r},) or [{args!r}].",
+        FrameworkWarning,
+        stacklevel=3,
+    )
+    return (args,)
+
+
+def check_call(app: Celery, name: str, args: Sequence[Any] | None, kwargs: Mapping[str, Any] | None) -> None:
+    """Refuse a call by name that no task would take.
+
+    A name is known if its task is imported here, is found in the source of the task modules (which are read, not
+    imported), or matches the setting ``task_remote_names``. Only for a name that all of these lack, the task modules
+    are imported, since a task may be made by code that cannot be read.
+    """
+    if name in app.tasks:
+        check_arguments(app.tasks[name], args, kwargs)
+    elif not any(fnmatchcase(name, pattern) for pattern in app.conf.task_remote_names):
+        entry = catalog.find(app.loader.default_modules, name)
+        if entry is None:
+            _import_and_look(app, name)
+        elif entry.takes is not None:
+            _try(entry.takes.bind, name, entry.takes, args, kwargs)
+
+
+def check_arguments(task: "Task[Any, Any]", args: Sequence[Any] | None, kwargs: Mapping[str, Any] | None) -> None:
+    """Refuse arguments that ``task`` does not take, unless it was made with ``typing=False``."""
+    header = getattr(task, "__header__", None) if task.typing else None
+    if header is not None:
+        _try(header, task.name, signature(task.run), args, kwargs)
+
+
+def _try(call: Callable[..., object], name: str, takes: Signature, args: Any, kwargs: Any) -> None:
+    try:
+        call(*(args or ()), **(kwargs or {}))
+    except TypeError as exc:
+        raise WrongArguments.of(name, takes, exc) from None
+
+
+def _import_and_look(app: Celery, name: str) -> None:
+    broken: list[str] = []
+    for module in app.loader.default_modules:
+        try:
+            app.loader.import_task_module(module)
+        except FrameworkError as exc:
+            broken.append(exc.message)
+    if name not in app.tasks:
+        names = {*app.tasks, *catalog.names(app.loader.default_modules)}
+        unknown = UnknownTask.named(name, names)
+        raise UnknownTask("\n".join([unknown.message, *broken]))
+
+
+@contextmanager
+def publishing(app: Celery) -> Iterator[None]:
+    """Turn what goes wrong between us and the broker into an error that names the broker and both ways out."""
+    try:
+        yield
+    except FrameworkError:
+        raise
+    except (OperationalError, OSError) as exc:
+        raise BrokerUnreachable.at(maybe_sanitize_url(app.conf.broker_write_url), exc) from None

@@ -1,0 +1,101 @@
+"""Which tasks there are, read from the source of the task modules without importing them.
+
+So a web process can check a call by name without loading what only workers need. What is recognised is a decorator
+called ``task`` or ``shared_task``, with or without options, on a function of a module.
+"""
+
+import ast
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from inspect import Parameter, Signature
+from typing import Any
+
+from framework.discovery import source_of
+
+__all__ = ["Entry", "find", "names"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A task as its source shows it: its name, and the arguments it takes (None where the source cannot tell)."""
+
+    name: str
+    takes: Signature | None
+
+
+def find(modules: Iterable[str], name: str) -> Entry | None:
+    """The task called ``name`` in ``modules``; the module that the name begins with is read first."""
+    by_prefix = sorted(modules, key=lambda module: not name.startswith(f"{module}."))
+    return next((entries[name] for module in by_prefix if name in (entries := _tasks_in(module))), None)
+
+
+def names(modules: Iterable[str]) -> set[str]:
+    """The names of all tasks in ``modules``."""
+    return {name for module in modules for name in _tasks_in(module)}
+
+
+@cache
+def _tasks_in(module: str) -> dict[str, Entry]:
+    file = source_of(module)
+    try:
+        body = ast.parse(file.read_bytes()).body if file else []
+    except (OSError, SyntaxError, ValueError):
+        return {}  # its import will say what is wrong
+    functions = (node for node in body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+    return {entry.name: entry for function in functions for entry in _entries(module, function)}
+
+
+def _entries(module: str, function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[Entry]:
+    for decorator in function.decorator_list:
+        call = decorator if isinstance(decorator, ast.Call) else None
+        target = call.func if call else decorator
+        called = target.attr if isinstance(target, ast.Attribute) else getattr(target, "id", "")
+        if called in {"task", "shared_task"}:
+            options = {keyword.arg: keyword.value for keyword in call.keywords} if call else {}
+            yield Entry(_name(module, function.name, options), _takes(function, options))
+
+
+def _name(module: str, function: str, options: dict[str | None, ast.expr]) -> str:
+    given = options.get("name")
+    if isinstance(given, ast.Constant) and isinstance(given.value, str):
+        return given.value
+    return f"{module}.{function}"
+
+
+def _takes(function: ast.FunctionDef | ast.AsyncFunctionDef, options: dict[str | None, ast.expr]) -> Signature | None:
+    """The signature that callers see; None where another decorator or an option may have changed it."""
+    if len(function.decorator_list) > 1 or options.keys() & {None, "typing", "base"}:
+        return None
+    parameters = list(_parameters(function.args))
+    bound = options.get("bind")
+    if isinstance(bound, ast.Constant) and bound.value and parameters:
+        parameters = parameters[1:]
+    return Signature(parameters)
+
+
+def _parameters(given: ast.arguments) -> Iterator[Parameter]:
+    positional = [*given.posonlyargs, *given.args]
+    defaults = [None] * (len(positional) - len(given.defaults)) + list(given.defaults)
+    for arg, default in zip(positional, defaults, strict=True):
+        only = arg in given.posonlyargs
+        yield _parameter(arg, Parameter.POSITIONAL_ONLY if only else Parameter.POSITIONAL_OR_KEYWORD, default)
+    if given.vararg:
+        yield _parameter(given.vararg, Parameter.VAR_POSITIONAL, None)
+    for arg, default in zip(given.kwonlyargs, given.kw_defaults, strict=True):
+        yield _parameter(arg, Parameter.KEYWORD_ONLY, default)
+    if given.kwarg:
+        yield _parameter(given.kwarg, Parameter.VAR_KEYWORD, None)
+
+
+def _parameter(arg: ast.arg, kind: Any, default: ast.expr | None) -> Parameter:
+    return Parameter(arg.arg, kind, default=Parameter.empty if default is None else _Source(ast.unparse(default)))
+
+
+class _Source(str):
+    """A default value as it is written."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)

@@ -1,0 +1,65 @@
+"""Where the application's settings and task modules come from: Celery's loader, with our defaults and our errors."""
+
+import os
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from celery.loaders.app import AppLoader
+from celery.loaders.default import DEFAULT_CONFIG_MODULE
+
+import framework.tasks
+from framework.config import settings_from
+from framework.discovery import find_tasks_in_project, source_of
+from framework.errors import BrokenConfig, BrokenTaskModule, FrameworkError, described, where
+
+__all__ = ["Loader"]
+
+
+class Loader(AppLoader):
+    """Reads ``celeryconfig.py`` over our defaults, and imports task modules with an error that says which one broke."""
+
+    def read_configuration(self, env: str = "CELERY_CONFIG_MODULE") -> dict[str, Any]:
+        """The settings of ``CELERY_CONFIG_MODULE``, or of ``celeryconfig.py`` where there is one."""
+        asked_for = os.environ.get(env)
+        module = self._config_module(asked_for or DEFAULT_CONFIG_MODULE, required=bool(asked_for))
+        if module is None:
+            return settings_from({}, place="defaults")
+        return settings_from(vars(module), place=str(module.__file__))
+
+    def config_from_object(self, obj: Any, silent: bool = False) -> bool:  # type: ignore[override]
+        """Settings from a module, class, dictionary or its name, as ``app.config_from_object`` promises."""
+        found = super().config_from_object(obj, silent=silent)
+        if found:
+            self._conf = settings_from(dict(self.conf.items()), place=str(obj), namespace=self.app.namespace)
+        return bool(found)
+
+    def _config_module(self, name: str, *, required: bool) -> ModuleType | None:
+        try:
+            return self.import_from_cwd(name)
+        except FrameworkError:
+            raise
+        except Exception as exc:
+            if isinstance(exc, ModuleNotFoundError) and exc.name == name and not required:
+                return None
+            place = where(exc, source_of(name))
+            raise BrokenConfig(f"The configuration {name} cannot be read ({place}): {described(exc)}") from exc
+
+    @property
+    def default_modules(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Every module a worker imports: the framework's tasks, then what the settings ask for."""
+        ours = find_tasks_in_project(Path(framework.tasks.__file__).parent)
+        return tuple(dict.fromkeys((*ours, *super().default_modules)))
+
+    def import_task_module(self, module: str) -> ModuleType:
+        """Import one task module.
+
+        Raises:
+            BrokenTaskModule: it cannot be imported; the message has module, file, line and cause.
+        """
+        try:
+            return super().import_task_module(module)
+        except FrameworkError:
+            raise
+        except Exception as exc:
+            raise BrokenTaskModule.named(module, exc, source_of(module)) from exc

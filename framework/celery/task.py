@@ -1,0 +1,25 @@
+"""The base class of all tasks of this application."""
+
+from typing import Any
+
+import celery
+from celery.result import AsyncResult
+
+from framework.celery.calling import as_arguments, check_arguments
+
+__all__ = ["Task"]
+
+
+class Task(celery.Task):  # type: ignore[type-arg]
+    """Celery's task; a call with wrong arguments says what the task takes."""
+
+    def apply_async(self, args: Any = None, kwargs: Any = None, *more: Any, **options: Any) -> "AsyncResult[Any]":
+        """Call the task with options; see ``celery.Task.apply_async``.
+
+        Raises:
+            WrongArguments: the task does not take these arguments.
+            BrokerUnreachable: the broker does not answer, or not in time.
+        """
+        args = as_arguments(self.name, args)
+        check_arguments(self, args, kwargs)
+        return super().apply_async(args, kwargs, *more, **options)

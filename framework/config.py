@@ -1,0 +1,92 @@
+"""The settings: our defaults, then the project's ``celeryconfig.py``; Celery's own environment variables come last.
+
+Every setting of Celery keeps its name and meaning. What differs from Celery is in `DEFAULTS`, a reason beside each.
+"""
+
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from types import ModuleType
+from typing import Any
+
+from celery.app.defaults import NAMESPACES, SETTING_KEYS, Option, flatten
+
+from framework.errors import FrameworkWarning, UnknownSetting
+
+__all__ = ["DEFAULTS", "settings_from"]
+
+DEFAULTS: dict[str, Any] = {
+    # The only server needed is the broker, so results come back over it.
+    "broker_url": "amqp://guest:guest@localhost:5672//",
+    "result_backend": "rpc://",
+    # A publish that returned is on the broker's disk.
+    "broker_transport_options": {"confirm_publish": True},
+    # A worker that comes up before its broker waits for it.
+    "broker_connection_retry_on_startup": True,
+    "broker_connection_max_retries": None,
+    # A task is acknowledged once it has run: what a killed worker or pool child was running is run again.
+    "task_acks_late": True,
+    "task_reject_on_worker_lost": True,
+    # With late acknowledgement, what a worker holds in advance waits for what it is running.
+    "worker_prefetch_multiplier": 1,
+    # Names that ``send_task`` may use although their code lives in another project; ``*`` stands for any part.
+    "task_remote_names": (),
+    # Settings of other packages that read Celery's configuration, such as ``redbeat_*``.
+    "third_party_settings": (),
+}
+
+
+def _old_names(namespace: str, key: str, option: Option) -> Iterator[tuple[str, str]]:
+    """Pairs of a name of Celery 3 and the name of today, as Celery itself pairs them."""
+    for old in option.old or {namespace + key}:
+        yield old.format(key).upper(), namespace + key
+
+
+RENAMED: dict[str, str] = dict(flatten(NAMESPACES, keyfilter=_old_names))
+
+
+def settings_from(source: Mapping[str, Any], *, place: str, namespace: str | None = None) -> dict[str, Any]:
+    """All settings: `DEFAULTS`, and over them what ``source`` says, under the names of today.
+
+    Args:
+        source: names and values, as a settings module or a dictionary holds them.
+        place: where ``source`` is, for messages: a file or module.
+        namespace: the prefix of settings in a module that holds others too (Django's ``CELERY``).
+
+    Raises:
+        UnknownSetting: a name is no setting; the message has the nearest one.
+    """
+    theirs = _without_prefix(source, namespace) if namespace else source
+    allowed = theirs.get("third_party_settings", ())
+    found = {name: value for name, value in theirs.items() if _is_known(name, allowed)}
+    for name in [name for name, value in theirs.items() if name not in found and _looks_like_setting(name, value)]:
+        found.setdefault(_name_of_today(name, place), theirs[name])
+    return DEFAULTS | found
+
+
+def _without_prefix(source: Mapping[str, Any], namespace: str) -> dict[str, Any]:
+    prefix = namespace if namespace.endswith("_") else f"{namespace}_"
+    return {name.removeprefix(prefix).lower(): source[name] for name in source if name.startswith(prefix)}
+
+
+def _is_known(name: str, allowed: Iterable[str]) -> bool:
+    return name in SETTING_KEYS or name in DEFAULTS or any(fnmatchcase(name, pattern) for pattern in allowed)
+
+
+def _looks_like_setting(name: str, value: object) -> bool:
+    """Whether an unknown name is meant as a setting, and is not private or something the module imported."""
+    imported = isinstance(value, ModuleType | type) or (callable(value) and hasattr(value, "__name__"))
+    return not (name.startswith("_") or imported)
+
+
+def _name_of_today(name: str, place: str) -> str:
+    if name in RENAMED:
+        new = RENAMED[name]
+        warnings.warn(f"{place}: the setting {name} is called {new} today; rename it.", FrameworkWarning, stacklevel=2)
+        return new
+    close = get_close_matches(name.lower(), SETTING_KEYS | DEFAULTS.keys(), n=1, cutoff=0.75)
+    # A constant of the project's own, such as BASE_DIR, is no business of ours; Celery does not read it either.
+    if name.isupper() and not close and not name.startswith(("CELERY", "BROKER")):
+        return name
+    raise UnknownSetting.named(name, close, place)
