@@ -110,14 +110,10 @@ def described(cause: BaseException) -> str:
 
 
 def where(cause: BaseException, path: Path | None) -> str:
-    """The file and line that an exception came from, inside ``path`` where it passed there."""
+    """The file and line that an exception came from: in ``path``, the file being imported, where it passed there."""
     if isinstance(cause, SyntaxError):
         return f"{cause.filename}, line {cause.lineno}"
-    frames = extract_tb(cause.__traceback__)
-    inside = [frame for frame in frames if path is not None and Path(frame.filename) == path]
-    if not frames:
-        return str(path or "file not found")
-    frame = (inside or frames)[-1]
-    if path is None or inside:
-        return f"{frame.filename}, line {frame.lineno}"
-    return str(path)
+    inside = [frame for frame in extract_tb(cause.__traceback__) if path is not None and Path(frame.filename) == path]
+    if inside:
+        return f"{path}, line {inside[-1].lineno}"
+    return str(path or "there is no such file")

@@ -1,7 +1,7 @@
 """Celery's application class with what this framework adds to it, through Celery's own extension points."""
 
 from collections.abc import Callable
-from inspect import getsourcefile, unwrap
+from inspect import unwrap
 from typing import Any
 
 from celery import Celery
@@ -26,6 +26,11 @@ class App(Celery):
     loader_cls = "framework.celery.loader:Loader"
     task_cls = "framework.celery.task:Task"
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        #: Where each task is written, by its name.
+        self.places: dict[str, str] = {}
+        super().__init__(*args, **options)
+
     def send_task(
         self, name: str, args: Any = None, kwargs: Any = None, *more: Any, **options: Any
     ) -> "AsyncResult[Any]":
@@ -42,20 +47,33 @@ class App(Celery):
         with publishing(self):
             return super().send_task(name, args, kwargs, *more, **options)
 
-    # Celery's decorators all end in this private method, which keeps the first of two functions with one name and
-    # warns: the second task would never run. (celery/celery#4226, the warning is there since 5.7.)
-    def _task_from_fun(  # type: ignore[override]
-        self, fun: Callable[..., Any], name: str | None = None, **options: Any
-    ) -> Any:
-        name = name or self.gen_task_name(fun.__name__, fun.__module__)
-        taken = getattr(self._tasks.get(name), "_decorated_fun", None)  # type: ignore[attr-defined]
-        if taken is not None and _place(taken) != _place(fun):
-            raise DuplicateTask.named(name, _place(taken), _place(fun))
-        return super()._task_from_fun(fun, name=name, **options)
+    def task(self, *args: Any, **options: Any) -> Any:
+        """Make a function a task; see ``celery.Celery.task``.
+
+        Raises:
+            DuplicateTask: another function of this application has that name already.
+        """
+        make = super().task(*args, **options)
+        if args:
+            self._claim(args[0], options)
+            return make
+
+        def decorate(fun: Callable[..., Any]) -> Any:
+            self._claim(fun, options)
+            return make(fun)
+
+        return decorate
+
+    def _claim(self, fun: Callable[..., Any], options: dict[str, Any]) -> None:
+        name = options.get("name") or self.gen_task_name(fun.__name__, fun.__module__)
+        here = _place(fun)
+        first = self.places.setdefault(name, here)
+        if first != here and not here.startswith("<"):  # in an interactive shell a function may be written again
+            raise DuplicateTask.named(name, first, here)
 
 
 def _place(fun: Callable[..., Any]) -> str:
     """Where a function is written: file and line."""
     inner = unwrap(fun)
     code = getattr(inner, "__code__", None)
-    return f"{getsourcefile(inner)}, line {code.co_firstlineno}" if code else repr(inner)
+    return f"{code.co_filename}, line {code.co_firstlineno}" if code else repr(inner)

@@ -1,17 +1,19 @@
 """Where the application's settings and task modules come from: Celery's loader, with our defaults and our errors."""
 
 import os
+import warnings
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from celery.exceptions import DuplicateTaskNameWarning  # type: ignore[attr-defined]
 from celery.loaders.app import AppLoader
 from celery.loaders.default import DEFAULT_CONFIG_MODULE
 
 import framework.tasks
 from framework.config import settings_from
 from framework.discovery import find_tasks_in_project, source_of
-from framework.errors import BrokenConfig, BrokenTaskModule, FrameworkError, described, where
+from framework.errors import BrokenConfig, BrokenTaskModule, DuplicateTask, FrameworkError, described, where
 
 __all__ = ["Loader"]
 
@@ -50,6 +52,23 @@ class Loader(AppLoader):
         """Every module a worker imports: the framework's tasks, then what the settings ask for."""
         ours = find_tasks_in_project(Path(framework.tasks.__file__).parent)
         return tuple(dict.fromkeys((*ours, *super().default_modules)))
+
+    def import_default_modules(self) -> list[ModuleType]:
+        """Import every task module.
+
+        Raises:
+            BrokenTaskModule: one cannot be imported.
+            DuplicateTask: two functions have one task name.
+        """
+        with warnings.catch_warnings():
+            # Celery itself keeps the first of two shared tasks and warns; the second would never run.
+            warnings.simplefilter("error", DuplicateTaskNameWarning)
+            try:
+                modules = super().import_default_modules()
+                self.app.finalize(auto=True)
+            except DuplicateTaskNameWarning as exc:
+                raise DuplicateTask(str(exc)) from None
+        return modules
 
     def import_task_module(self, module: str) -> ModuleType:
         """Import one task module.

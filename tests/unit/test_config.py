@@ -1,0 +1,172 @@
+"""The settings: our defaults, over them celeryconfig.py, over both Celery's environment variables."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from framework.config import DEFAULTS, settings_from
+from framework.errors import FrameworkWarning, UnknownSetting
+
+ROOT = Path(__file__).parents[2]
+
+
+def settings_of(folder, config, *, ask, **environment):
+    """What a fresh process in ``folder`` says of its settings, and what it prints as errors."""
+    if config is not None:
+        (folder / "celeryconfig.py").write_text(config)
+    code = f"from framework.celery.celery import celery\nconf = celery.conf\nprint({ask})"
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=folder,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_what_the_project_says_wins_over_our_defaults():
+    found = settings_from({"task_acks_late": False}, place="celeryconfig.py")
+
+    assert found == DEFAULTS | {"task_acks_late": False}
+
+
+def test_the_file_wins_over_our_defaults_and_the_environment_over_both(tmp_path):
+    config = "broker_url = 'amqp://file//'\nworker_prefetch_multiplier = 7\n"
+    ask = "conf.broker_url, conf.worker_prefetch_multiplier, conf.task_acks_late"
+
+    run = settings_of(tmp_path, config, ask=ask, CELERY_BROKER_URL="sqlite:///from-environment.db")
+
+    assert run.stdout.split("\n")[0] == "sqlite:///from-environment.db 7 True"
+
+
+def test_without_a_configuration_file_the_defaults_hold(tmp_path):
+    run = settings_of(tmp_path, None, ask="conf.broker_url, conf.result_backend")
+
+    assert run.stdout == "amqp://guest:guest@localhost:5672// rpc://\n"
+
+
+def test_results_come_over_the_broker_unless_the_environment_says_otherwise(tmp_path):
+    backend = "db+sqlite:///results.db"
+
+    assert settings_of(tmp_path, "", ask="conf.result_backend").stdout == "rpc://\n"
+    assert settings_of(tmp_path, "", ask="conf.result_backend", CELERY_RESULT_BACKEND=backend).stdout == f"{backend}\n"
+
+
+def test_celery_config_module_names_another_file(tmp_path):
+    (tmp_path / "live.py").write_text("task_default_queue = 'live'\n")
+
+    run = settings_of(
+        tmp_path, "task_default_queue = 'other'\n", ask="conf.task_default_queue", CELERY_CONFIG_MODULE="live"
+    )
+
+    assert run.stdout == "live\n"
+
+
+def test_a_configuration_module_that_was_asked_for_and_is_missing_is_an_error(tmp_path):
+    run = settings_of(tmp_path, None, ask="conf.broker_url", CELERY_CONFIG_MODULE="gone")
+
+    assert "BrokenConfig: The configuration gone cannot be read" in run.stderr
+
+
+def test_a_configuration_that_cannot_be_imported_says_where_and_why(tmp_path):
+    run = settings_of(tmp_path, "import os\nimport redis_of_mine\n", ask="conf.broker_url")
+
+    assert f"{tmp_path}/celeryconfig.py, line 2): ModuleNotFoundError: No module named 'redis_of_mine'" in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("BROKER_URL", "broker_url"),
+        ("CELERY_IMPORTS", "imports"),
+        ("CELERYBEAT_SCHEDULE", "beat_schedule"),
+        ("CELERY_TASK_RESULT_EXPIRES", "result_expires"),
+        ("CELERY_TIMEZONE", "timezone"),
+        ("CELERYD_CONCURRENCY", "worker_concurrency"),
+        ("CELERY_RESULT_BACKEND", "result_backend"),
+    ],
+)
+def test_names_of_the_omstd_days_are_translated_with_a_note_that_tells_the_new_name(old, new):
+    with pytest.warns(FrameworkWarning, match=f"celeryconfig.py: the setting {old} is called {new} today"):
+        found = settings_from({old: "value"}, place="celeryconfig.py")
+
+    assert found[new] == "value"
+    assert old not in found
+
+
+def test_when_a_setting_is_given_under_both_names_the_new_one_counts():
+    with pytest.warns(FrameworkWarning):
+        found = settings_from({"BROKER_URL": "amqp://old//", "broker_url": "amqp://new//"}, place="celeryconfig.py")
+
+    assert found["broker_url"] == "amqp://new//"
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("task_ack_late", "task_acks_late"),
+        ("worker_prefetch_multipler", "worker_prefetch_multiplier"),
+        ("broker_ulr", "broker_url"),
+        ("TASK_ACKS_LATE", "task_acks_late"),
+        ("task_remote_name", "task_remote_names"),
+    ],
+)
+def test_a_mistyped_setting_is_refused_with_the_nearest_right_name(typed, meant):
+    with pytest.raises(UnknownSetting, match=f"celeryconfig.py: '{typed}' is not a setting. Did you mean '{meant}'"):
+        settings_from({typed: 1}, place="celeryconfig.py")
+
+
+def test_an_unknown_setting_that_is_near_nothing_is_refused_too():
+    with pytest.raises(UnknownSetting, match="'colour' is not a setting"):
+        settings_from({"colour": "blue"}, place="celeryconfig.py")
+
+
+def test_imports_private_names_and_constants_of_a_configuration_are_not_settings():
+    import os
+    from datetime import timedelta
+
+    source = {"os": os, "timedelta": timedelta, "_here": 1, "BASE_DIR": "/srv", "find": settings_from}
+
+    assert settings_from(source, place="celeryconfig.py").keys() - DEFAULTS.keys() == {"BASE_DIR"}
+
+
+def test_a_setting_may_be_a_function():
+    def route(name, *_):
+        return {"queue": name}
+
+    assert settings_from({"task_routes": route}, place="celeryconfig.py")["task_routes"] is route
+
+
+def test_settings_of_another_package_are_declared():
+    theirs = {"third_party_settings": ["redbeat_*"], "redbeat_redis_url": "redis://"}
+
+    assert settings_from(theirs, place="celeryconfig.py")["redbeat_redis_url"] == "redis://"
+
+
+def test_a_namespace_picks_the_settings_out_of_a_module_that_holds_others():
+    found = settings_from({"CELERY_TASK_ACKS_LATE": False, "DEBUG": True}, place="settings", namespace="CELERY")
+
+    assert found == DEFAULTS | {"task_acks_late": False}
+
+
+def test_config_from_object_keeps_the_defaults_and_refuses_typos(tmp_path):
+    (tmp_path / "settings.py").write_text("CELERY_TASK_ACKS_LATE = False\nCELERY_TASK_ACK_LATER = 1\nDEBUG = True\n")
+    (tmp_path / "run.py").write_text(
+        "from framework.celery.app import App\n"
+        "app = App('mine'); app.config_from_object('settings', namespace='CELERY')\n"
+        "app.conf.task_acks_late\n"
+    )
+
+    run = subprocess.run(
+        [sys.executable, "run.py"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert "settings: 'task_ack_later' is not a setting. Did you mean 'task_acks_late'?" in run.stderr
