@@ -40,6 +40,14 @@ class BrokerUnreachable(BrokerError):
         )
 
 
+class BrokerFileRefused(BrokerError):
+    """What ``sqlite:///`` names cannot be an embedded broker; it was left as it was, and trying again will not help."""
+
+
+class BrokerFileUnavailable(BrokerError):
+    """The embedded broker's file cannot be used right now; nothing was queued, nothing was lost. Try again later."""
+
+
 class UnknownSetting(FrameworkError):
     """A name in the configuration is no setting."""
 
