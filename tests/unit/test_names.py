@@ -1,0 +1,122 @@
+"""The names that scripts already use. Changing one breaks somebody's script: give the new one beside the old."""
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from importlib import import_module
+from inspect import signature
+from pathlib import Path
+
+import celery as celery_itself
+import pytest
+
+import framework
+from framework.config import RENAMED
+
+ROOT = Path(__file__).parents[2]
+CELERY = Path(sys.executable).with_name("celery")
+TASKS = [
+    "framework.tasks.export_results_task.export_to_csv",
+    "framework.tasks.main_task.main_task",
+    "framework.tasks.send_mails.send_mail",
+    "framework.tasks.yara_task.yara_task",
+]
+
+
+def test_the_application_is_a_celery_called_celery():
+    from framework.celery.celery import celery
+
+    assert isinstance(celery, celery_itself.Celery)
+    assert callable(celery.task)
+    assert callable(celery.send_task)
+
+
+def test_the_application_leaves_celery_its_name():
+    assert import_module("framework.celery.celery").__name__ == "framework.celery.celery"
+    assert celery_itself.__name__ == "celery"
+
+
+def test_discovery_takes_an_optional_root():
+    assert str(signature(framework.find_tasks_in_project)).startswith("(project_root:")
+    assert signature(framework.find_tasks_in_project).parameters["project_root"].default is None
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_task_is_called_by_its_module_path_and_function(name):
+    module, function = name.rsplit(".", 1)
+
+    assert getattr(import_module(module), function).name == name
+
+
+def test_a_mail_can_be_sent_with_no_arguments_and_with_the_sender_alone():
+    from framework.tasks.send_mails import send_mail
+
+    takes = signature(send_mail.run)
+
+    takes.bind()
+    assert takes.bind("From my@my.com").arguments == {"sender": "From my@my.com"}
+    assert list(takes.parameters) == ["sender", "subject", "text"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("BROKER_URL", "broker_url"),
+        ("CELERY_IMPORTS", "imports"),
+        ("CELERYBEAT_SCHEDULE", "beat_schedule"),
+        ("CELERY_TASK_RESULT_EXPIRES", "result_expires"),
+        ("CELERY_TIMEZONE", "timezone"),
+    ],
+)
+def test_a_setting_of_the_old_days_has_its_name_of_today(old, new):
+    assert RENAMED[old] == new
+
+
+def test_celery_s_own_command_takes_the_application():
+    run = subprocess.run(
+        [CELERY, "-A", "framework.celery.celery", "report"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert run.returncode == 0, run.stderr
+    assert "framework.celery.loader.Loader" in run.stdout
+
+
+def test_celery_s_own_worker_with_its_beat_lists_the_tasks(tmp_path):
+    with worker("-B", "--loglevel=info", "--schedule", str(tmp_path / "schedule")) as lines:
+        said = list(until("ready.", lines))
+
+    listed = {line.removeprefix("  . ").strip() for line in said if line.startswith("  . ")}
+    assert set(TASKS) <= listed
+
+
+@contextmanager
+def worker(*options):
+    """The lines that a real worker prints, started as the guide says, in the root of the project."""
+    process = subprocess.Popen(
+        [CELERY, "-A", "framework.celery.celery", "worker", "--pool=solo", *options],
+        cwd=ROOT,
+        env=os.environ | {"CELERY_BROKER_URL": "memory://"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        yield process.stdout
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def until(end, lines):
+    for line in lines:
+        yield line
+        if line.rstrip().endswith(end):
+            return
+    pytest.fail(f"the worker ended before it said {end!r}")
