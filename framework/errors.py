@@ -48,6 +48,18 @@ class BrokerFileUnavailable(BrokerError):
     """The embedded broker's file cannot be used right now; nothing was queued, nothing was lost. Try again later."""
 
 
+class BrokerRefused(BrokerError):
+    """The configured broker answers and refuses the login or the virtual host; nothing was queued."""
+
+    @classmethod
+    def by(cls, url: str, cause: BaseException) -> Self:
+        """Name the broker by its ``url`` (already without password), and what it said."""
+        return cls(
+            f"The broker {url} refuses the connection: {cause}. Nothing was queued. "
+            "Check user, password and virtual host in broker_url or CELERY_BROKER_URL."
+        )
+
+
 class UnknownSetting(FrameworkError):
     """A name in the configuration is no setting."""
 
@@ -110,6 +122,59 @@ class WrongArguments(FrameworkError, TypeError):
     def of(cls, name: str, signature: object, cause: BaseException) -> Self:
         """Say what does not fit which signature."""
         return cls(f"{name}{signature}: {cause}. Nothing was queued.")
+
+
+class BadEnvironment(FrameworkError, ValueError):
+    """An environment variable has a value that cannot be used."""
+
+    @classmethod
+    def of(cls, name: str, value: str, wanted: str) -> Self:
+        """Say which variable, what it says, and what it should."""
+        return cls(f"The environment variable {name} is {value!r}: it must be {wanted}.")
+
+
+class BadMail(FrameworkError, ValueError):
+    """A mail was refused before anything was sent."""
+
+    @classmethod
+    def of(cls, part: str, fault: str, cure: str) -> Self:
+        """Say which part of the mail has which fault, and what would be right; never what a visitor wrote."""
+        return cls(f"The mail's {part} {fault}. {cure} Nothing was sent.")
+
+
+class BadRows(FrameworkError, ValueError):
+    """Rows were refused before anything was written."""
+
+
+class OutsideFolder(FrameworkError, ValueError):
+    """A file name leads out of the folder it must stay in."""
+
+    @classmethod
+    def named(cls, name: object, folder: Path) -> Self:
+        """Name both."""
+        return cls(f"{str(name)!r} is not a file inside the folder {folder}. Give a name relative to that folder.")
+
+
+class ScanError(FrameworkError):
+    """A file could not be scanned."""
+
+
+class MissingExtra(FrameworkError, ImportError):
+    """An optional package is not installed."""
+
+    @classmethod
+    def named(cls, package: str, extra: str) -> Self:
+        """Say which package is missing and how it comes."""
+        return cls(f'The package {package} is not installed. pip install "omstd-framework[{extra}]"')
+
+
+class PortTaken(FrameworkError, OSError):
+    """A server cannot listen where it should."""
+
+    @classmethod
+    def at(cls, host: str, port: int, cause: OSError) -> Self:
+        """Name the address and the cause."""
+        return cls(f"Cannot listen on {host}, port {port}: {cause.strerror}. Stop what uses it, or take another port.")
 
 
 def described(cause: BaseException) -> str:

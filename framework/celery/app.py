@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 from inspect import unwrap
-from typing import Any
+from typing import Any, ParamSpec, TypeVar, overload
 
-from celery import Celery
+from celery import Celery, Task
 from celery.result import AsyncResult
 
 from framework import broker
@@ -12,6 +12,9 @@ from framework.celery.calling import as_arguments, check_call, publishing
 from framework.errors import DuplicateTask
 
 __all__ = ["App"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 broker.register()
 
@@ -47,6 +50,10 @@ class App(Celery):
         with publishing(self):
             return super().send_task(name, args, kwargs, *more, **options)
 
+    @overload  # type: ignore[override]
+    def task(self, fun: Callable[P, R], /) -> "Task[P, R]": ...
+    @overload
+    def task(self, **options: Any) -> "Callable[[Callable[P, R]], Task[P, R]]": ...
     def task(self, *args: Any, **options: Any) -> Any:
         """Make a function a task; see ``celery.Celery.task``.
 

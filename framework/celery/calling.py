@@ -7,12 +7,21 @@ from fnmatch import fnmatchcase
 from inspect import Signature, signature
 from typing import Any
 
+import amqp
+from amqp.exceptions import AccessRefused, AMQPError, NotAllowed
 from celery import Celery, Task
 from kombu.exceptions import OperationalError
 from kombu.utils.url import maybe_sanitize_url
 
 from framework.celery import catalog
-from framework.errors import BrokerUnreachable, FrameworkError, FrameworkWarning, UnknownTask, WrongArguments
+from framework.errors import (
+    BrokerRefused,
+    BrokerUnreachable,
+    FrameworkError,
+    FrameworkWarning,
+    UnknownTask,
+    WrongArguments,
+)
 
 __all__ = ["as_arguments", "check_arguments", "check_call", "publishing"]
 
@@ -76,10 +85,16 @@ def _import_and_look(app: Celery, name: str) -> None:
 
 @contextmanager
 def publishing(app: Celery) -> Iterator[None]:
-    """Turn what goes wrong between us and the broker into an error that names the broker and both ways out."""
+    """Turn what goes wrong between us and the broker into an error that names the broker and the ways out."""
     try:
         yield
     except FrameworkError:
         raise
-    except (OperationalError, OSError) as exc:
-        raise BrokerUnreachable.at(maybe_sanitize_url(app.conf.broker_write_url), exc) from None
+    except (OperationalError, AMQPError, OSError) as exc:
+        url = maybe_sanitize_url(app.conf.broker_write_url)
+        cause = exc.__cause__ if isinstance(exc, OperationalError) and exc.__cause__ else exc
+        if isinstance(cause, AccessRefused | NotAllowed):
+            raise BrokerRefused.by(url, cause) from None
+        if isinstance(cause, OSError | OperationalError | amqp.ConnectionError):
+            raise BrokerUnreachable.at(url, cause) from None
+        raise

@@ -1,0 +1,202 @@
+"""A real project in a folder, and real workers on it, on whichever broker the test runs."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from queue import Queue
+
+import pytest
+from kombu import pools
+
+from framework.celery.app import App
+
+ROOT = Path(__file__).parents[2]
+
+TASKS = '''
+import os, signal, sys, time
+from pathlib import Path
+from framework.celery.celery import celery
+
+HERE = Path(__file__).parents[2]
+
+def note(name, value):
+    """One line, at once on the file system: what a test reads after any crash."""
+    with (HERE / name).open("a") as file:
+        file.write(f"{value}\\n")
+
+@celery.task
+def add(x, y):
+    return x + y
+
+@celery.task
+def tell(value, name="told"):
+    note(name, value)
+    return value
+
+@celery.task
+def work(number, seconds=0.0):
+    note("started", number)
+    time.sleep(seconds)
+    note("done", number)
+    return number
+
+@celery.task(bind=True, max_retries=3)
+def flaky(self, failures):
+    note("tries", time.time())
+    if self.request.retries < failures:
+        raise self.retry(countdown=0.3)
+    return self.request.retries
+
+@celery.task
+def boom():
+    raise ValueError("boom")
+
+@celery.task
+def total(numbers):
+    return sum(numbers)
+
+@celery.task
+def failed(request, exc, traceback):
+    note("errors", f"{request.id} {exc}")
+
+@celery.task(bind=True)
+def kill_my_child(self, once):
+    note("child", os.getpid())
+    if not Path(once).exists():
+        Path(once).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "survived"
+'''
+
+
+class Worker:
+    """A worker process of the project; every process of it dies with `kill`."""
+
+    def __init__(self, folder, environment, *options):
+        self.lines: list[str] = []
+        self._ready: Queue[bool] = Queue()
+        self.process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "celery",
+                "-A",
+                "framework.celery.celery",
+                "worker",
+                "--loglevel=info",
+                "--without-mingle",
+                "--without-gossip",
+                "-c2",
+                *options,
+            ],
+            cwd=folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self):
+        for line in self.process.stdout:
+            self.lines.append(line)
+            if line.rstrip().endswith(" ready."):
+                self._ready.put(True)
+        self._ready.put(False)
+
+    def wait_until_ready(self, timeout=30):
+        assert self._ready.get(timeout=timeout), self.output
+        return self
+
+    @property
+    def output(self):
+        return "".join(self.lines)
+
+    def kill(self):
+        """kill -9 for the worker and its pool."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self._end()
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                os.killpg(self.process.pid, signal.SIGKILL)
+        self._end()
+
+    def _end(self):
+        self.process.wait(20)
+        self._reader.join(20)
+        self.process.stdout.close()
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A folder with a task package ``probe.tasks`` and a ``celeryconfig.py`` that includes it."""
+    folder = tmp_path / "project"
+    (folder / "probe/tasks").mkdir(parents=True)
+    (folder / "probe/__init__.py").touch()
+    (folder / "probe/tasks/__init__.py").touch()
+    (folder / "probe/tasks/any-name.py").write_text(TASKS)
+    (folder / "celeryconfig.py").write_text(
+        "from framework.discovery import find_tasks_in_project\nimports = find_tasks_in_project('probe')\n"
+    )
+    return folder
+
+
+@pytest.fixture
+def environment(broker_url):
+    """What a shell of the project's user has."""
+    return {**os.environ, "CELERY_BROKER_URL": broker_url, "PYTHONPATH": str(ROOT)}
+
+
+@pytest.fixture
+def start_worker(project, environment):
+    """Start a worker and wait until it is ready; what still runs at the end is killed."""
+    workers: list[Worker] = []
+
+    def start(*options, wait=True, **more):
+        workers.append(Worker(project, {**environment, **more}, "-n", f"w{len(workers)}@%h", *options))
+        return workers[-1].wait_until_ready() if wait else workers[-1]
+
+    yield start
+    for worker in workers:
+        if worker.process.poll() is None:
+            worker.kill()
+
+
+@pytest.fixture
+def app(broker_url):
+    """An application that calls the project's tasks by name, as a script elsewhere would."""
+    app = App("caller", set_as_current=False, broker=broker_url, backend="rpc://")
+    app.conf.task_remote_names = ["probe.*"]
+    yield app
+    consumer = getattr(app.backend, "result_consumer", None)
+    if getattr(consumer, "_connection", None):
+        consumer.stop()
+    pools.reset()
+    app.close()
+
+
+@pytest.fixture
+def call(app):
+    """A signature of one of the project's tasks."""
+    return lambda name, *args, **kwargs: app.signature(f"probe.tasks.any-name.{name}", args, kwargs, app=app)
+
+
+@pytest.fixture
+def noted(project):
+    """The lines that tasks wrote under a name."""
+
+    def read(name):
+        file = project / name
+        return file.read_text().split("\n")[:-1] if file.exists() else []
+
+    return read
