@@ -1,6 +1,6 @@
 # `make run` and `make test` install what they need into .venv and ask nothing.
 VENV := .venv
-PYTHON ?= python3.11
+PYTHON ?= $(shell python3.11 -c '' 2>/dev/null && echo python3.11 || echo python3)
 BIN := $(VENV)/bin
 
 .PHONY: help setup run test lint docs clean
@@ -11,7 +11,10 @@ help:  ## list what there is to make
 setup: $(VENV)/installed  ## install everything into .venv (the other targets do it by themselves)
 
 $(VENV)/installed: pyproject.toml
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || python3 -m venv $(VENV)
+	@$(PYTHON) -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo \
+		'"$(PYTHON)" is no Python 3.11 or later that can make virtual environments. Install one' \
+		'(Debian, Ubuntu: apt-get install python3 python3-venv), or name it: make PYTHON=/path/to/python3.12' >&2; exit 1; }
+	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
 	@echo "Installing into $(VENV) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group dev
@@ -21,6 +24,7 @@ run: setup  ## see real tasks run, on the embedded broker
 	@$(BIN)/framework up -- $(BIN)/python start.py
 
 test: setup  ## run every test, on both brokers
+	@$(BIN)/python -m framework.testing.rabbitmq install
 	@$(BIN)/python -m pytest
 
 lint: setup  ## style and types
