@@ -1,0 +1,265 @@
+"""A private RabbitMQ for tests: on free ports, in a temporary folder, gone when the tests are.
+
+It needs the server's package and nothing else: no root, no service, no plugin, no other node's data or cookie.
+"""
+
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from itertools import islice
+from pathlib import Path
+from subprocess import DEVNULL, Popen
+from tempfile import mkdtemp
+from typing import Self
+
+from amqp import Connection
+from amqp.exceptions import AMQPError
+
+from framework.errors import FrameworkError
+from framework.testing.guard import guard
+from framework.testing.install import apt_install
+
+# Debian's and Fedora's /usr/sbin/rabbitmq-server become the user "rabbitmq" first; this is what they run then.
+PACKAGED = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+# Where a package puts it and a plain user's PATH does not look.
+SBIN = "/usr/local/sbin:/usr/sbin:/sbin:/opt/homebrew/sbin"
+# Below the ports that the system hands out itself, so that no client takes ours while the node is down.
+PORTS = range(20_000, 32_000)
+VHOSTS_AT_ONCE = 25
+ADD_VHOSTS = (
+    '[begin ok = rabbit_vhost:add(V, <<"test">>), ok = rabbit_auth_backend_internal:set_permissions('
+    '<<"guest">>, V, <<".*">>, <<".*">>, <<".*">>, <<"test">>) end || V <- [{}]].'
+)
+
+
+class RabbitMQMissing(FrameworkError):
+    """There is no RabbitMQ to test with."""
+
+    @classmethod
+    def here(cls) -> Self:
+        """Say how to get one."""
+        return cls(
+            "RabbitMQ is not installed. Install it (`sudo apt-get install rabbitmq-server`, `brew install rabbitmq`), "
+            "or set RABBITMQ_URL to a server that tests may use (it needs the management plugin)."
+        )
+
+
+class RabbitMQFailed(FrameworkError):
+    """The private node did not start, or did not do as told."""
+
+    @classmethod
+    def because(cls, what: str, said: str) -> Self:
+        """Say what failed and show the last lines that the server wrote."""
+        lines = [line for line in said.splitlines() if line.strip()][-15:]
+        return cls("\n    ".join([f"{what}. Its last words:", *lines]))
+
+
+def server_script() -> Path | None:
+    """Where the server's own start script is, or None when it is not installed."""
+    found = shutil.which("rabbitmq-server", path=f"{os.environ.get('PATH', os.defpath)}:{SBIN}")
+    return PACKAGED if PACKAGED.exists() else Path(found) if found else None
+
+
+class RabbitMQ:
+    """A private RabbitMQ node: it runs inside the ``with`` and is gone after it.
+
+    Its AMQP, distribution and epmd ports listen on the loopback interface alone. No process of it outlives this one,
+    even when this one is killed. ``kill``, ``stop`` and ``start`` keep its data, which goes at the end.
+
+    Args:
+        config: Lines for its ``rabbitmq.conf``.
+
+    Raises:
+        RabbitMQMissing: The server is not installed.
+        RabbitMQFailed: It did not start.
+    """
+
+    def __init__(self, config: str = "") -> None:
+        script = server_script()
+        if script is None:
+            raise RabbitMQMissing.here()
+        self._script = script
+        self._config = config
+        self._vhosts: list[str] = []
+        self._vhosts_made = 0
+        self._cleanup = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as undo:
+            undo.callback(self._cleanup.close)
+            self._prepare()
+            self.start()
+            undo.pop_all()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._cleanup.close()
+
+    @property
+    def url(self) -> str:
+        """The URL of its default virtual host, as Celery and kombu understand it."""
+        return f"amqp://guest:guest@127.0.0.1:{self.port}//"
+
+    @property
+    def pid(self) -> int:
+        """The process id of the node."""
+        return self._node.pid
+
+    def start(self, timeout: float = 60.0) -> None:
+        """Start the node and return when clients can log in.
+
+        Args:
+            timeout: Seconds that it may take.
+
+        Raises:
+            RabbitMQFailed: It ended, or was not ready in time; the message shows its last words.
+        """
+        with self.output.open("wb") as output:
+            self._node = Popen(
+                [self._script],
+                env=self._environment,
+                stdin=DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=self.folder,
+                process_group=self._epmd.pid,
+            )
+        self._cleanup.callback(self.kill)
+        self._wait_until_ready(time.monotonic() + timeout)
+
+    def stop(self) -> None:
+        """Shut the node down in good order."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End the node with ``kill -9``. Harmless when it has ended already."""
+        self._end(signal.SIGKILL)
+
+    def vhost(self) -> str:
+        """The URL of a new, empty virtual host, so that one test sees nothing of another."""
+        if not self._vhosts:
+            self._make_vhosts()
+        return self.url.removesuffix("/") + self._vhosts.pop()
+
+    def ctl(self, *args: str) -> str:
+        """What ``rabbitmqctl`` answers to ``args`` (about half a second).
+
+        Raises:
+            RabbitMQFailed: It refused; the message says why.
+        """
+        command = [str(self._script.with_name("rabbitmqctl")), "--quiet", *args]
+        done = subprocess.run(command, env=self._environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RabbitMQFailed.because(f"rabbitmqctl {args[0]} failed", done.stderr + done.stdout)
+        return done.stdout
+
+    def _prepare(self) -> None:
+        self.folder = Path(mkdtemp(prefix="rabbitmq-"))
+        self._cleanup.callback(shutil.rmtree, self.folder, ignore_errors=True)
+        self.output = self.folder / "output"
+        self.port, distribution, epmd = free_ports(3)
+        self._environment = self._environment_with(distribution, epmd)
+        (self.folder / "rabbitmq.conf").write_text(f"log.file.level = warning\n{self._config}\n")
+        (self.folder / "enabled_plugins").write_text("[].\n")
+        (self.folder / "rabbitmq-env.conf").touch()
+        self._start_epmd(epmd)
+
+    def _environment_with(self, distribution: int, epmd: int) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("RABBITMQ_", "ERL_"))}
+        return kept | {
+            "HOME": str(self.folder),  # the cookie is made there
+            "LC_ALL": "C.UTF-8",
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "ERL_EPMD_PORT": str(epmd),
+            "RABBITMQ_CONF_ENV_FILE": str(self.folder / "rabbitmq-env.conf"),
+            "RABBITMQ_CONFIG_FILE": str(self.folder / "rabbitmq.conf"),
+            "RABBITMQ_DIST_PORT": str(distribution),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.folder / "enabled_plugins"),
+            "RABBITMQ_LOG_BASE": str(self.folder / "log"),
+            "RABBITMQ_MNESIA_BASE": str(self.folder / "data"),
+            "RABBITMQ_NODENAME": "test@localhost",
+            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODE_PORT": str(self.port),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
+            "RUNNING_UNDER_SYSTEMD": "true",  # the script becomes the node: the pid is the node's own
+        }
+
+    def _start_epmd(self, port: int) -> None:
+        # Were none running, the node would start one as a daemon, which nobody ends.
+        command = [shutil.which("epmd") or "epmd", "-port", str(port), "-address", "127.0.0.1"]
+        self._epmd = Popen(
+            command, env=self._environment, stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL, process_group=0
+        )
+        self._cleanup.callback(guard(self._epmd.pid, self.folder))
+        self._cleanup.callback(self._epmd.wait)
+        self._cleanup.callback(self._epmd.kill)
+
+    def _wait_until_ready(self, deadline: float) -> None:
+        while not self._answers():
+            ended = self._node.poll() is not None
+            if ended or time.monotonic() > deadline:
+                self.kill()
+                what = "RabbitMQ did not start" if ended else "RabbitMQ was not ready in time"
+                raise RabbitMQFailed.because(what, self.output.read_text(errors="replace"))
+            time.sleep(0.05)
+
+    def _answers(self) -> bool:
+        try:
+            with Connection(f"127.0.0.1:{self.port}", connect_timeout=5, read_timeout=5):
+                return True
+        except (OSError, AMQPError):
+            return False
+
+    def _end(self, how: signal.Signals) -> None:
+        self._node.send_signal(how)
+        try:
+            self._node.wait(30)
+        except subprocess.TimeoutExpired:
+            self._node.kill()
+            self._node.wait()
+
+    def _make_vhosts(self) -> None:
+        first, self._vhosts_made = self._vhosts_made, self._vhosts_made + VHOSTS_AT_ONCE
+        names = [f"test-{number}" for number in range(first, self._vhosts_made)]
+        self.ctl("eval", ADD_VHOSTS.format(", ".join(f'<<"{name}">>' for name in names)))
+        self._vhosts = names[::-1]
+
+
+def free_ports(count: int) -> list[int]:
+    """So many TCP ports of the loopback interface that nobody listens on."""
+    return list(islice(filter(_is_free, random.sample(PORTS, len(PORTS))), count))
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def main(args: list[str]) -> int:
+    """``python -m framework.testing.rabbitmq install``: get a server for tests where there is none and we may.
+
+    Without one tests still run, on the embedded broker alone; so this never fails, and says what is missing.
+    """
+    if args != ["install"]:
+        raise SystemExit("Usage: python -m framework.testing.rabbitmq install")
+    if os.environ.get("RABBITMQ_URL") or server_script():
+        return 0
+    reason = apt_install()
+    if reason or not server_script():
+        print(f"{RabbitMQMissing.here().message} (Not installed now: {reason}.)", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,47 @@
+"""What all tests share: a clean environment and, on both brokers, a clean broker for each test."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from framework.errors import FrameworkError
+from framework.testing.borrowed_rabbitmq import BorrowedRabbitMQ
+from framework.testing.rabbitmq import RabbitMQ
+
+OURS = ("CELERY_", "FRAMEWORK_", "MAIL_", "RABBITMQ_")
+# Settings of the person who runs the tests must not decide what they find; where to test is the exception.
+SET_ASIDE = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(OURS)}
+
+
+@pytest.fixture(scope="session")
+def rabbitmq() -> Iterator[RabbitMQ | BorrowedRabbitMQ]:
+    """One RabbitMQ for all tests; skips where there is none, but fails under ``CI=true``."""
+    try:
+        server = borrowed_or_private()
+    except FrameworkError as missing:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(missing.message)
+    with server:
+        yield server
+
+
+def borrowed_or_private() -> RabbitMQ | BorrowedRabbitMQ:
+    url = SET_ASIDE.get("RABBITMQ_URL")
+    return BorrowedRabbitMQ(url, SET_ASIDE.get("RABBITMQ_MANAGEMENT_URL")) if url else RabbitMQ()
+
+
+@pytest.fixture(params=["rabbitmq", "sqlite"])
+def broker(request: pytest.FixtureRequest) -> str:
+    """The name of the broker that the test runs on; the test runs once on each."""
+    return request.param
+
+
+@pytest.fixture
+def broker_url(broker: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a broker on which nothing has been declared yet."""
+    if broker == "rabbitmq":
+        return request.getfixturevalue("rabbitmq").vhost()
+    return f"sqlite:///{tmp_path}/broker.db"
