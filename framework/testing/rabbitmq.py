@@ -55,9 +55,10 @@ class RabbitMQFailed(FrameworkError):
 
     @classmethod
     def because(cls, what: str, said: str) -> Self:
-        """Say what failed and show the last lines that the server wrote."""
-        lines = [line for line in said.splitlines() if line.strip()][-15:]
-        return cls("\n    ".join([f"{what}. Its last words:", *lines]))
+        """Say what failed and show what the server wrote about it: its first errors, or else its last lines."""
+        lines = [line for line in said.splitlines() if line.strip()]
+        errors = [line.partition("[error]")[2] for line in lines if "[error]" in line]
+        return cls("\n    ".join([f"{what}. It said:", *(errors[:10] or lines[-10:])]))
 
 
 def server_script() -> Path | None:
@@ -118,7 +119,7 @@ class RabbitMQ:
             timeout: Seconds that it may take.
 
         Raises:
-            RabbitMQFailed: It ended, or was not ready in time; the message shows its last words.
+            RabbitMQFailed: It ended, or was not ready in time; the message shows what it said.
         """
         with self.output.open("wb") as output:
             self._node = Popen(
@@ -153,7 +154,7 @@ class RabbitMQ:
         Raises:
             RabbitMQFailed: It refused; the message says why.
         """
-        command = [str(self._script.with_name("rabbitmqctl")), "--quiet", *args]
+        command = [str(self._script.with_name("rabbitmqctl")), "--silent", *args]
         done = subprocess.run(command, env=self._environment, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RabbitMQFailed.because(f"rabbitmqctl {args[0]} failed", done.stderr + done.stdout)
@@ -175,6 +176,7 @@ class RabbitMQ:
         return kept | {
             "HOME": str(self.folder),  # the cookie is made there
             "LC_ALL": "C.UTF-8",
+            "ERL_CRASH_DUMP_SECONDS": "0",
             "ERL_EPMD_ADDRESS": "127.0.0.1",
             "ERL_EPMD_PORT": str(epmd),
             "RABBITMQ_CONF_ENV_FILE": str(self.folder / "rabbitmq-env.conf"),
