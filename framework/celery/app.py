@@ -60,10 +60,11 @@ class App(Celery):
         Raises:
             DuplicateTask: another function of this application has that name already.
         """
-        make = super().task(*args, **options)
         if args:
-            self._claim(args[0], options)
-            return make
+            if callable(args[0]):
+                self._claim(args[0], options)
+            return super().task(*args, **options)
+        make = super().task(**options)
 
         def decorate(fun: Callable[..., Any]) -> Any:
             self._claim(fun, options)
