@@ -1,0 +1,78 @@
+"""The arguments of queues: which ones mean something, what they may be, and which must be the same on a re-declare."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from framework.broker.refusals import inequivalent, invalid
+
+__all__ = ["checked", "compare"]
+
+
+def _count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _positive(value: Any) -> bool:
+    return _count(value) and value > 0
+
+
+def _priority(value: Any) -> bool:
+    return _count(value) and value <= 255
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _flag(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _overflow(value: Any) -> bool:
+    return value in ("drop-head", "reject-publish", "reject-publish-dlx")
+
+
+def _type(value: Any) -> bool:
+    return value in ("classic", "quorum")
+
+
+_VALID: dict[str, Callable[[Any], bool]] = {
+    "x-expires": _positive,
+    "x-message-ttl": _count,
+    "x-max-length": _count,
+    "x-max-length-bytes": _count,
+    "x-overflow": _overflow,
+    "x-dead-letter-exchange": _text,
+    "x-dead-letter-routing-key": _text,
+    "x-delivery-limit": _count,
+    "x-single-active-consumer": _flag,
+    "x-max-priority": _priority,
+    "x-queue-type": _type,
+}
+
+
+def checked(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of the queue ``name``, all of them possible.
+
+    Raises:
+        amqp.exceptions.PreconditionFailed: one is not.
+    """
+    for argument, value in arguments.items():
+        if argument in _VALID and not _VALID[argument](value):
+            raise invalid(f"invalid arg {argument!r} for queue {name!r} in vhost '/': {value!r}")
+    if "x-dead-letter-routing-key" in arguments and "x-dead-letter-exchange" not in arguments:
+        raise invalid(f"invalid arg 'x-dead-letter-routing-key' for queue {name!r}: routing_key_but_no_dlx_defined")
+    return dict(arguments)
+
+
+def compare(name: str, received: Mapping[str, Any], current: Mapping[str, Any]) -> None:
+    """Refuse a re-declare with other arguments than the queue has.
+
+    Raises:
+        amqp.exceptions.PreconditionFailed: one differs.
+    """
+    for argument in _VALID:
+        unset = "classic" if argument == "x-queue-type" else "none"
+        new, old = received.get(argument, unset), current.get(argument, unset)
+        if new != old:
+            raise inequivalent(argument, "queue", name, new, old)

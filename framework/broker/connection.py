@@ -1,0 +1,263 @@
+"""One connection to the embedded broker: its name among the living, its consumers, and what lies ready for them."""
+
+import os
+import time
+import weakref
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from amqp.exceptions import ConsumerCancelled, RecoverableConnectionError
+
+from framework.broker import upkeep, wakeup
+from framework.broker.channel import Channel
+from framework.broker.consumers import is_active, mark_waiting
+from framework.broker.consuming import Consumer
+from framework.broker.owners import OwnerLocks, locks_beside
+from framework.broker.queues import READY, Taken, take
+from framework.broker.store import Store, Transaction
+from framework.broker.topology import Topology
+from framework.errors import BrokerError
+
+__all__ = ["Connection"]
+
+#: Seconds between the looks of an idle connection: for dead owners, passed deadlines, and wake-ups that got lost.
+LOOK = 0.5
+
+#: How many messages one transaction takes for a consumer whose prefetch count allows more.
+BATCH = 100
+
+
+class Connection:
+    """What a kombu connection on ``sqlite:///`` holds; threads may share it as they share py-amqp's."""
+
+    def __init__(self, client: Any, path: Path, synchronous: str = "normal") -> None:
+        self.client = client
+        self.path = path
+        self.store = Store(path, synchronous)
+        self.topology = Topology()
+        self.channels: list[Channel] = []
+        self.consumers: dict[int, Consumer] = {}
+        self.inbox: deque[tuple[Consumer, Taken]] = deque()
+        self.owner: int | None = None
+        self._pid = os.getpid()
+        self._closed = False
+        self._bell: wakeup.Bell | None = None
+        self._locks: OwnerLocks | None = None
+        self._cancelled: deque[Consumer] = deque()
+        self._checked_version = -1
+        self._turn = 0
+        self._waiting = False
+        self._looked = 0.0
+        self.store.read("select version from topology")
+
+    @property
+    def connected(self) -> bool:
+        """Whether this process may use the connection: not closed, not inherited by a fork."""
+        return not self._closed and self._pid == os.getpid()
+
+    def channel(self) -> Channel:
+        """A new channel."""
+        self._check()
+        channel = Channel(self)
+        self.channels.append(channel)
+        return channel
+
+    @contextmanager
+    def working(self) -> Iterator[Transaction]:
+        """A transaction that knows what is declared at its time."""
+        self._check()
+        with self._lost_with_its_file(), self.store.writing() as work:
+            try:
+                self.topology.refresh(work)
+                if self.topology.version != self._checked_version:
+                    self._notice_cancelled(work)
+                yield work
+            except BaseException:
+                self.topology.version = -1  # what this transaction declared does not exist
+                raise
+
+    @contextmanager
+    def _lost_with_its_file(self) -> Iterator[None]:
+        # A transaction that failed may have been half of what this connection believes: it starts anew, and what it
+        # held goes back to the queues.
+        try:
+            yield
+        except BrokerError:
+            self.collect()
+            raise
+
+    def enlist(self) -> int:
+        """This connection's number among the living, by which it can hold messages and be woken."""
+        with self.store.lock:
+            self._check()
+            if self.owner is None:
+                locks = locks_beside(self.path)
+                with self.store.writing() as work:
+                    owner = int(work.value("insert into owner default values returning id"))
+                    locks.hold(owner)
+                self._locks, self.owner = locks, owner
+                self._bell = wakeup.Bell(self.path, owner)
+                # A connection that nobody closes is taken for dead as soon as nobody can use it any more.
+                weakref.finalize(self, locks.release, owner)
+            return self.owner
+
+    def fileno(self) -> int:
+        """A descriptor that is readable when there may be something to drain."""
+        self.enlist()
+        assert self._bell is not None  # noqa: S101
+        return self._bell.fileno()
+
+    def ring(self) -> None:
+        """Wake whichever thread or event loop drains this connection."""
+        if self._bell is not None:
+            self._bell.ring()
+
+    def drain_events(self, timeout: float | None = None) -> None:
+        """Hand the next message to its consumer.
+
+        Args:
+            timeout: seconds to wait for it; None waits for ever.
+
+        Raises:
+            TimeoutError: there was none in time.
+            amqp.exceptions.ConsumerCancelled: a consumer's queue was deleted.
+        """
+        self.enlist()
+        assert self._bell is not None  # noqa: S101
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not self._deliver():
+            if self._bell.silence() or not self._waiting:
+                self.fill()
+            pause = 0.0 if self._ready() else self.look()
+            if self._ready():
+                continue
+            if deadline is not None:
+                pause = min(pause, deadline - time.monotonic())
+                if pause <= 0 and deadline <= time.monotonic():
+                    raise TimeoutError("timed out")
+            self._bell.wait(pause)
+            self._check()
+
+    def fill(self) -> None:
+        """Take what is ready for the consumers of this connection."""
+        if self.consumers and not self._ready():
+            with self.working() as work:
+                upkeep.expire(work, self.topology)
+                self.take(work)
+
+    def _ready(self) -> bool:
+        return bool(self.inbox or self._cancelled)
+
+    def take(self, work: Transaction) -> None:
+        """Take what is ready, or note that the consumers wait."""
+        hungry = []
+        consumers = list(self.consumers.values())
+        self._turn += 1
+        for consumer in consumers[self._turn % len(consumers) :] + consumers[: self._turn % len(consumers)]:
+            queue = self.topology.queue(work, consumer.queue)
+            if queue is not None and (room := min(consumer.room(), BATCH)) > 0 and is_active(work, queue, consumer.id):
+                taken = take(work, queue, room, None if consumer.no_ack else self.owner)
+                consumer.hold(len(taken))
+                self.inbox.extend((consumer, message) for message in taken)
+                hungry.append(consumer.id)
+            consumer.starved = consumer.room() <= 0
+        self._waiting = not self.inbox
+        if self._waiting:
+            mark_waiting(work, hungry)
+
+    def look(self) -> float:
+        """Do what is due: dead owners, deadlines, messages that no bell announced; seconds until the next look."""
+        now = time.time()
+        if now - self._looked >= LOOK / 2:
+            self._looked = now
+            self.bury_the_dead()
+            if self._is_behind():
+                self.fill()
+        deadline = upkeep.next_deadline(self.store)
+        if deadline is not None and deadline <= now:
+            with self.working() as work:
+                upkeep.expire(work, self.topology)
+            self.fill()
+            return 0.0
+        return LOOK if deadline is None else min(LOOK, deadline - now)
+
+    def _is_behind(self) -> bool:
+        hungry = [consumer.queue for consumer in self.consumers.values() if consumer.room() > 0]
+        return any(self.store.read(READY, queue) for queue in hungry)
+
+    def bury_the_dead(self) -> bool:
+        """Free what connections of vanished processes hold; true when there were any."""
+        locks = self._locks or locks_beside(self.path)
+        dead = upkeep.dead_owners(self.store, locks)
+        for owner in dead:
+            with self.working() as work:
+                upkeep.release(work, self.topology, owner)
+            wakeup.remove(self.path, owner)
+        return bool(dead)
+
+    def forget(self, consumer: Consumer) -> list[int]:
+        """Drop a consumer; the messages that were taken for it and not yet delivered."""
+        self.consumers.pop(consumer.id, None)
+        undelivered = [message.id for of, message in self.inbox if of is consumer]
+        self.inbox = deque(entry for entry in self.inbox if entry[0] is not consumer)
+        return undelivered
+
+    def close(self) -> None:
+        """End the connection: what it holds goes back to the queues at once."""
+        with self.store.lock:
+            if not self.connected:
+                self._closed = True
+                return
+            if self.owner is not None:
+                with suppress(BrokerError), self.working() as work:
+                    upkeep.release(work, self.topology, self.owner)
+            self.collect()
+
+    def collect(self) -> None:
+        """Let go of everything without a word to the file; what this held is freed as if the process had died."""
+        mine = self.connected
+        self._closed = True
+        for channel in list(self.channels):
+            channel.collect()
+        self.consumers.clear()
+        self.inbox.clear()
+        if mine:
+            if self._bell is not None and self._locks is not None and self.owner is not None:
+                self._bell.close()
+                self._locks.release(self.owner)
+            self.store.close()
+
+    def _deliver(self) -> bool:
+        if self._cancelled:
+            self._announce(self._cancelled.popleft())
+        with self.store.lock:
+            if not self.inbox:
+                return False
+            consumer, taken = self.inbox.popleft()
+            message = consumer.channel.received(consumer, taken)
+        consumer.callback(message)
+        return True
+
+    def _announce(self, consumer: Consumer) -> None:
+        consumer.channel.consumers.pop(consumer.tag, None)
+        if consumer.on_cancel is None:
+            raise ConsumerCancelled(consumer.tag, (60, 30))
+        consumer.on_cancel(consumer.tag)
+
+    def _notice_cancelled(self, work: Transaction) -> None:
+        if self.consumers:
+            alive = {alive for (alive,) in work.execute("select id from consumer where owner = ?", (self.owner,))}
+            for cancelled in self.consumers.keys() - alive:
+                consumer = self.consumers[cancelled]
+                consumer.hold(-len(self.forget(consumer)))
+                self._cancelled.append(consumer)
+        self._checked_version = self.topology.version
+
+    def _check(self) -> None:
+        if self._closed:
+            raise RecoverableConnectionError("connection already closed")
+        if self._pid != os.getpid():
+            raise RecoverableConnectionError("this connection was opened before a fork; the child must open its own")

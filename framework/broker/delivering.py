@@ -1,0 +1,174 @@
+"""The half of a channel that consumes and settles; arguments and their defaults are py-amqp's."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+from uuid import uuid4
+
+import amqp
+from amqp.exceptions import NotAllowed
+
+from framework.broker import declarations, refusals, upkeep
+from framework.broker.consumers import add_consumer
+from framework.broker.consuming import Consumer
+from framework.broker.posting import bury, give_back
+from framework.broker.properties import body_from, decoded
+from framework.broker.queues import Taken, length, settle, take
+from framework.broker.session import Session, Unacked
+from framework.broker.store import Transaction
+
+__all__ = ["Delivering"]
+
+
+class Delivering(Session):
+    """Consumers, single gets, and what becomes of what they were given."""
+
+    _tag = 0
+    _new_prefetch = 0
+
+    def basic_qos(self, _prefetch_size: int, prefetch_count: int, a_global: bool = False) -> None:
+        """How many unsettled messages the channel (global) or each of its next consumers may hold; 0 is unlimited."""
+        connection = self._open()
+        with connection.store.lock:
+            if a_global:
+                self.prefetch = prefetch_count
+            else:
+                self._new_prefetch = prefetch_count
+        connection.ring()
+
+    def flow(self, active: bool) -> None:
+        """Stop deliveries to this channel, or go on with them."""
+        self.active = active
+        self._open().ring()
+
+    def basic_consume(
+        self,
+        queue: str = "",
+        consumer_tag: str = "",
+        no_ack: bool = False,
+        exclusive: bool = False,
+        callback: Callable[[Any], object] | None = None,
+        arguments: Mapping[str, Any] | None = None,
+        on_cancel: Callable[[str], object] | None = None,
+        **_: Any,
+    ) -> str:
+        """Have the messages of a queue handed to ``callback`` while the connection is drained; the consumer's tag."""
+        tag = consumer_tag or f"amq.ctag-{uuid4().hex}"
+        if tag in self.consumers:
+            raise NotAllowed(f"NOT_ALLOWED - attempt to reuse consumer tag {tag!r}", reply_code=530)
+        connection = self._open()
+        owner = connection.enlist()
+        priority = int((arguments or {}).get("x-priority", 0))
+        with self._working() as work:
+            found = self._queue(work, queue)
+            number = add_consumer(work, found, owner, tag, exclusive=exclusive, priority=priority)
+            consumer = Consumer(
+                number, self, found.name, tag, callback or _ignore, on_cancel, no_ack, self._new_prefetch
+            )
+        self.consumers[tag] = connection.consumers[number] = consumer
+        if no_ack:
+            self.no_ack_consumers.add(tag)
+        connection.ring()
+        return tag
+
+    def basic_cancel(self, consumer_tag: str, **_: Any) -> None:
+        """Stop a consumer; what it was given and has not settled stays with the channel."""
+        if self.connection is None or consumer_tag not in self.consumers:
+            return
+        with self._working() as work:
+            self._remove(work, [self.consumers.pop(consumer_tag)])
+
+    def basic_get(self, queue: str = "", no_ack: bool = False, **_: Any) -> amqp.Message | None:
+        """The next message of a queue, or None."""
+        connection = self._open()
+        owner = None if no_ack else connection.enlist()
+        taken, left = self._get(queue, owner)
+        if taken is None and connection.bury_the_dead():
+            taken, left = self._get(queue, owner)
+        if taken is None:
+            return None
+        message = self._message(taken, None, no_ack=no_ack)
+        message.delivery_info["message_count"] = left
+        return message
+
+    def _get(self, queue: str, owner: int | None) -> tuple[Taken | None, int]:
+        with self._working() as work:
+            upkeep.expire(work, self._topology)
+            found = self._queue(work, queue)
+            declarations.touch(work, found)
+            taken = take(work, found, 1, owner)
+            return (taken[0], length(work, found)) if taken else (None, 0)
+
+    def received(self, consumer: Consumer, taken: Taken) -> amqp.Message:
+        """The message as ``consumer`` is handed it."""
+        message = self._message(taken, consumer, no_ack=consumer.no_ack)
+        message.delivery_info["consumer_tag"] = consumer.tag
+        return message
+
+    def _message(self, taken: Taken, consumer: Consumer | None, *, no_ack: bool) -> amqp.Message:
+        self._tag += 1
+        if not no_ack:
+            self._unacked[self._tag] = Unacked(taken.id, consumer)
+        properties = decoded(taken.properties)
+        if taken.returns and taken.counted:
+            properties["application_headers"] = {
+                **(properties.get("application_headers") or {}),
+                "x-delivery-count": taken.returns,
+            }
+        message = amqp.Message(body_from(taken.body, properties), channel=self, **properties)
+        message.delivery_info = {
+            "delivery_tag": self._tag,
+            "redelivered": taken.returns > 0,
+            "exchange": taken.exchange,
+            "routing_key": taken.routing_key,
+        }
+        return message
+
+    def basic_ack(self, delivery_tag: int, multiple: bool = False, **_: Any) -> None:
+        """Settle a message, with ``multiple`` all up to it: they are done."""
+        with self._settling(delivery_tag, multiple) as (work, ids):
+            settle(work, ids)
+
+    def basic_reject(self, delivery_tag: int, requeue: bool, **_: Any) -> None:
+        """Refuse a message: back to its place in the queue, or to the dead letters."""
+        self.basic_nack(delivery_tag, multiple=False, requeue=requeue)
+
+    def basic_nack(self, delivery_tag: int, multiple: bool = False, requeue: bool = True) -> None:
+        """Refuse a message, with ``multiple`` all up to it."""
+        with self._settling(delivery_tag, multiple) as (work, ids):
+            if requeue:
+                give_back(work, self._topology, ids)
+            else:
+                bury(work, self._topology, ids, "rejected")
+
+    def basic_recover(self, requeue: bool = False) -> None:  # noqa: ARG002
+        """Put everything unsettled back into the queues, whatever ``requeue`` says, as RabbitMQ does."""
+        with self._settling(0, multiple=True) as (work, ids):
+            give_back(work, self._topology, ids)
+
+    @contextmanager
+    def _settling(self, delivery_tag: int, multiple: bool) -> Iterator[tuple[Transaction, list[int]]]:
+        connection = self._open()
+        with self._working() as work:
+            tags = self._tags(delivery_tag, multiple)
+            yield work, [self._unacked[tag].id for tag in tags]
+            starved = [unacked.consumer for tag in tags if (unacked := self._unacked.pop(tag)).consumer]
+            for consumer in starved:
+                consumer.hold(-1)
+            if any(consumer.starved for consumer in starved):
+                connection.take(work)
+        if connection.inbox:
+            connection.ring()
+
+    def _tags(self, delivery_tag: int, multiple: bool) -> list[int]:
+        if multiple:
+            tags = [tag for tag in self._unacked if tag <= delivery_tag or delivery_tag == 0]
+        else:
+            tags = [delivery_tag] if delivery_tag in self._unacked else []
+        if not tags and delivery_tag != 0:
+            raise refusals.invalid(f"unknown delivery tag {delivery_tag}")
+        return tags
+
+
+def _ignore(message: object) -> None:
+    """Drop a message, as py-amqp does for a consumer without a callback."""

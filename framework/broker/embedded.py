@@ -1,0 +1,116 @@
+"""kombu's transport for ``sqlite:///file``: RabbitMQ's semantics in one SQLite file, for many processes of one machine.
+
+Three slashes name a file relative to the current folder, four an absolute one. ``broker_transport_options =
+{"synchronous": "full"}`` makes a confirmed message survive a power cut, at the price of an fsync for each.
+"""
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import amqp
+from kombu.transport import base
+
+from framework.broker.channel import Channel
+from framework.broker.connection import LOOK, Connection
+from framework.errors import BrokerFileRefused, BrokerFileUnavailable
+
+__all__ = ["Transport"]
+
+
+class Transport(base.Transport):
+    """What kombu asks of a broker, answered from a file."""
+
+    driver_type = "sqlite"
+    driver_name = "sqlite3"
+    default_port = None
+    can_parse_url = True
+
+    connection_errors = (*amqp.Connection.connection_errors, BrokerFileUnavailable)
+    channel_errors = amqp.Connection.channel_errors
+    recoverable_connection_errors = (*amqp.Connection.recoverable_connection_errors, BrokerFileUnavailable)
+    recoverable_channel_errors = amqp.Connection.recoverable_channel_errors
+
+    implements = base.Transport.implements.extend(
+        asynchronous=True, heartbeats=False, exchange_type=frozenset(["direct", "topic", "fanout"])
+    )
+
+    def driver_version(self) -> str:
+        """SQLite's version."""
+        return sqlite3.sqlite_version
+
+    def establish_connection(self) -> Connection:
+        """Open the file, making it when there is none.
+
+        Raises:
+            BrokerFileRefused: the URL names no file, or one that is no broker of this version.
+            BrokerFileUnavailable: the file cannot be opened now.
+        """
+        client: Any = self.client
+        return Connection(client, _file(client.hostname), _synchronous(client.transport_options or {}))
+
+    def create_channel(self, connection: Connection) -> Channel:
+        """A new channel of a connection."""
+        return connection.channel()
+
+    def close_connection(self, connection: Connection) -> None:
+        """Close a connection; what it holds goes back at once."""
+        connection.client = None
+        connection.close()
+
+    def _collect(self, connection: Connection | None) -> None:
+        if connection is not None:
+            connection.collect()
+
+    def verify_connection(self, connection: Connection) -> bool:
+        """Whether a connection can be used by this process."""
+        return connection.connected
+
+    def drain_events(self, connection: Connection, timeout: float | None = None, **_: Any) -> None:
+        """Hand the next message to its consumer; see :meth:`Connection.drain_events`."""
+        connection.drain_events(timeout=timeout)
+
+    def qos_semantics_matches_spec(self, _connection: Connection) -> bool:
+        """No: as in RabbitMQ, a prefetch count is each consumer's own unless it is set for the channel."""
+        return False
+
+    def register_with_event_loop(self, connection: Connection, loop: Any) -> None:
+        """Have the event loop drain the connection when its bell rings, and look around when it does not."""
+        loop.add_reader(connection.fileno(), self.on_readable, connection, loop)
+
+        def look() -> None:
+            if connection.connected:
+                loop.call_later(self._look(connection), look)
+
+        loop.call_later(LOOK, look)
+
+    def _look(self, connection: Connection) -> float:
+        pause = connection.look()
+        if connection.inbox:
+            connection.ring()
+        return max(pause, 0.01)
+
+    def as_uri(self, uri: str, *_: Any) -> str:
+        """The URL: it holds no password."""
+        return uri
+
+
+def _file(url: str) -> Path:
+    name = unquote(urlsplit(url).path.removeprefix("/"))
+    if not name:
+        raise BrokerFileRefused(
+            "sqlite:/// names no file. Write sqlite:///broker.db for a file in the current folder, "
+            "or sqlite:////var/lib/app/broker.db for an absolute path."
+        )
+    return Path(name).absolute()
+
+
+def _synchronous(options: dict[str, Any]) -> str:
+    level = str(options.get("synchronous", "normal")).lower()
+    if level not in ("normal", "full"):
+        raise BrokerFileRefused(
+            f"broker_transport_options: synchronous={level!r} is neither 'normal' nor 'full'. "
+            "'full' survives a power cut and costs an fsync for each message."
+        )
+    return level

@@ -1,0 +1,46 @@
+"""The tables of the embedded broker and the stamp by which its files are known."""
+
+__all__ = ["APPLICATION_ID", "DDL", "VERSION"]
+
+#: "omst" in ASCII; SQLite keeps it in the file's header.
+APPLICATION_ID = 0x6F6D7374
+
+#: Raised with every change of the tables, so that an older library refuses a newer file.
+VERSION = 1
+
+# A message is ready while it has no holder; both states have an index of their own, so that a queue's head costs the
+# same however long the queue is. Ids only ever grow (autoincrement): they are the order of a queue.
+DDL = (
+    """create table topology (version integer not null)""",
+    """insert into topology values (1)""",
+    """create table exchange (
+        name text primary key, type text not null, durable integer not null, auto_delete integer not null,
+        internal integer not null, arguments text not null) without rowid""",
+    """insert into exchange values
+        ('', 'direct', 1, 0, 0, '{}'), ('amq.direct', 'direct', 1, 0, 0, '{}'),
+        ('amq.fanout', 'fanout', 1, 0, 0, '{}'), ('amq.topic', 'topic', 1, 0, 0, '{}')""",
+    """create table queue (
+        id integer primary key autoincrement, name text not null unique, durable integer not null,
+        exclusive integer not null, auto_delete integer not null, arguments text not null,
+        owner integer, expires real)""",
+    """create index queue_owner on queue (owner) where owner is not null""",
+    """create index queue_expiring on queue (expires) where expires is not null""",
+    """create table binding (
+        source text not null, destination text not null, is_queue integer not null,
+        routing_key text not null, arguments text not null,
+        primary key (source, destination, is_queue, routing_key, arguments)) without rowid""",
+    """create index binding_destination on binding (destination, is_queue)""",
+    """create table message (
+        id integer primary key autoincrement, queue integer not null, rank integer not null, exchange text not null,
+        routing_key text not null, more_keys text, properties blob not null, body blob not null, expires real,
+        holder integer, returns integer not null default 0)""",
+    """create index message_ready on message (queue, rank, id) where holder is null""",
+    """create index message_held on message (holder) where holder is not null""",
+    """create index message_expiring on message (expires) where expires is not null and holder is null""",
+    """create table owner (id integer primary key autoincrement)""",
+    """create table consumer (
+        id integer primary key autoincrement, queue integer not null, owner integer not null, tag text not null,
+        priority integer not null, exclusive integer not null, waiting real)""",
+    """create index consumer_queue on consumer (queue)""",
+    """create index consumer_owner on consumer (owner)""",
+)

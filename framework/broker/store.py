@@ -1,0 +1,245 @@
+"""The file of the embedded broker: opened, checked, written in short transactions by many processes at once.
+
+What was committed survives the death of any process. ``synchronous="full"`` makes it survive a power cut too, at the
+price of one fsync for each transaction; with ``"normal"`` a power cut may take the last transactions, never the file.
+"""
+
+import ctypes
+import os
+import sqlite3
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from random import uniform
+from threading import RLock
+from typing import Any, TypeVar
+
+from framework.broker.schema import APPLICATION_ID, DDL, VERSION
+from framework.broker.wakeup import ring
+from framework.errors import BrokerError, BrokerFileRefused, BrokerFileUnavailable
+
+__all__ = ["PATIENCE", "Store", "Transaction"]
+
+T = TypeVar("T")
+
+#: Seconds that an operation waits for others to finish theirs before it gives up.
+PATIENCE = 30.0
+
+_IN_THE_WAY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+_NOT_OURS = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
+
+
+class Transaction:
+    """One transaction: run SQL in it, and note whom to wake once it is committed."""
+
+    __slots__ = ("execute", "executemany", "now", "woken")
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self.execute = db.execute
+        self.executemany = db.executemany
+        self.now = time.time()
+        self.woken: set[int] = set()
+
+    def value(self, sql: str, *parameters: Any) -> Any:
+        """The first column of the first row, or None."""
+        row = self.execute(sql, parameters).fetchone()
+        return row and row[0]
+
+
+class Store:
+    """A broker's file as one connection of one process uses it; threads take turns."""
+
+    def __init__(self, path: Path, synchronous: str = "normal") -> None:
+        self.path = path
+        self._synchronous = synchronous
+        self._db: sqlite3.Connection | None = None
+        self._identity: os.stat_result | None = None
+        self.lock = RLock()
+        _stores.add(self)
+
+    @contextmanager
+    def writing(self) -> Iterator[Transaction]:
+        """A transaction that is on the disk's way when the block ends, or undone when it raises.
+
+        Raises:
+            BrokerFileRefused: the file is no broker of this version.
+            BrokerFileUnavailable: the file is locked, gone, full or read-only.
+        """
+        with self.lock:
+            with self._translating():
+                db = self._db or self._opened()
+                patiently(lambda: db.execute("begin immediate"))
+            transaction = Transaction(db)
+            try:
+                self._check_still_there()
+                with self._translating():
+                    yield transaction
+                    db.execute("commit")
+            except BaseException:
+                with suppress(sqlite3.Error):
+                    db.rollback()
+                raise
+        for owner in transaction.woken:
+            ring(self.path, owner)
+
+    def read(self, sql: str, *parameters: Any) -> list[Any]:
+        """The rows of one query, outside any transaction."""
+        with self.lock, self._translating():
+            db = self._db or self._opened()
+            return patiently(lambda: db.execute(sql, parameters).fetchall())
+
+    def close(self) -> None:
+        """Close the file; the next use opens it again."""
+        with self.lock:
+            db, self._db = self._db, None
+            if db is not None:
+                with suppress(sqlite3.Error):
+                    db.close()
+
+    def abandon(self) -> None:
+        """Drop, in a forked child, a handle that belongs to the parent."""
+        if self._db is not None:
+            # Closing it here would run SQLite's last-one-out cleanup on a file that the parent still writes.
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._db))
+            self._db = None
+
+    def _opened(self) -> sqlite3.Connection:
+        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        db = sqlite3.connect(self.path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=512)
+        try:
+            patiently(lambda: self._prepare(db))
+        except BaseException:
+            db.close()
+            raise
+        self._identity = self.path.stat()
+        self._db = db
+        return db
+
+    def _prepare(self, db: sqlite3.Connection) -> None:
+        if not self._is_stamped(db):
+            db.execute("pragma journal_mode = wal")
+            self._create(db)
+        db.execute(f"pragma synchronous = {self._synchronous}")
+        db.execute("pragma temp_store = memory")
+        db.execute("pragma journal_size_limit = 16777216")
+
+    def _is_stamped(self, db: sqlite3.Connection) -> bool:
+        application, version = (
+            db.execute(f"pragma {name}").fetchone()[0] for name in ("application_id", "user_version")
+        )
+        if application == APPLICATION_ID and version == VERSION:
+            return True
+        if application == APPLICATION_ID:
+            age = "newer" if version > VERSION else "older"
+            raise BrokerFileRefused(
+                f"The broker file {self.path} was written by a{'n' if age == 'older' else ''} {age} version of the "
+                f"framework (format {version}; this one writes format {VERSION}). Use that version, or another file."
+            )
+        if application or version or db.execute("select 1 from sqlite_master").fetchone():
+            raise BrokerFileRefused(
+                f"{self.path} is an SQLite file, but not one of the embedded broker. It was left as it is. "
+                "Name a file that does not exist yet in sqlite:///."
+            )
+        return False
+
+    def _create(self, db: sqlite3.Connection) -> None:
+        db.execute("begin immediate")
+        try:
+            if not self._is_stamped(db):
+                for statement in DDL:
+                    db.execute(statement)
+                db.execute(f"pragma application_id = {APPLICATION_ID}")
+                db.execute(f"pragma user_version = {VERSION}")
+            db.execute("commit")
+        except BaseException:
+            db.rollback()
+            raise
+
+    def _check_still_there(self) -> None:
+        try:
+            there = self._identity is not None and os.path.samestat(self._identity, self.path.stat())
+        except OSError:
+            there = False
+        if not there:
+            self.close()
+            raise BrokerFileUnavailable(
+                f"The broker file {self.path} was removed or replaced while it was open. Nothing was queued. "
+                "Put it back, or start the workers again: they begin with an empty file."
+            )
+
+    @contextmanager
+    def _translating(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise self._explained(error) from error
+        except OSError as error:
+            raise BrokerFileUnavailable(
+                f"The broker file {self.path} cannot be opened: {error.strerror}. Nothing was queued. "
+                "Its folder must exist, and this user must be allowed to write to both."
+            ) from error
+
+    def _explained(self, error: sqlite3.Error) -> BrokerError:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in _NOT_OURS:
+            return BrokerFileRefused(
+                f"{self.path} is not an SQLite file, or is damaged ({error}). It was left as it is. "
+                "Name another file in sqlite:///, or move this one away."
+            )
+        causes = {
+            sqlite3.SQLITE_BUSY: f"another process has kept it locked for {PATIENCE:.0f} seconds. End that process",
+            sqlite3.SQLITE_FULL: "the disk is full. Make room",
+            sqlite3.SQLITE_READONLY: "it is read-only. Make the file and its folder writable for this user",
+            sqlite3.SQLITE_CANTOPEN: "it cannot be opened. Its folder must exist and be writable for this user",
+        }
+        cause = causes.get(code, f"{error}. Look at the disk")
+        return BrokerFileUnavailable(
+            f"The broker file {self.path} cannot be used: {cause}, then try again. Nothing was queued, nothing lost."
+        )
+
+
+def patiently(attempt: Callable[[], T]) -> T:
+    """Try until no other process is in the way, at most ``PATIENCE`` seconds.
+
+    SQLite's own waiting sleeps longer and longer, so that the oldest waiter is served last; these sleeps stay short and
+    random.
+    """
+    deadline = time.monotonic() + PATIENCE
+    longest = 0.0005
+    while True:
+        try:
+            return attempt()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF not in _IN_THE_WAY or time.monotonic() > deadline:
+                raise
+        time.sleep(uniform(0, longest))
+        longest = min(longest * 2, 0.008)
+
+
+_stores = weakref.WeakSet["Store"]()
+_locked_for_fork: list[Store] = []
+
+
+def _close_before_fork() -> None:
+    # No SQLite handle may cross a fork, not even unused: SQLite keeps one book of locks for each file and process, and
+    # the child would believe that it holds what its parent holds.
+    for store in list(_stores):
+        store.lock.acquire()
+        store.close()
+        _locked_for_fork.append(store)
+
+
+def _unlock_after_fork() -> None:
+    while _locked_for_fork:
+        _locked_for_fork.pop().lock.release()
+
+
+def _start_child() -> None:
+    for store in list(_stores):
+        store.abandon()
+    _unlock_after_fork()
+
+
+os.register_at_fork(before=_close_before_fork, after_in_parent=_unlock_after_fork, after_in_child=_start_child)

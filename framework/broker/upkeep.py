@@ -1,0 +1,54 @@
+"""What time and death do to a broker: deadlines pass, connections vanish. Whoever looks next sees to it."""
+
+from framework.broker.consumers import remove_consumers
+from framework.broker.declarations import drop_queue
+from framework.broker.owners import OwnerLocks
+from framework.broker.posting import bury, give_back
+from framework.broker.store import Store, Transaction
+from framework.broker.topology import Topology
+
+__all__ = ["dead_owners", "expire", "next_deadline", "release"]
+
+#: How many deadlines one transaction sees to, so that it stays short.
+BATCH = 500
+
+NEXT_DEADLINE = """select min(at) from (
+    select min(expires) as at from message where expires is not null and holder is null
+    union all select min(expires) from queue where expires is not null)"""
+
+
+def next_deadline(store: Store) -> float | None:
+    """When the next message or queue expires, in seconds since the epoch."""
+    deadline: float | None = store.read(NEXT_DEADLINE)[0][0]
+    return deadline
+
+
+def expire(work: Transaction, topology: Topology) -> None:
+    """Send expired messages on to the dead letters and delete unused queues."""
+    deadline = work.value(NEXT_DEADLINE)
+    if deadline is None or deadline > work.now:
+        return
+    for (name,) in work.execute("select name from queue where expires <= ?", (work.now,)).fetchall():
+        queue = topology.queue(work, name)
+        if queue is not None:
+            drop_queue(work, topology, queue)
+    expired = "select id from message where expires <= ? and holder is null order by expires, id limit ?"
+    bury(work, topology, [message for (message,) in work.execute(expired, (work.now, BATCH)).fetchall()], "expired")
+
+
+def dead_owners(store: Store, locks: OwnerLocks) -> list[int]:
+    """The connections whose process is gone."""
+    return [owner for (owner,) in store.read("select id from owner") if not locks.alive(owner)]
+
+
+def release(work: Transaction, topology: Topology, owner: int) -> None:
+    """End a connection: its own queues go, its consumers go, and what it held goes back to its place."""
+    for (name,) in work.execute("select name from queue where owner = ?", (owner,)).fetchall():
+        queue = topology.queue(work, name)
+        if queue is not None:
+            drop_queue(work, topology, queue)
+    consumers = work.execute("select id from consumer where owner = ?", (owner,)).fetchall()
+    remove_consumers(work, topology, [message for (message,) in consumers])
+    held = work.execute("select id from message where holder = ? order by id", (owner,)).fetchall()
+    give_back(work, topology, [message for (message,) in held])
+    work.execute("delete from owner where id = ?", (owner,))
