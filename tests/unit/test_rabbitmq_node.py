@@ -170,8 +170,8 @@ def test_installing_twice_does_and_says_nothing(capsys):
 
 def listening_addresses(pid: int) -> set[str]:
     """The local addresses, as the kernel writes them, on which a process accepts connections."""
-    targets = [str(descriptor.readlink()) for descriptor in Path(f"/proc/{pid}/fd").iterdir()]
-    inodes = {found[1] for target in targets if (found := re.fullmatch(r"socket:\[(\d+)\]", target))}
+    targets = [str(descriptor.resolve()) for descriptor in Path(f"/proc/{pid}/fd").iterdir()]
+    inodes = {found[1] for target in targets if (found := re.search(r"socket:\[(\d+)\]", target))}
     rows = [row.split() for table in ("tcp", "tcp6") for row in Path(f"/proc/net/{table}").read_text().splitlines()[1:]]
     return {row[1].split(":")[0] for row in rows if row[3] == "0A" and row[9] in inodes}
 
