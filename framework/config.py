@@ -62,7 +62,8 @@ def settings_from(source: Mapping[str, Any], *, place: str, namespace: str | Non
     found = {name: value for name, value in theirs.items() if _is_known(name, allowed)}
     for name in [name for name, value in theirs.items() if name not in found and _looks_like_setting(name, value)]:
         found.setdefault(_name_of_today(name, place), theirs[name])
-    return DEFAULTS | found
+    options = "broker_transport_options"  # merged, since whoever sets a timeout does not mean to lose the confirms
+    return DEFAULTS | found | {options: DEFAULTS[options] | dict(found.get(options) or {})}
 
 
 def _without_prefix(source: Mapping[str, Any], namespace: str) -> dict[str, Any]:

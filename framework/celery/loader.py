@@ -10,7 +10,7 @@ from celery.exceptions import DuplicateTaskNameWarning  # type: ignore[attr-defi
 from celery.loaders.app import AppLoader
 from celery.loaders.default import DEFAULT_CONFIG_MODULE
 
-import framework.tasks
+import framework
 from framework.config import settings_from
 from framework.discovery import find_tasks_in_project, source_of
 from framework.errors import BrokenConfig, BrokenTaskModule, DuplicateTask, FrameworkError, described, where
@@ -50,7 +50,7 @@ class Loader(AppLoader):
     @property
     def default_modules(self) -> tuple[str, ...]:  # type: ignore[override]
         """Every module a worker imports: the framework's tasks, then what the settings ask for."""
-        ours = find_tasks_in_project(Path(framework.tasks.__file__).parent)
+        ours = find_tasks_in_project(Path(framework.__file__).parent / "tasks")
         return tuple(dict.fromkeys((*ours, *super().default_modules)))
 
     def import_default_modules(self) -> list[ModuleType]:

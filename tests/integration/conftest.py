@@ -119,7 +119,8 @@ class Worker:
 
     def kill(self):
         """kill -9 for the worker and its pool."""
-        os.killpg(self.process.pid, signal.SIGKILL)
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
         self._end()
 
     def stop(self):
@@ -168,8 +169,7 @@ def start_worker(project, environment):
 
     yield start
     for worker in workers:
-        if worker.process.poll() is None:
-            worker.kill()
+        worker.kill()
 
 
 @pytest.fixture

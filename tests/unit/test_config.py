@@ -133,6 +133,12 @@ def test_imports_private_names_and_constants_of_a_configuration_are_not_settings
     assert settings_from(source, place="celeryconfig.py").keys() - DEFAULTS.keys() == {"BASE_DIR"}
 
 
+def test_transport_options_of_the_project_are_added_to_ours():
+    found = settings_from({"broker_transport_options": {"read_timeout": 5}}, place="celeryconfig.py")
+
+    assert found["broker_transport_options"] == {"confirm_publish": True, "read_timeout": 5}
+
+
 def test_a_setting_may_be_a_function():
     def route(name, *_):
         return {"queue": name}
