@@ -1,0 +1,24 @@
+"""Names of files that stay inside their folder."""
+
+import os
+from pathlib import Path
+
+from framework.errors import OutsideFolder
+
+__all__ = ["inside"]
+
+
+def inside(folder: Path, name: str | os.PathLike[str]) -> Path:
+    """The real path of ``name`` in ``folder``, with symbolic links followed, whether it exists or not.
+
+    Raises:
+        OutsideFolder: ``name`` leads out of the folder, is the folder itself, or is no name of a file.
+    """
+    base = folder.resolve()
+    try:
+        path = (base / name).resolve()
+    except (ValueError, OSError, RuntimeError) as exc:  # a NUL inside, or a loop of links
+        raise OutsideFolder.named(name, folder) from exc
+    if base not in path.parents:
+        raise OutsideFolder.named(name, folder)
+    return path
