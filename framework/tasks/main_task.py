@@ -1,0 +1,11 @@
+"""The first task: it says hello."""
+
+from framework.celery.celery import celery
+
+
+@celery.task
+def main_task(name: str = "world") -> str:
+    """Print a greeting, which the worker logs, and return it."""
+    message = f"Hello, {name}! This is the main task."
+    print(message)
+    return message
