@@ -93,7 +93,8 @@ def take(work: Transaction, queue: Queue, count: int, holder: int | None) -> lis
         rows = work.execute(_TAKE_AWAY, (queue.id, count))
     else:
         rows = work.execute(_TAKE, (holder, queue.id, count))
-    return sorted((Taken(*row, queue.counts_deliveries) for row in rows), key=lambda taken: (taken.rank, taken.id))
+    counted = queue.counts_deliveries
+    return sorted((Taken._make((*row, counted)) for row in rows), key=lambda taken: (taken.rank, taken.id))
 
 
 def length(work: Transaction, queue: Queue) -> int:
