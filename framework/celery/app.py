@@ -46,7 +46,7 @@ class App(Celery):
         """
         args = as_arguments(name, args)
         if options.get("task_type") is None:
-            check_call(self, name, args, kwargs)
+            name = check_call(self, name, args, kwargs)
         with publishing(self):
             return super().send_task(name, args, kwargs, *more, **options)
 

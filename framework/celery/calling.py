@@ -39,21 +39,27 @@ def as_arguments(name: str, args: Any) -> Any:
     return (args,)
 
 
-def check_call(app: Celery, name: str, args: Sequence[Any] | None, kwargs: Mapping[str, Any] | None) -> None:
-    """Refuse a call by name that no task would take.
+def check_call(app: Celery, name: str, args: Sequence[Any] | None, kwargs: Mapping[str, Any] | None) -> str:
+    """Refuse a call by name that no task would take; return the task's full name.
 
     A name is known if its task is imported here, is found in the source of the task modules (which are read, not
     imported), or matches the setting ``task_remote_names``. Only for a name that all of these lack, the task modules
-    are imported, since a task may be made by code that cannot be read.
+    are imported, since a task may be made by code that cannot be read. Where a module and its task have one name, the
+    module's is enough: ``framework.tasks.main_task`` is ``framework.tasks.main_task.main_task``.
     """
-    if name in app.tasks:
-        check_arguments(app.tasks[name], args, kwargs)
-    elif not any(fnmatchcase(name, pattern) for pattern in app.conf.task_remote_names):
-        entry = catalog.find(app.loader.default_modules, name)
-        if entry is None:
-            _import_and_look(app, name)
-        elif entry.takes is not None:
-            _try(entry.takes.bind, name, entry.takes, args, kwargs)
+    if any(fnmatchcase(name, pattern) for pattern in app.conf.task_remote_names):
+        return name
+    twice = f"{name}.{name.rpartition('.')[2]}"
+    for full_name in (name, twice):
+        if full_name in app.tasks:
+            check_arguments(app.tasks[full_name], args, kwargs)
+            return full_name
+        if entry := catalog.find(app.loader.default_modules, full_name):
+            if entry.takes is not None:
+                _try(entry.takes.bind, full_name, entry.takes, args, kwargs)
+            return full_name
+    _import_and_look(app, name)
+    return name
 
 
 def check_arguments(task: "Task[Any, Any]", args: Sequence[Any] | None, kwargs: Mapping[str, Any] | None) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -47,7 +48,7 @@ class Loader(AppLoader):
             place = where(exc, source_of(name))
             raise BrokenConfig(f"The configuration {name} cannot be read ({place}): {described(exc)}") from exc
 
-    @property
+    @cached_property
     def default_modules(self) -> tuple[str, ...]:  # type: ignore[override]
         """Every module a worker imports: the framework's tasks, then what the settings ask for."""
         ours = find_tasks_in_project(Path(framework.__file__).parent / "tasks")

@@ -92,6 +92,14 @@ def test_a_task_with_a_name_of_its_own_is_known_by_it(shop):
     assert queued(shop) == 1
 
 
+def test_where_a_module_and_its_task_have_one_name_the_modules_is_enough(shop):
+    shop.send_task("framework.tasks.main_task", ("Ann",))
+
+    with shop.connection_for_read() as connection:
+        message = connection.SimpleQueue("celery").get_nowait()
+    assert message.headers["task"] == "framework.tasks.main_task.main_task"
+
+
 def test_an_unknown_name_is_refused_with_the_nearest_one_and_queues_nothing(shop):
     with pytest.raises(UnknownTask, match=r"No task is called 'shop.tasks.my-mails.mial'. Did you mean '.*\.mail'\?"):
         shop.send_task("shop.tasks.my-mails.mial")
