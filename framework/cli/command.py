@@ -1,0 +1,79 @@
+"""Celery's command line under our name, with our application where no other is asked for."""
+
+import os
+import sys
+from collections.abc import Callable
+from copy import copy
+from functools import wraps
+from typing import Any
+
+import celery
+import click
+from celery.bin.celery import celery as celery_command
+
+from framework import __version__
+from framework.cli import ready
+from framework.errors import FrameworkError
+
+__all__ = ["command", "run"]
+
+APP = "framework.celery.celery"
+
+HELP = """Tasks that are not lost: Celery's own command line, with this project's application.
+
+\b
+framework up -- python start.py   broker, worker, beat, while it runs
+framework worker -B               a worker, with the scheduler inside
+framework tasks                   what there is to call
+framework call NAME --args '[1]'  call a task by its name
+"""
+
+
+def run() -> None:
+    """Run the command line on the arguments of this process and exit with its status."""
+    sys.path.insert(0, "")  # the project is the current folder, as for `python -m`
+    os.environ.setdefault("CELERY_APP", APP)  # for what we start too: `worker --detach`, `multi`
+    ready.announce_when_asked()
+    command.main(prog_name="framework", auto_envvar_prefix="CELERY")
+
+
+def _version(ctx: click.Context, _: click.Parameter, asked: bool) -> bool:
+    if asked:
+        click.echo(f"framework {__version__}, Celery {celery.VERSION_BANNER}")
+        ctx.exit()
+    return asked
+
+
+def _in_one_line(callback: Any) -> Callable[..., Any]:
+    """Celery prints whatever importing the application raises with a traceback; our errors need none."""
+
+    @wraps(callback)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return callback(*args, **kwargs)
+        except click.UsageError as exc:
+            if isinstance(exc.__context__, FrameworkError):
+                raise exc.__context__ from None
+            raise
+
+    return call
+
+
+def _with(params: list[click.Parameter], ours: dict[str, click.Parameter]) -> list[click.Parameter]:
+    return [ours.get(str(param.name), param) for param in params]
+
+
+command = copy(celery_command)
+command.help = HELP
+command.callback = _in_one_line(celery_command.callback)
+command.params = _with(
+    celery_command.params,
+    {
+        "app": click.Option(
+            ["-A", "--app"], envvar="CELERY_APP", default=APP, help=f"The application, where it is not {APP}."
+        ),
+        "version": click.Option(
+            ["--version"], is_flag=True, is_eager=True, callback=_version, help="Show our version and Celery's."
+        ),
+    },
+)

@@ -1,0 +1,63 @@
+"""The folder ``.framework`` of a project: where ``framework up`` keeps its broker's file, its logs and its lock."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+from framework.errors import AlreadyUp, FolderNotUsable
+
+__all__ = ["Folder"]
+
+
+class Folder:
+    """The folder ``.framework`` in ``project``, readable by its owner alone."""
+
+    def __init__(self, project: Path) -> None:
+        self.path = project.absolute() / ".framework"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Make the folder and keep it for this process and those forked from it, until the last of them ends.
+
+        Raises:
+            FolderNotUsable: it cannot be made or written.
+            AlreadyUp: another process has it.
+        """
+        with self._open("up.lock").open("r+") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise AlreadyUp.at(self.path, lock.read() or "starting") from None
+            lock.truncate()
+            print(os.getpid(), end="", file=lock, flush=True)
+            yield
+
+    def broker_url(self) -> str:
+        """The URL of the embedded broker in this folder, whose file is made here where there is none.
+
+        Raises:
+            FolderNotUsable: the file cannot be made.
+        """
+        return f"sqlite:///{quote(str(self._open('broker.db')))}"
+
+    def log(self, name: str) -> Path:
+        """The file for what the service called ``name`` says, empty.
+
+        Raises:
+            FolderNotUsable: it cannot be made.
+        """
+        log = self._open(f"{name}.log")
+        log.write_bytes(b"")
+        return log
+
+    def _open(self, name: str) -> Path:
+        file = self.path / name
+        try:
+            self.path.mkdir(mode=0o700, exist_ok=True)
+            os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
+        except OSError as exc:
+            raise FolderNotUsable.at(file, exc) from exc
+        return file

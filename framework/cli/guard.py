@@ -1,0 +1,76 @@
+"""Two processes that look after each other, so that what they run ends even when one of them is killed.
+
+The one that the user started waits; the other, its child, does the work. When the first is killed, the second reads the
+end of a pipe and comes down in good order; when the second is killed, the first ends everything that it left.
+"""
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, NoReturn
+
+import click
+
+from framework.cli.exits import FAILED, KILLED_BY
+from framework.cli.family import adopt_orphans, end_descendants
+
+__all__ = ["FORWARDED", "guarded"]
+
+#: What the waiting process passes on; the last is a shell's ``fg`` after Ctrl-Z.
+FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCONT)
+#: Seconds that processes have whose parent was killed.
+GRACE = 2.0
+
+
+def guarded(work: Callable[[int], int]) -> int:
+    """Run ``work`` in a process of its own, and end what it left behind; returns its exit status.
+
+    Args:
+        work: takes a file descriptor, which can be read (and holds nothing) once the waiting process is gone.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    adopt_orphans()
+    gone, held = os.pipe()
+    worker = os.fork()
+    if not worker:
+        os.close(held)
+        _work(work, gone)
+    os.close(gone)
+    status = _wait(worker)
+    end_descendants(GRACE)
+    if status == -signal.SIGKILL:
+        click.echo("Error: The launcher was killed; what it ran has been stopped.", err=True)
+    return status if status >= 0 else KILLED_BY - status
+
+
+def _work(work: Callable[[int], int], gone: int) -> NoReturn:
+    status = FAILED
+    try:
+        os.setpgid(0, 0)  # signals reach it once: through the waiting process
+        adopt_orphans()
+        status = work(gone)
+    except click.ClickException as exc:
+        exc.show()
+        status = exc.exit_code
+    except KeyboardInterrupt:
+        status = KILLED_BY + signal.SIGINT
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        end_descendants(GRACE)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def _wait(worker: int) -> int:
+    def forward(number: int, _: FrameType | None) -> Any:
+        os.kill(worker, number)
+
+    for number in FORWARDED:
+        signal.signal(number, forward)
+    return os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1])

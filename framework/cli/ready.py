@@ -1,0 +1,37 @@
+"""How a worker or beat tells who started it that it is ready: one line into a pipe."""
+
+import os
+from typing import Any
+
+from celery.signals import beat_init, worker_ready
+
+__all__ = ["VARIABLE", "announce_when_asked"]
+
+#: The environment variable with the number of the pipe's file descriptor.
+VARIABLE = "FRAMEWORK_READY_FD"
+
+
+def announce_when_asked() -> None:
+    """Write one line that describes this worker or beat to ``$FRAMEWORK_READY_FD`` once it is ready."""
+    if VARIABLE in os.environ:
+        pipe = int(os.environ.pop(VARIABLE))
+        os.set_inheritable(pipe, False)
+        _announce(pipe)
+
+
+def _announce(pipe: int) -> None:
+    def tell(line: str) -> None:
+        os.write(pipe, f"{line}\n".encode())
+        os.close(pipe)
+
+    @worker_ready.connect(weak=False)
+    def worker_is_ready(sender: Any, **_: Any) -> None:
+        tell(f"{sender.hostname}, {_number(sender.controller.concurrency, 'process', 'processes')}")
+
+    @beat_init.connect(weak=False)
+    def beat_is_ready(sender: Any, **_: Any) -> None:
+        tell(f"{_number(len(sender.scheduler.schedule), 'entry', 'entries')} in the schedule")
+
+
+def _number(count: int, one: str, many: str) -> str:
+    return f"{count} {one if count == 1 else many}"

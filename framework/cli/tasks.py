@@ -1,0 +1,73 @@
+"""``framework tasks``: what there is to call."""
+
+import inspect
+import json
+import textwrap
+from collections.abc import Iterator
+from typing import Any
+
+import click
+from celery import Celery
+from celery.schedules import maybe_schedule, schedule
+
+__all__ = ["described_tasks", "tasks"]
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON list, for scripts.")
+@click.pass_context
+def tasks(ctx: click.Context, *, as_json: bool) -> None:
+    """List every task: its name, what it takes, what it does and when it runs."""
+    found = described_tasks(ctx.obj.app)
+    if as_json:
+        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+    elif found:
+        click.echo("\n".join(line for task in found for line in _lines(task)))
+    else:
+        click.echo("There are no tasks yet. Write a function with @celery.task above it into a file of a task package.")
+
+
+def described_tasks(app: Celery) -> list[dict[str, Any]]:
+    """Every task of the project, sorted by name: ``name``, ``signature``, ``doc`` and ``schedule``.
+
+    The task modules are imported for this; Celery's own tasks are left out.
+
+    Raises:
+        BrokenTaskModule: one cannot be imported.
+        DuplicateTask: two functions have one task name.
+    """
+    app.loader.import_default_modules()
+    app.finalize(auto=True)
+    return [
+        {
+            "name": name,
+            "signature": str(inspect.signature(task.run)),
+            "doc": (inspect.getdoc(task.run) or "").partition("\n")[0],
+            "schedule": list(_times(app, name)),
+        }
+        for name, task in sorted(app.tasks.items())
+        if not name.startswith("celery.")
+    ]
+
+
+def _times(app: Celery, task: str) -> Iterator[dict[str, str]]:
+    for entry, options in app.conf.beat_schedule.items():
+        if options["task"] == task:
+            yield {"entry": entry, "when": _when(maybe_schedule(options["schedule"]))}
+
+
+def _when(times: Any) -> str:
+    every = times.seconds if type(times) is schedule else None
+    return f"every {every:g} s" if every else repr(times).strip("<>")
+
+
+def _lines(task: dict[str, Any]) -> Iterator[str]:
+    yield click.style(task["name"], bold=True)
+    yield from _paragraph(task["signature"], hanging="     ")
+    yield from _paragraph(task["doc"])
+    for time in task["schedule"]:
+        yield from _paragraph(f"{time['when']} ({time['entry']})")
+
+
+def _paragraph(text: str, hanging: str = "    ") -> list[str]:
+    return textwrap.wrap(text, 80, initial_indent="    ", subsequent_indent=hanging, break_on_hyphens=False)
