@@ -103,7 +103,7 @@ def _file(url: str) -> Path:
             "sqlite:/// names no file. Write sqlite:///broker.db for a file in the current folder, "
             "or sqlite:////var/lib/app/broker.db for an absolute path."
         )
-    return Path(name).absolute()
+    return Path(name).resolve()
 
 
 def _synchronous(options: dict[str, Any]) -> str:

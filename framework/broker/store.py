@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from random import uniform
-from threading import RLock
+from threading import Lock, RLock
 from typing import Any, TypeVar
 
 from framework.broker.schema import APPLICATION_ID, DDL, VERSION
@@ -106,7 +106,7 @@ class Store:
             self._db = None
 
     def _opened(self) -> sqlite3.Connection:
-        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        _create_if_missing(self.path)
         db = sqlite3.connect(self.path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=512)
         try:
             patiently(lambda: self._prepare(db))
@@ -218,6 +218,14 @@ def patiently(attempt: Callable[[], T]) -> T:
         longest = min(longest * 2, 0.008)
 
 
+def _create_if_missing(path: Path) -> None:
+    # Made here, because SQLite would make it readable for others. Never opened when it exists: closing any descriptor
+    # of a file drops all locks that the process has on it, SQLite's too.
+    with _creating, suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+
+
+_creating = Lock()
 _stores = weakref.WeakSet["Store"]()
 _locked_for_fork: list[Store] = []
 
@@ -237,6 +245,8 @@ def _unlock_after_fork() -> None:
 
 
 def _start_child() -> None:
+    global _creating
+    _creating = Lock()
     for store in list(_stores):
         store.abandon()
     _unlock_after_fork()
