@@ -245,6 +245,36 @@ class CommandNotRunnable(FrameworkError):
         return cls(f"The command {name!r} cannot be run: {cause.strerror}. Is it executable? (chmod +x {name})")
 
 
+class NoWorker(FrameworkError):
+    """Tasks were queued and no worker is there to run them."""
+
+    @classmethod
+    def at(cls, url: str) -> Self:
+        """Name the broker by its ``url`` (already without password), and how a worker is started."""
+        return cls(
+            f"No worker answers at {url}: start one with `framework worker` in another terminal. "
+            "What was queued waits for it."
+        )
+
+
+class TaskFailed(FrameworkError):
+    """A task that was waited for failed."""
+
+    @classmethod
+    def named(cls, what: str, cause: BaseException) -> Self:
+        """Say which task, and why."""
+        return cls(f"{what} failed: {cause.message if isinstance(cause, FrameworkError) else described(cause)}")
+
+
+class TookTooLong(FrameworkError):
+    """What was waited for did not come in time."""
+
+    @classmethod
+    def named(cls, what: str, seconds: float, state: str) -> Self:
+        """Say what, for how long, and how far it is."""
+        return cls(f"{what} is not done after {seconds:g} s ({state}). The worker's output says what it is doing.")
+
+
 def described(cause: BaseException) -> str:
     """An exception in one line: ``ValueError: too long``."""
     return f"{type(cause).__name__}: {cause}" if str(cause) else type(cause).__name__
