@@ -51,8 +51,12 @@ _VALID: dict[str, Callable[[Any], bool]] = {
 }
 
 
-def checked(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of the queue ``name``, all of them possible.
+#: A re-declare may differ in these, as on RabbitMQ.
+_NOT_COMPARED = {"x-delivery-limit"}
+
+
+def checked(name: str, flags: Mapping[str, bool], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a new queue, all of them possible and fit for one another.
 
     Raises:
         amqp.exceptions.PreconditionFailed: one is not.
@@ -62,7 +66,19 @@ def checked(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
             raise invalid(f"invalid arg {argument!r} for queue {name!r} in vhost '/': {value!r}")
     if "x-dead-letter-routing-key" in arguments and "x-dead-letter-exchange" not in arguments:
         raise invalid(f"invalid arg 'x-dead-letter-routing-key' for queue {name!r}: routing_key_but_no_dlx_defined")
+    if arguments.get("x-queue-type") == "quorum":
+        _check_quorum(name, flags, arguments)
+    elif "x-delivery-limit" in arguments:
+        raise invalid(f"invalid arg 'x-delivery-limit' for queue {name!r} in vhost '/': only quorum queues have it")
     return dict(arguments)
+
+
+def _check_quorum(name: str, flags: Mapping[str, bool], arguments: Mapping[str, Any]) -> None:
+    for flag, needed in (("durable", True), ("exclusive", False), ("auto_delete", False)):
+        if bool(flags[flag]) != needed:
+            raise invalid(f"invalid property {flag!r} for quorum queue {name!r} in vhost '/'")
+    if "x-max-priority" in arguments:
+        raise invalid(f"invalid arg 'x-max-priority' for quorum queue {name!r} in vhost '/'")
 
 
 def compare(name: str, received: Mapping[str, Any], current: Mapping[str, Any]) -> None:
@@ -71,7 +87,7 @@ def compare(name: str, received: Mapping[str, Any], current: Mapping[str, Any]) 
     Raises:
         amqp.exceptions.PreconditionFailed: one differs.
     """
-    for argument in _VALID:
+    for argument in _VALID.keys() - _NOT_COMPARED:
         unset = "classic" if argument == "x-queue-type" else "none"
         new, old = received.get(argument, unset), current.get(argument, unset)
         if new != old:

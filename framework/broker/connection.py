@@ -13,9 +13,10 @@ from amqp.exceptions import ConsumerCancelled, RecoverableConnectionError
 
 from framework.broker import upkeep, wakeup
 from framework.broker.channel import Channel
-from framework.broker.consumers import is_active, mark_waiting
+from framework.broker.consumers import mark_full, mark_waiting, may_take
 from framework.broker.consuming import Consumer
 from framework.broker.owners import OwnerLocks, locks_beside
+from framework.broker.posting import expire_late
 from framework.broker.queues import READY, Taken, take
 from framework.broker.store import Store, Transaction
 from framework.broker.topology import Topology
@@ -153,20 +154,34 @@ class Connection:
 
     def take(self, work: Transaction) -> None:
         """Take what is ready, or note that the consumers wait."""
-        hungry = []
+        self._waiting = False
+        hungry = [consumer for consumer in self._in_turn() if self._feed(work, consumer)]
+        if not self.inbox:
+            self._waiting = True
+            mark_waiting(work, [consumer.id for consumer in hungry])
+
+    def _in_turn(self) -> list[Consumer]:
         consumers = list(self.consumers.values())
-        self._turn += 1
-        for consumer in consumers[self._turn % len(consumers) :] + consumers[: self._turn % len(consumers)]:
-            queue = self.topology.queue(work, consumer.queue)
-            if queue is not None and (room := min(consumer.room(), BATCH)) > 0 and is_active(work, queue, consumer.id):
-                taken = take(work, queue, room, None if consumer.no_ack else self.owner)
-                consumer.hold(len(taken))
-                self.inbox.extend((consumer, message) for message in taken)
-                hungry.append(consumer.id)
-            consumer.starved = consumer.room() <= 0
-        self._waiting = not self.inbox
-        if self._waiting:
-            mark_waiting(work, hungry)
+        self._turn = (self._turn + 1) % (len(consumers) or 1)
+        return consumers[self._turn :] + consumers[: self._turn]
+
+    def _feed(self, work: Transaction, consumer: Consumer) -> bool:
+        """Take for one consumer; true when it could take more."""
+        queue = self.topology.queue(work, consumer.queue)
+        if queue is None:
+            return False
+        room = min(consumer.room(), BATCH)
+        fed = room > 0 and may_take(work, queue, consumer.id)
+        if fed:
+            taken = take(work, queue, room, None if consumer.no_ack else self.owner)
+            consumer.hold(len(taken))
+            self.inbox.extend((consumer, message) for message in taken)
+            expire_late(work, self.topology, queue)
+        consumer.starved = consumer.room() <= 0
+        if consumer.starved != consumer.is_full:
+            consumer.is_full = consumer.starved
+            mark_full(work, queue, consumer.id, is_full=consumer.is_full)
+        return fed and not consumer.starved
 
     def look(self) -> float:
         """Do what is due: dead owners, deadlines, messages that no bell announced; seconds until the next look."""

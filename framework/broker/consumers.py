@@ -4,10 +4,11 @@ from collections.abc import Iterable
 
 from framework.broker import refusals
 from framework.broker.declarations import drop_queue, touch
+from framework.broker.queues import wake_all
 from framework.broker.store import Transaction
 from framework.broker.topology import Queue, Topology
 
-__all__ = ["add_consumer", "is_active", "mark_waiting", "remove_consumers"]
+__all__ = ["add_consumer", "mark_full", "mark_waiting", "may_take", "remove_consumers"]
 
 
 def add_consumer(
@@ -55,9 +56,25 @@ def _promote(work: Transaction, queue: Queue) -> None:
             work.woken.add(owner)
 
 
-def is_active(work: Transaction, queue: Queue, consumer: int) -> bool:
-    """Whether a consumer gets messages: each does, except where only the first of them may."""
-    return not queue.single_active or work.value("select min(id) from consumer where queue = ?", queue.id) == consumer
+def may_take(work: Transaction, queue: Queue, consumer: int) -> bool:
+    """Whether it is a consumer's turn: the first's on a queue with a single active one, else the highest priority's.
+
+    Those of a lower priority get what the higher ones have no room for.
+    """
+    if queue.single_active:
+        return bool(work.value("select min(id) from consumer where queue = ?", queue.id) == consumer)
+    outranked = (
+        "select 1 from consumer where queue = ?1 and not is_full"
+        " and priority > (select priority from consumer where id = ?2) limit 1"
+    )
+    return work.value(outranked, queue.id, consumer) is None
+
+
+def mark_full(work: Transaction, queue: Queue, consumer: int, *, is_full: bool) -> None:
+    """Note whether a consumer has no room; what it leaves is for others, who hear of it."""
+    work.execute("update consumer set is_full = ? where id = ?", (is_full, consumer))
+    if is_full:
+        wake_all(work, queue.id)
 
 
 def mark_waiting(work: Transaction, ids: Iterable[int]) -> None:

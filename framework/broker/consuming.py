@@ -26,6 +26,7 @@ class Consumer:
     prefetch: int
     held: int = 0
     starved: bool = False
+    is_full: bool = False
 
     def room(self) -> int:
         """How many messages more it may be given."""

@@ -46,9 +46,11 @@ def declare_queue(
     """
     name = name or f"amq.gen-{uuid4().hex}"
     if topology.queue(work, name) is None:
-        _create(work, name, flags, checked(name, arguments), owner)
+        _create(work, name, flags, checked(name, flags, arguments), owner)
         topology.refresh(work)
     queue = queue_for(work, topology, name, owner)
+    if flags["exclusive"] and not queue.exclusive:
+        raise refusals.locked(name)
     for flag, wanted in flags.items():
         if bool(wanted) != getattr(queue, flag):
             raise refusals.inequivalent(flag, "queue", name, wanted, getattr(queue, flag))

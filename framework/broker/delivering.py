@@ -11,7 +11,7 @@ from amqp.exceptions import NotAllowed
 from framework.broker import declarations, refusals, upkeep
 from framework.broker.consumers import add_consumer
 from framework.broker.consuming import Consumer
-from framework.broker.posting import bury, give_back
+from framework.broker.posting import bury, expire_late, give_back
 from framework.broker.properties import body_from, decoded
 from framework.broker.queues import Taken, length, settle, take
 from framework.broker.session import Session, Unacked
@@ -92,11 +92,13 @@ class Delivering(Session):
         return message
 
     def _get(self, queue: str, owner: int | None) -> tuple[Taken | None, int]:
+        connection = self._open()
         with self._working() as work:
-            upkeep.expire(work, self._topology)
+            upkeep.expire(work, connection.topology)
             found = self._queue(work, queue)
             declarations.touch(work, found)
             taken = take(work, found, 1, owner)
+            expire_late(work, connection.topology, found)
             return (taken[0], length(work, found)) if taken else (None, 0)
 
     def received(self, consumer: Consumer, taken: Taken) -> amqp.Message:
@@ -110,7 +112,7 @@ class Delivering(Session):
         if not no_ack:
             self._unacked[self._tag] = Unacked(taken.id, consumer)
         properties = decoded(taken.properties)
-        if taken.returns and taken.counted:
+        if taken.counted:
             properties["application_headers"] = {
                 **(properties.get("application_headers") or {}),
                 "x-delivery-count": taken.returns,

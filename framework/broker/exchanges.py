@@ -4,6 +4,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from amqp.exceptions import InvalidCommand
+
 from framework.broker import refusals
 from framework.broker.store import Transaction
 from framework.broker.topology import Exchange, Topology, changed
@@ -20,7 +22,8 @@ def declare_exchange(
     """Create an exchange with ``flags`` (durable, auto_delete, internal), or check the one that exists.
 
     Raises:
-        amqp.exceptions.PreconditionFailed: it exists and is another, or the type is unknown.
+        amqp.exceptions.PreconditionFailed: it exists and is another.
+        amqp.exceptions.InvalidCommand: there is no such type.
         amqp.exceptions.AccessRefused: its name is one of the broker's.
     """
     existing = topology.exchange(work, name)
@@ -28,7 +31,7 @@ def declare_exchange(
         _compare(existing, kind, flags, arguments)
         return
     if kind not in TYPES:
-        raise refusals.invalid(f"exchange type {kind!r} of {name!r} is not one of {', '.join(TYPES)}")
+        raise InvalidCommand(f"COMMAND_INVALID - exchange type {kind!r} is not one of {TYPES}", reply_code=503)
     if name.startswith("amq."):
         raise refusals.access_refused(f"exchange name {name!r} contains reserved prefix 'amq.*'")
     work.execute(

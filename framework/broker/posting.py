@@ -10,7 +10,7 @@ from framework.broker.queues import Letter, insert, length_up_to, size, wake_man
 from framework.broker.store import Transaction
 from framework.broker.topology import Queue, Topology
 
-__all__ = ["Outcome", "bury", "give_back", "post"]
+__all__ = ["Outcome", "bury", "expire_head", "expire_late", "give_back", "post"]
 
 
 class Outcome(NamedTuple):
@@ -32,15 +32,18 @@ def post(work: Transaction, topology: Topology, letter: Letter) -> Outcome:
         if queue.limited and queue.overflow != "drop-head" and _exceeds(work, queue, 1, len(letter.body)):
             refused = True
             if queue.overflow == "reject-publish-dlx":
-                _send_on(work, topology, queue, letter, "maxlen")
+                _send_on(work, topology, queue, letter, "maxlen", work.now)
         else:
-            insert(work, queue, letter)
+            insert(work, queue, letter, work.now)
             _trim(work, topology, queue)
     return Outcome(bool(queues), refused)
 
 
-def bury(work: Transaction, topology: Topology, ids: Iterable[int], reason: str) -> None:
-    """End messages as ``rejected``, ``expired``, ``maxlen`` or ``delivery_limit``: to the dead letters, if any."""
+def bury(work: Transaction, topology: Topology, ids: Iterable[int], reason: str, at: float | None = None) -> None:
+    """End messages as ``rejected``, ``expired``, ``maxlen`` or ``delivery_limit``: to the dead letters, if any.
+
+    ``at`` is when that was, where it was not noticed in time.
+    """
     for message in ids:
         row = work.execute(
             "delete from message where id = ? returning queue, exchange, routing_key, more_keys,"
@@ -49,7 +52,7 @@ def bury(work: Transaction, topology: Topology, ids: Iterable[int], reason: str)
         ).fetchone()
         queue = row and topology.queue_with_id(work, row[0])
         if queue is not None:
-            _send_on(work, topology, queue, _letter(row), reason)
+            _send_on(work, topology, queue, _letter(row), reason, work.now if at is None else at)
 
 
 def give_back(work: Transaction, topology: Topology, ids: Sequence[int]) -> None:
@@ -68,6 +71,22 @@ def give_back(work: Transaction, topology: Topology, ids: Sequence[int]) -> None
             returned.append(queue.id)
             _trim(work, topology, queue)
     wake_many(work, returned)
+
+
+def expire_head(work: Transaction, topology: Topology, queue: Queue) -> None:
+    """Bury messages at the head of a queue whose time has passed."""
+    head = "select id, abs(expires) from message where queue = ? and holder is null order by rank, id limit 1"
+    while True:
+        row = work.execute(head, (queue.id,)).fetchone()
+        if row is None or row[1] is None or row[1] > work.now:
+            return
+        bury(work, topology, [row[0]], "expired", row[1])
+
+
+def expire_late(work: Transaction, topology: Topology, queue: Queue) -> None:
+    """Bury late messages that have come to the head of a queue."""
+    if work.value("select 1 from message where queue = ? and expires < 0 and holder is null limit 1", queue.id):
+        expire_head(work, topology, queue)
 
 
 def _trim(work: Transaction, topology: Topology, queue: Queue) -> None:
@@ -91,7 +110,7 @@ def _letter(row: Sequence[Any]) -> Letter:
     return Letter(exchange, keys, properties, body, -rank, None)
 
 
-def _send_on(work: Transaction, topology: Topology, queue: Queue, letter: Letter, reason: str) -> None:
+def _send_on(work: Transaction, topology: Topology, queue: Queue, letter: Letter, reason: str, at: float) -> None:
     exchange = queue.dead_letter_exchange
     if exchange is None or topology.exchange(work, exchange) is None:
         return
@@ -106,7 +125,7 @@ def _send_on(work: Transaction, topology: Topology, queue: Queue, letter: Letter
     for target in topology.route(work, exchange, keys):
         if reason == "rejected" or not _is_cycle(target.name, headers["x-death"]):
             # Over the limit or not: there is no publisher left who could be told.
-            insert(work, target, onward)
+            insert(work, target, onward, at)
             _trim(work, topology, target)
 
 

@@ -20,6 +20,7 @@ __all__ = [
     "settle",
     "size",
     "take",
+    "wake_all",
     "wake_many",
 ]
 
@@ -60,9 +61,9 @@ class Taken(NamedTuple):
     counted: bool
 
 
-def insert(work: Transaction, queue: Queue, letter: Letter) -> None:
-    """Put a letter at the end of a queue and wake whoever waits for it."""
-    expires = _deadline(work.now, queue.ttl, letter.expiration)
+def insert(work: Transaction, queue: Queue, letter: Letter, at: float) -> None:
+    """Put a letter that arrived ``at`` a time at the end of a queue, and wake whoever waits for it."""
+    expires = _deadline(at, queue.ttl, letter.expiration)
     work.execute(
         "insert into message (queue, rank, exchange, routing_key, more_keys, properties, body, expires)"
         " values (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -82,9 +83,9 @@ def insert(work: Transaction, queue: Queue, letter: Letter) -> None:
         _wake_any(work)
 
 
-def _deadline(now: float, *waits: float | None) -> float | None:
+def _deadline(at: float, *waits: float | None) -> float | None:
     given = [wait for wait in waits if wait is not None]
-    return now + min(given) if given else None
+    return at + min(given) if given else None
 
 
 def take(work: Transaction, queue: Queue, count: int, holder: int | None) -> list[Taken]:
@@ -150,6 +151,13 @@ def wake_many(work: Transaction, queue_ids: Iterable[int]) -> None:
     for queue_id in queue_ids:
         if queue_id not in exhausted and not _wake(work, queue_id):
             exhausted.add(queue_id)
+
+
+def wake_all(work: Transaction, queue_id: int) -> None:
+    """Wake every consumer that waits for this queue, if there is anything to take."""
+    if work.value("select 1 from message where queue = ? and holder is null limit 1", queue_id):
+        while _wake(work, queue_id):
+            pass
 
 
 def _wake_any(work: Transaction) -> None:

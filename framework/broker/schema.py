@@ -9,7 +9,8 @@ APPLICATION_ID = 0x6F6D7374
 VERSION = 1
 
 # A message is ready while it has no holder; both states have an index of their own, so that a queue's head costs the
-# same however long the queue is. Ids only ever grow (autoincrement): they are the order of a queue.
+# same however long the queue is. A message expires at the head of its queue only, as on RabbitMQ: one that is late and
+# waits behind others has its time negated. Ids only ever grow (autoincrement): they are the order of a queue.
 DDL = (
     """create table topology (version integer not null)""",
     """insert into topology values (1)""",
@@ -36,11 +37,12 @@ DDL = (
         holder integer, returns integer not null default 0)""",
     """create index message_ready on message (queue, rank, id) where holder is null""",
     """create index message_held on message (holder) where holder is not null""",
-    """create index message_expiring on message (expires) where expires is not null and holder is null""",
+    """create index message_expiring on message (expires) where expires > 0 and holder is null""",
+    """create index message_late on message (queue) where expires < 0 and holder is null""",
     """create table owner (id integer primary key autoincrement)""",
     """create table consumer (
         id integer primary key autoincrement, queue integer not null, owner integer not null, tag text not null,
-        priority integer not null, exclusive integer not null, waiting real)""",
+        priority integer not null, exclusive integer not null, waiting real, is_full integer not null default 0)""",
     """create index consumer_queue on consumer (queue)""",
     """create index consumer_owner on consumer (owner)""",
 )

@@ -81,8 +81,8 @@ class Queue:
 
     @cached_property
     def counts_deliveries(self) -> bool:
-        """Whether messages tell how often they came back, as those of quorum queues do."""
-        return self.arguments.get("x-queue-type") == "quorum" or self.delivery_limit is not None
+        """Whether messages tell how often they came back."""
+        return self.arguments.get("x-queue-type") == "quorum"
 
 
 @dataclass(frozen=True)

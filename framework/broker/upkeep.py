@@ -3,17 +3,17 @@
 from framework.broker.consumers import remove_consumers
 from framework.broker.declarations import drop_queue
 from framework.broker.owners import OwnerLocks
-from framework.broker.posting import bury, give_back
+from framework.broker.posting import expire_head, give_back
 from framework.broker.store import Store, Transaction
 from framework.broker.topology import Topology
 
 __all__ = ["dead_owners", "expire", "next_deadline", "release"]
 
-#: How many deadlines one transaction sees to, so that it stays short.
+#: How many deadlines are looked up at once.
 BATCH = 500
 
 NEXT_DEADLINE = """select min(at) from (
-    select min(expires) as at from message where expires is not null and holder is null
+    select min(expires) as at from message where expires > 0 and holder is null
     union all select min(expires) from queue where expires is not null)"""
 
 
@@ -25,15 +25,21 @@ def next_deadline(store: Store) -> float | None:
 
 def expire(work: Transaction, topology: Topology) -> None:
     """Send expired messages on to the dead letters and delete unused queues."""
-    deadline = work.value(NEXT_DEADLINE)
-    if deadline is None or deadline > work.now:
-        return
+    while (deadline := work.value(NEXT_DEADLINE)) is not None and deadline <= work.now:
+        _expire_some(work, topology)
+
+
+def _expire_some(work: Transaction, topology: Topology) -> None:
     for (name,) in work.execute("select name from queue where expires <= ?", (work.now,)).fetchall():
         queue = topology.queue(work, name)
         if queue is not None:
             drop_queue(work, topology, queue)
-    expired = "select id from message where expires <= ? and holder is null order by expires, id limit ?"
-    bury(work, topology, [message for (message,) in work.execute(expired, (work.now, BATCH)).fetchall()], "expired")
+    expired = "select id, queue from message where expires > 0 and expires <= ? and holder is null limit ?"
+    for message, queue_id in work.execute(expired, (work.now, BATCH)).fetchall():
+        queue = topology.queue_with_id(work, queue_id)
+        if queue is not None:
+            expire_head(work, topology, queue)
+        work.execute("update message set expires = -expires where id = ? and expires > 0", (message,))
 
 
 def dead_owners(store: Store, locks: OwnerLocks) -> list[int]:
