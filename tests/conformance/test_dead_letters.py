@@ -1,0 +1,336 @@
+"""What becomes of a message that dies, and what it tells about its deaths."""
+
+from datetime import datetime
+
+import pytest
+from amqp.exceptions import MessageNacked
+
+
+@pytest.fixture
+def dead(client):
+    """Where the dead letters of ``mail`` come to lie."""
+    client.exchange("dead letters", "topic")
+    client.queue("dead")
+    client.bind("dead", "dead letters", "#")
+    return {"dead_letter_exchange": "dead letters"}
+
+
+def deaths(message):
+    """``x-death`` without its times, which are checked here."""
+    told = message.headers["x-death"]
+    assert all(isinstance(death["time"], datetime) for death in told)
+    return [{name: value for name, value in death.items() if name != "time"} for death in told]
+
+
+def firsts(message):
+    return {name: value for name, value in message.headers.items() if name.startswith("x-first-death-")}
+
+
+def test_a_rejected_message_tells_its_death(client, dead):
+    client.queue("mail", **dead)
+    client.publish("hello", headers={"mine": 1})
+
+    client.reject(client.get())
+
+    message = client.take("dead")
+    assert message.body == "hello"
+    assert message.headers["mine"] == 1
+    assert deaths(message) == [
+        {"count": 1, "reason": "rejected", "queue": "mail", "exchange": "", "routing-keys": ["mail"]}
+    ]
+    assert firsts(message) == {
+        "x-first-death-reason": "rejected",
+        "x-first-death-queue": "mail",
+        "x-first-death-exchange": "",
+    }
+
+
+def test_a_message_that_waited_too_long_tells_its_death(client, dead):
+    client.queue("mail", message_ttl=30, **dead)
+    client.publish("hello")
+
+    message = client.take("dead")
+
+    assert deaths(message) == [
+        {"count": 1, "reason": "expired", "queue": "mail", "exchange": "", "routing-keys": ["mail"]}
+    ]
+
+
+def test_a_message_dead_by_its_own_time_tells_that_time_and_has_none_now(client, dead):
+    client.queue("mail", **dead)
+    client.publish("hello", expiration="30")
+
+    message = client.take("dead")
+
+    [death] = deaths(message)
+    assert (death["reason"], death["original-expiration"]) == ("expired", "30")
+    assert "expiration" not in message.properties
+
+
+def test_a_rejected_message_loses_the_time_it_had(client, dead):
+    client.queue("mail", **dead)
+    client.publish("hello", expiration="60000")
+
+    client.reject(client.get())
+
+    message = client.take("dead")
+    assert deaths(message)[0]["original-expiration"] == "60000"
+    assert "expiration" not in message.properties
+
+
+def test_a_message_that_may_not_wait_dies_at_once(client, dead):
+    client.queue("mail", **dead)
+
+    client.publish("hello", expiration="0")
+
+    assert deaths(client.take("dead"))[0]["reason"] == "expired"
+
+
+def test_what_a_full_queue_drops_tells_its_death(client, dead):
+    client.queue("mail", max_length=1, **dead)
+    client.publish("one", "two")
+
+    message = client.take("dead")
+
+    assert message.body == "one"
+    assert deaths(message) == [
+        {"count": 1, "reason": "maxlen", "queue": "mail", "exchange": "", "routing-keys": ["mail"]}
+    ]
+
+
+def test_what_a_full_queue_refuses_is_no_dead_letter(client, dead):
+    client.queue("mail", max_length=1, overflow="reject-publish", **dead)
+    client.publish("one")
+
+    with pytest.raises(MessageNacked):
+        client.publish("two")
+
+    assert client.ready("dead") == 0
+
+
+def test_what_a_full_queue_refuses_may_be_a_dead_letter_too(client, dead):
+    client.queue("mail", max_length=1, overflow="reject-publish-dlx", **dead)
+    client.publish("one")
+
+    with pytest.raises(MessageNacked):
+        client.publish("two")
+
+    message = client.take("dead")
+    assert message.body == "two"
+    assert deaths(message)[0]["reason"] == "maxlen"
+
+
+def test_a_death_tells_the_exchange_and_key_of_the_publisher(client, dead):
+    client.queue("mail", **dead)
+    client.bind("mail", "amq.topic", "a.*")
+    client.publish("hello", exchange="amq.topic", key="a.b")
+
+    client.reject(client.get())
+
+    message = client.take("dead")
+    assert (deaths(message)[0]["exchange"], deaths(message)[0]["routing-keys"]) == ("amq.topic", ["a.b"])
+    assert (message.delivery_info["exchange"], message.delivery_info["routing_key"]) == ("dead letters", "a.b")
+
+
+def test_a_queue_may_give_its_dead_letters_another_key(client, dead):
+    client.queue("mail", dead_letter_routing_key="died.of.mail", **dead)
+    client.publish("hello")
+
+    client.reject(client.get())
+
+    message = client.take("dead")
+    assert message.delivery_info["routing_key"] == "died.of.mail"
+    assert deaths(message)[0]["routing-keys"] == ["mail"]
+
+
+def test_dead_letters_may_go_straight_to_a_queue(client):
+    client.queue("dead")
+    client.queue("mail", dead_letter_exchange="", dead_letter_routing_key="dead")
+    client.publish("hello")
+
+    client.reject(client.get())
+
+    assert client.take("dead").body == "hello"
+
+
+def test_dead_letters_may_go_to_several_queues(client, dead):
+    client.queue("archive")
+    client.bind("archive", "dead letters", "mail")
+    client.queue("mail", **dead)
+    client.publish("hello")
+
+    client.reject(client.get())
+
+    assert client.take("dead").body == client.take("archive").body == "hello"
+
+
+def test_without_a_place_for_dead_letters_a_message_just_dies(client, dead):
+    client.queue("mail")
+    client.publish("hello")
+
+    client.reject(client.get())
+
+    assert client.ready() == client.ready("dead") == 0
+
+
+def test_a_missing_place_for_dead_letters_is_no_error(client):
+    client.queue("mail", dead_letter_exchange="missing")
+    client.publish("one", "two")
+
+    client.reject(client.get())
+
+    assert client.empty() == ["two"]
+
+
+@pytest.mark.parametrize(
+    "settle",
+    [
+        pytest.param(lambda client, message: client.ack(message), id="acked"),
+        pytest.param(lambda client, message: client.requeue(message), id="given back"),
+        pytest.param(lambda client, message: client.channel.queue_purge("mail"), id="purged"),
+        pytest.param(lambda client, message: client.channel.queue_delete("mail"), id="deleted with its queue"),
+    ],
+)
+def test_what_did_not_die_is_no_dead_letter(client, dead, settle):
+    client.queue("mail", **dead)
+    client.publish("one", "two")
+
+    settle(client, client.get())
+
+    client.queue("other", **dead)
+    client.publish("dies", key="other", expiration="0")
+    assert client.take("dead").body == "dies"
+    assert client.ready("dead") == 0
+
+
+def test_a_dead_letter_is_a_new_message_to_those_who_get_it(client, dead):
+    client.queue("mail", **dead)
+    client.publish("hello", correlation_id="c-1", delivery_mode=2, priority=4)
+
+    client.requeue(client.get())
+    client.reject(client.take())
+
+    message = client.take("dead")
+    assert not message.delivery_info["redelivered"]
+    assert message.properties["correlation_id"] == "c-1"
+    assert message.properties["priority"] == 4
+
+
+def test_dead_letters_keep_their_order(client, dead):
+    client.queue("mail", **dead)
+    client.publish("one", "two", "three")
+    messages = [client.get() for _ in range(3)]
+
+    for message in messages:
+        client.reject(message)
+
+    assert [client.take("dead").body for _ in range(3)] == ["one", "two", "three"]
+
+
+def test_a_death_of_the_same_kind_is_counted_and_the_latest_comes_first(client):
+    # given a queue whose rejected messages wait a moment and return
+    client.queue("mail", dead_letter_exchange="", dead_letter_routing_key="wait")
+    client.queue("wait", message_ttl=20, dead_letter_exchange="", dead_letter_routing_key="mail")
+    client.publish("hello")
+
+    # when it is rejected three times
+    for _ in range(3):
+        client.reject(client.take("mail"))
+    message = client.take("mail")
+
+    # then each kind of death is told once, with its count
+    assert [(death["queue"], death["reason"], death["count"]) for death in deaths(message)] == [
+        ("wait", "expired", 3),
+        ("mail", "rejected", 3),
+    ]
+    assert firsts(message)["x-first-death-queue"] == "mail"
+    assert firsts(message)["x-first-death-reason"] == "rejected"
+
+
+def test_deaths_in_several_queues_are_all_told_the_latest_first(client):
+    client.queue("c")
+    client.queue("b", message_ttl=10, dead_letter_exchange="", dead_letter_routing_key="c")
+    client.queue("a", max_length=1, dead_letter_exchange="", dead_letter_routing_key="b")
+    client.publish("hello", "pushes it out", key="a")
+
+    message = client.take("c")
+
+    assert [(death["queue"], death["reason"]) for death in deaths(message)] == [("b", "expired"), ("a", "maxlen")]
+    assert firsts(message)["x-first-death-queue"] == "a"
+
+
+def test_two_kinds_of_death_in_one_queue_are_told_apart(client):
+    client.queue("mail", message_ttl=200, dead_letter_exchange="", dead_letter_routing_key="back")
+    client.queue("back", dead_letter_exchange="", dead_letter_routing_key="mail")
+    client.publish("hello")
+
+    client.reject(client.take("back"))
+    client.reject(client.take("mail"))
+
+    kinds = {(death["queue"], death["reason"], death["count"]) for death in deaths(client.take("back"))}
+    assert kinds == {("mail", "expired", 1), ("back", "rejected", 1), ("mail", "rejected", 1)}
+
+
+def test_a_circle_with_a_rejection_in_it_goes_on(client):
+    client.queue("work", dead_letter_exchange="", dead_letter_routing_key="wait")
+    client.queue("wait", message_ttl=1, dead_letter_exchange="", dead_letter_routing_key="work")
+    client.publish("hello", key="work")
+
+    for _ in range(10):
+        client.reject(client.take("work"))
+
+    assert client.take("work").headers["x-death"][0]["count"] == 10
+
+
+def test_a_message_that_would_expire_in_a_circle_is_dropped(client, eventually):
+    client.queue("here", message_ttl=20, dead_letter_exchange="", dead_letter_routing_key="there")
+    client.queue("there", message_ttl=20, dead_letter_exchange="", dead_letter_routing_key="here")
+    client.queue("clock", message_ttl=200)
+
+    client.publish("hello", key="here")
+    client.publish("tick", key="clock")
+
+    assert eventually(lambda: client.ready("clock") == 0)
+    assert client.ready("here") == client.ready("there") == 0
+
+
+def test_a_message_pushed_out_into_its_own_queue_is_dropped(client):
+    client.queue("mail", max_length=1, dead_letter_exchange="", dead_letter_routing_key="mail")
+
+    client.publish("one", "two")
+
+    assert client.empty() == ["two"]
+
+
+def test_a_death_tells_the_open_copies_and_not_the_blind_ones(client, dead):
+    client.queue("mail", **dead)
+    client.publish("hello", headers={"CC": ["open"], "BCC": ["blind"]})
+
+    client.reject(client.get())
+
+    message = client.take("dead")
+    assert deaths(message)[0]["routing-keys"] == ["mail", "open"]
+    assert "BCC" not in message.headers
+
+
+def test_a_dead_letter_with_its_old_keys_goes_to_the_open_copies_too(client):
+    client.exchange("dead letters", "direct")
+    for queue in ("first", "second"):
+        client.queue(queue)
+        client.bind(queue, "dead letters", queue)
+    client.queue("mail", dead_letter_exchange="dead letters")
+    client.bind("mail", "amq.direct", "first")
+
+    client.publish("hello", exchange="amq.direct", key="first", headers={"CC": ["second"]})
+    client.reject(client.get())
+
+    assert client.take("first").body == client.take("second").body == "hello"
+
+
+def test_a_consumer_is_given_dead_letters_as_they_come(client, dead):
+    client.queue("mail", message_ttl=20, **dead)
+    inbox = client.consume("dead")
+
+    client.publish("one", "two")
+
+    assert inbox.wait_for(2) == ["one", "two"]

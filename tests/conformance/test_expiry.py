@@ -1,0 +1,198 @@
+"""What has its time: messages, and queues that nobody uses."""
+
+import pytest
+from amqp.exceptions import PreconditionFailed
+
+SOON = 60
+LATER = 60_000
+
+
+def gone(client):
+    """Whether ``mail`` is no more, asked without using it."""
+    returned = []
+    client.channel.events["basic_return"].add(lambda *message: returned.append(message))
+    client.publish("are you there?", mandatory=True)
+    return returned
+
+
+def wait(client, eventually, milliseconds):
+    """Let so much time pass on the broker's clock."""
+    client.queue("clock", message_ttl=milliseconds)
+    client.publish("tick", key="clock")
+    assert eventually(lambda: client.ready("clock") == 0)
+    client.channel.queue_delete("clock")
+
+
+def test_a_queue_drops_what_nobody_took_in_time(client, eventually):
+    client.queue("mail", message_ttl=SOON)
+
+    client.publish("hello")
+
+    assert client.ready() == 1
+    assert eventually(lambda: client.ready() == 0)
+    assert client.get() is None
+
+
+def test_a_message_goes_when_its_own_time_is_over(client, eventually):
+    client.queue("mail")
+
+    client.publish("hello", expiration=str(SOON))
+
+    assert client.ready() == 1
+    assert eventually(lambda: client.ready() == 0)
+
+
+@pytest.mark.parametrize(("queue", "message"), [(SOON, LATER), (LATER, SOON)])
+def test_the_shorter_time_counts(client, eventually, queue, message):
+    client.queue("mail", message_ttl=queue)
+
+    client.publish("hello", expiration=str(message))
+
+    assert eventually(lambda: client.ready() == 0)
+
+
+def test_what_is_taken_in_time_does_not_expire(client, eventually):
+    client.queue("dead")
+    client.queue("mail", message_ttl=SOON, dead_letter_exchange="", dead_letter_routing_key="dead")
+    client.publish("hello")
+    message = client.get()
+
+    wait(client, eventually, 2 * SOON)
+    client.ack(message)
+
+    assert client.ready("dead") == 0
+
+
+def test_what_is_given_back_too_late_expires(client, eventually):
+    client.queue("mail", message_ttl=SOON)
+    client.publish("hello")
+    message = client.get()
+
+    wait(client, eventually, 2 * SOON)
+    client.requeue(message)
+
+    assert eventually(lambda: client.ready() == 0)
+    assert client.get() is None
+
+
+def test_a_message_behind_one_that_lives_longer_goes_when_it_is_first(client, eventually):
+    client.queue("dead")
+    client.queue("mail", dead_letter_exchange="", dead_letter_routing_key="dead")
+    client.publish("first", expiration=str(LATER))
+    client.publish("second", expiration=str(SOON))
+    wait(client, eventually, 2 * SOON)
+    assert (client.ready(), client.ready("dead")) == (2, 0)
+
+    first = client.get()
+
+    assert first.body == "first"
+    assert client.take("dead").body == "second"
+
+
+def test_a_message_that_may_not_wait_is_gone_when_nobody_is_there(client):
+    client.queue("mail")
+
+    client.publish("hello", expiration="0")
+
+    assert client.get() is None
+
+
+def test_a_message_that_may_not_wait_is_given_to_who_is_there(client):
+    client.queue("mail")
+    inbox = client.consume()
+
+    client.publish("hello", expiration="0")
+
+    assert inbox.wait_for(1) == ["hello"]
+
+
+def test_a_waiting_consumer_is_not_given_what_has_expired(client, eventually):
+    client.queue("mail", message_ttl=SOON)
+    client.publish("old")
+    assert eventually(lambda: client.ready() == 0)
+
+    inbox = client.consume()
+    client.publish("new")
+
+    assert inbox.wait_for(1) == ["new"]
+
+
+def test_a_message_tells_the_time_it_was_given(client):
+    client.queue("mail")
+
+    client.publish("hello", expiration=str(LATER))
+
+    assert client.get().properties["expiration"] == str(LATER)
+
+
+@pytest.mark.parametrize("expiration", ["soon", "-1", "1.5", ""])
+def test_a_time_that_is_no_number_is_refused(client, expiration):
+    client.queue("mail")
+
+    with pytest.raises(PreconditionFailed, match="expiration"):
+        client.publish("hello", expiration=expiration)
+
+
+def test_a_queue_that_nobody_uses_goes_after_its_time(client, eventually):
+    client.queue("mail", expires=SOON)
+
+    assert eventually(lambda: gone(client))
+
+
+def test_publishing_is_no_use_of_a_queue(client, eventually):
+    client.queue("mail", expires=3 * SOON)
+
+    for _ in range(4):
+        client.publish("hello")
+        wait(client, eventually, SOON)
+
+    assert gone(client)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        pytest.param(lambda client: client.get(), id="getting"),
+        pytest.param(lambda client: client.queue("mail", expires=4 * SOON), id="declaring"),
+        pytest.param(lambda client: client.counts(), id="asking for it"),
+    ],
+)
+def test_a_queue_lives_longer_when_it_is_used(client, eventually, use):
+    client.queue("mail", expires=4 * SOON)
+
+    for _ in range(3):
+        wait(client, eventually, 2 * SOON)
+        use(client)
+    assert not gone(client)
+
+    assert eventually(lambda: gone(client))
+
+
+def test_a_queue_lives_as_long_as_it_has_a_consumer(client, eventually):
+    client.queue("mail", expires=SOON)
+    inbox = client.consume()
+    wait(client, eventually, 3 * SOON)
+    assert not gone(client)
+
+    inbox.cancel()
+
+    assert eventually(lambda: gone(client))
+
+
+def test_what_a_queue_held_goes_with_it_and_is_no_dead_letter(client, eventually):
+    client.queue("dead")
+    client.queue("mail", expires=SOON, dead_letter_exchange="", dead_letter_routing_key="dead")
+    client.publish("hello")
+
+    assert eventually(lambda: gone(client))
+
+    assert client.ready("dead") == 0
+
+
+def test_a_queue_that_has_gone_can_be_declared_otherwise(client, eventually):
+    client.queue("mail", expires=SOON)
+    assert eventually(lambda: gone(client))
+
+    client.queue("mail")
+
+    assert client.counts() == (0, 0)
