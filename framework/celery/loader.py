@@ -10,13 +10,27 @@ from typing import Any
 from celery.exceptions import DuplicateTaskNameWarning  # type: ignore[attr-defined]
 from celery.loaders.app import AppLoader
 from celery.loaders.default import DEFAULT_CONFIG_MODULE
+from celery.utils.log import get_logger
 
 import framework
+from framework.celery.calling import publishing
 from framework.config import settings_from
 from framework.discovery import find_tasks_in_project, source_of
-from framework.errors import BrokenConfig, BrokenTaskModule, DuplicateTask, FrameworkError, described, where
+from framework.errors import (
+    BrokenConfig,
+    BrokenTaskModule,
+    BrokerError,
+    BrokerFileRefused,
+    BrokerRefused,
+    DuplicateTask,
+    FrameworkError,
+    described,
+    where,
+)
 
 __all__ = ["Loader"]
+
+log = get_logger(__name__)
 
 
 class Loader(AppLoader):
@@ -53,6 +67,21 @@ class Loader(AppLoader):
         """Every module a worker imports: the framework's tasks, then what the settings ask for."""
         ours = find_tasks_in_project(Path(framework.__file__).parent / "tasks")
         return tuple(dict.fromkeys((*ours, *super().default_modules)))
+
+    def on_worker_init(self) -> None:
+        """Refuse to start on a broker that will never let this worker in.
+
+        Raises:
+            BrokerRefused: the login or the virtual host is wrong.
+            BrokerFileRefused: the file is no embedded broker.
+        """
+        try:
+            with publishing(self.app), self.app.connection_for_read() as connection:
+                connection.ensure_connection(max_retries=0)
+        except (BrokerRefused, BrokerFileRefused):
+            raise
+        except BrokerError as exc:
+            log.debug("The broker is not there yet, the worker waits for it: %s", exc.message)
 
     def import_default_modules(self) -> list[ModuleType]:
         """Import every task module.
