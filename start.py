@@ -84,7 +84,7 @@ def show_rows(rows, files):
     where = os.path.relpath(export_file("results.csv"))
     click.secho(f"\n{files} files were scanned; {where} has {len(rows)} new rows:", bold=True)
     for row in rows:
-        click.echo(f"  {row['file']:<12} {row['rule']:<26} {row['description']}")
+        click.echo(f"  {row['file']:<12} {row['description']}")
 
 
 if __name__ == "__main__":

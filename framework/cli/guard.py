@@ -9,15 +9,16 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import click
 
 from framework.cli.exits import FAILED, KILLED_BY
 from framework.cli.family import adopt_orphans, end_descendants
 
-__all__ = ["FORWARDED", "guarded"]
+__all__ = ["guarded"]
 
 #: What the waiting process passes on; the last is a shell's ``fg`` after Ctrl-Z.
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCONT)
@@ -61,16 +62,25 @@ def _work(work: Callable[[int], int], gone: int) -> NoReturn:
     except BaseException:
         traceback.print_exc()
     finally:
+        _hear_nothing_more()
         end_descendants(GRACE)
-        sys.stdout.flush()
-        sys.stderr.flush()
+        with suppress(OSError):  # the terminal may be closed by now
+            sys.stdout.flush()
+            sys.stderr.flush()
         os._exit(status)
 
 
 def _wait(worker: int) -> int:
-    def forward(number: int, _: FrameType | None) -> Any:
+    def forward(number: int, _: FrameType | None) -> None:
         os.kill(worker, number)
 
     for number in FORWARDED:
         signal.signal(number, forward)
-    return os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1])
+    status = os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1])
+    _hear_nothing_more()
+    return status
+
+
+def _hear_nothing_more() -> None:
+    for number in FORWARDED:
+        signal.signal(number, signal.SIG_IGN)

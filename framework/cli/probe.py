@@ -18,19 +18,22 @@ def check_broker(app: Celery) -> str:
         BrokerError: it cannot be used; the message has the cause and the cure.
     """
     url: str = maybe_sanitize_url(app.conf.broker_write_url)
-    with app.connection_for_write() as connection:
+    try:
+        connection = app.connection_for_write()
+    except (LookupError, ImportError) as exc:
+        raise BrokerNotReady.at(url, exc, "A broker's URL begins with amqp:// or sqlite:///") from None
+    with connection:
         try:
-            connection.connect()
+            connection.ensure_connection(max_retries=1, interval_start=0)
         except FrameworkError:
             raise
         except (OperationalError, AMQPError, OSError) as exc:
-            raise BrokerNotReady.at(url, exc, _cure(connection, exc)) from None
-        except (KeyError, ImportError, AttributeError) as exc:  # how kombu says that it knows no such broker
-            raise BrokerNotReady.at(url, exc, "Its URL begins with amqp:// or sqlite:///") from None
+            cause = exc.__cause__ or exc  # kombu wraps some of them
+            raise BrokerNotReady.at(url, cause, _cure(connection, cause)) from None
     return url
 
 
-def _cure(connection: Connection, cause: Exception) -> str:
+def _cure(connection: Connection, cause: BaseException) -> str:
     user, vhost = connection.userid, connection.virtual_host
     if isinstance(cause, AccessRefused):
         return f"Check the password of user {user!r} in CELERY_BROKER_URL (guest may log in from its own machine only)."

@@ -15,7 +15,7 @@ from framework.cli.processes import ProcessGroup
 from framework.cli.services import Service
 from framework.cli.stopping import Asked, Stop
 from framework.cli.terminal import Terminal
-from framework.errors import FrameworkError
+from framework.errors import CommandNotRunnable, FrameworkError
 
 __all__ = ["Plan", "run", "say"]
 
@@ -56,7 +56,7 @@ def run(plan: Plan, gone: int) -> int:
 def say(name: str, what: str, state: str = "") -> None:
     """Print one line about a part of the session."""
     with suppress(OSError):  # the terminal may be closed by now
-        click.echo(f"{name:<8} {what}  {click.style(state, fg='green')}".rstrip(), err=True)
+        click.echo(f"{name:<8} {what}" + (f"  {click.style(state, fg='green')}" if state else ""), err=True)
 
 
 async def _run(plan: Plan, gone: int) -> int:
@@ -95,7 +95,7 @@ class Session:
 
     async def run_command(self) -> int:
         """Run the command to its end; returns its exit status as a shell does."""
-        command = await ProcessGroup.start(*self.plan.command, env=self.plan.environment)
+        command = await self._start_command()
         terminal = Terminal()
         asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, terminal.suspended)
         asyncio.get_running_loop().add_signal_handler(signal.SIGCONT, terminal.resumed)
@@ -111,6 +111,12 @@ class Session:
             terminal.take_back()
             command.send_group(signal.SIGTERM)  # what it left in the background
         return status if status >= 0 else KILLED_BY - status
+
+    async def _start_command(self) -> ProcessGroup:
+        try:
+            return await ProcessGroup.start(*self.plan.command, env=self.plan.environment)
+        except OSError as exc:
+            raise CommandNotRunnable.named(self.plan.command[0], exc) from None
 
     async def bring_down(self) -> None:
         """Stop the services, the last first."""

@@ -20,25 +20,31 @@ class Terminal:
         if self._foreground() == self.group:
             self._lent_to = process
             self._give(process)
-            # It may have been suspended for reading before the terminal was its own.
-            os.killpg(process, signal.SIGCONT)
+            self._wake()  # it may have been suspended for reading before the terminal was its own
 
     def take_back(self) -> None:
-        """Put our own group into the foreground again."""
+        """Put our own group into the foreground again, for good."""
         if self._lent_to is not None:
             self._give(self.group)
+            self._lent_to = None
 
     def suspended(self) -> None:
         """Hand the terminal to the shell when Ctrl-Z suspended whom it is lent to."""
-        if self._lent_to is not None and os.waitid(os.P_PID, self._lent_to, os.WSTOPPED | os.WNOHANG):
-            self.take_back()
-            os.kill(os.getppid(), signal.SIGSTOP)
+        with suppress(ChildProcessError):
+            if self._lent_to is not None and os.waitid(os.P_PID, self._lent_to, os.WSTOPPED | os.WNOHANG):
+                self._give(self.group)
+                os.kill(os.getppid(), signal.SIGSTOP)
 
     def resumed(self) -> None:
         """Lend it again after the shell's ``fg``; after ``bg``, the process goes on without it."""
         if self._lent_to is not None:
             self.lend(self._lent_to)
-            os.killpg(self._lent_to, signal.SIGCONT)
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._lent_to is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._lent_to, signal.SIGCONT)
 
     def _foreground(self) -> int | None:
         with suppress(OSError, ValueError):

@@ -26,7 +26,7 @@ def up(ctx: click.Context, *, verbose: bool, command: Sequence[str]) -> None:
     The broker is a file, .framework/broker.db in the current folder, unless CELERY_BROKER_URL names another.
     COMMAND finds it in CELERY_BROKER_URL; its exit status is ours.
     """
-    if command and not shutil.which(command[0]):
+    if command and not shutil.which(command[0]) and not Path(command[0]).exists():
         raise CommandNotFound.named(command[0])
     folder = Folder(Path.cwd())
     with folder.locked():

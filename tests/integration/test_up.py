@@ -1,0 +1,581 @@
+"""`framework up`: the real command, its real services, real signals, and no process left behind."""
+
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import threading
+import uuid
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from queue import Empty, Queue
+
+import pytest
+
+from framework.cli.exits import NOT_FOUND, NOT_RUNNABLE, SERVICE_DIED
+
+UP = [sys.executable, "-m", "framework", "up"]
+# up's two processes, the worker and its two children, beat
+SESSION = 6
+
+
+class Up:
+    """A running `framework up`: its lines, and every process that descends from it, however it detached."""
+
+    def __init__(self, folder, command, environment):
+        self.folder = folder
+        self.mark = f"TEST_MARK={uuid.uuid4()}"
+        name, _, value = self.mark.partition("=")
+        self.lines = []
+        self._unread = Queue()
+        self.process = subprocess.Popen(
+            [*UP, *command],
+            cwd=folder,
+            env={**os.environ, **environment, name: value},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self):
+        for line in self.process.stdout:
+            self._unread.put(line.rstrip())
+        self._unread.put(None)
+
+    def wait_for_line(self, beginning, timeout=30):
+        """The next line that begins so; fails when the output ends before."""
+        try:
+            while (line := self._unread.get(timeout=timeout)) is not None:
+                self.lines.append(line)
+                if line.startswith(beginning):
+                    return line
+        except Empty:
+            pass
+        raise AssertionError(f"no line {beginning!r} in: {self.lines}")
+
+    def wait(self, timeout=30):
+        """Its exit status, once all its output is read."""
+        status = self.process.wait(timeout)
+        self._reader.join(timeout)
+        while (line := self._unread.get()) is not None:
+            self.lines.append(line)
+        self.process.stdout.close()
+        return status
+
+    @property
+    def launcher(self):
+        """The process that does up's work, its only child."""
+        return next(
+            int(pid) for pid in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        )
+
+    def family(self):
+        """Handles of all its processes that run now, by process id."""
+        return {pid: os.pidfd_open(pid) for pid in self._pids()}
+
+    def _pids(self):
+        for environ in Path("/proc").glob("[0-9]*/environ"):
+            try:
+                if self.mark.encode() in environ.read_bytes():
+                    yield int(environ.parent.name)
+            except OSError:
+                pass
+
+    def clean(self):
+        for pid in self._pids():
+            os.kill(pid, signal.SIGKILL)
+
+
+def ended(family, timeout=20):
+    """Whether every process of a family ends in time; the kernel tells."""
+    waiting = select.poll()
+    for handle in family.values():
+        waiting.register(handle, select.POLLIN)
+    left = set(family.values())
+    while left and (events := waiting.poll(timeout * 1000)):
+        for handle, _ in events:
+            waiting.unregister(handle)
+            left.discard(handle)
+    for handle in family.values():
+        os.close(handle)
+    return not left
+
+
+@pytest.fixture
+def up(tmp_path):
+    """Start `framework up` in a folder of its own."""
+    sessions = []
+
+    def start(*command, folder=tmp_path, **environment):
+        sessions.append(Up(folder, command, environment))
+        return sessions[-1]
+
+    yield start
+    for session in sessions:
+        session.clean()
+        session.process.wait(10)
+        session._reader.join(10)
+        session.process.stdout.close()
+
+
+def sh(script):
+    return ["--", "sh", "-c", script]
+
+
+# What it brings up, and the command inside
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A session that is over, whose command told its broker and failed with 3."""
+    folder = tmp_path_factory.mktemp("finished")
+    session = Up(folder, sh("echo $CELERY_BROKER_URL; exit 3"), {})
+    session.wait()
+    return session
+
+
+def test_broker_worker_and_beat_come_up_in_this_order_and_go_down_in_reverse(finished):
+    assert [line.split()[0] for line in finished.lines if line.endswith("ready")] == ["broker", "worker", "beat"]
+    assert finished.lines[-1] == "stopped  beat, worker"
+    assert len(finished.lines) == 5
+    assert not finished.family()
+
+
+def test_the_status_of_the_command_is_ours(finished):
+    assert finished.process.returncode == 3
+
+
+def test_the_broker_is_one_file_that_only_its_owner_reads_and_the_command_is_told_where(finished):
+    folder = finished.folder / ".framework"
+
+    assert finished.lines[3] == f"sqlite:///{folder}/broker.db"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert (folder / "broker.db").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_logs_are_kept_in_the_folder(finished):
+    assert " ready." in (finished.folder / ".framework/worker.log").read_text()
+    assert "beat: Starting" in (finished.folder / ".framework/beat.log").read_text()
+
+
+def test_the_command_calls_tasks_on_the_same_broker(up, tmp_path):
+    script = "from framework.tasks.main_task import main_task; print(main_task.delay('up').get(timeout=20))"
+
+    session = up("--", sys.executable, "-c", script)
+
+    assert session.wait() == 0
+    assert "Hello, up! This is the main task." in session.lines
+
+
+def test_a_folder_whose_name_needs_quoting_in_a_url_is_a_folder_like_any_other(up, tmp_path):
+    folder = tmp_path / "año 100% #1?"
+    folder.mkdir()
+
+    session = up("--", sys.executable, "-m", "framework", "inspect", "ping", folder=folder)
+
+    assert session.wait() == 0, session.lines
+    assert (folder / ".framework/broker.db").stat().st_size > 0
+
+
+def test_a_command_that_is_killed_gives_the_status_that_a_shell_gives_and_needs_no_dashes_before_it(up):
+    assert up("sh", "-c", "kill -9 $$").wait() == 137
+
+
+def test_what_the_command_leaves_in_the_background_ends_too(up):
+    session = up(*sh("setsid sleep 1000 & sleep 1000 & echo left; sleep 1"))
+    session.wait_for_line("left")
+    family = session.family()
+
+    assert session.wait() == 0
+    assert len(family) >= SESSION + 3
+    assert ended(family)
+
+
+def test_verbose_shows_what_the_services_say(up):
+    session = up("--verbose", "true")
+
+    session.wait()
+
+    assert any(line.endswith(" ready.") for line in session.lines)
+
+
+def test_two_sessions_in_two_folders_do_not_disturb_each_other(up, tmp_path):
+    folders = [tmp_path / name for name in ("one", "two")]
+    for folder in folders:
+        folder.mkdir()
+
+    one, two = (up(folder=folder) for folder in folders)
+    for session in (one, two):
+        session.wait_for_line("beat")
+    one.process.send_signal(signal.SIGINT)
+
+    assert one.wait() == 0
+    assert two.process.poll() is None
+    two.process.send_signal(signal.SIGINT)
+    assert two.wait() == 0
+
+
+def test_a_second_session_in_the_same_folder_is_refused(up):
+    first = up()
+    first.wait_for_line("beat")
+
+    second = up()
+
+    assert second.wait() == 1
+    assert second.lines == [line for line in second.lines if line.startswith("Error: `framework up` runs in ")]
+    assert str(first.process.pid) in second.lines[0]
+
+
+# How it stops
+
+
+def test_ctrl_c_stops_everything_with_one_line(up):
+    session = up()
+    session.wait_for_line("beat")
+    family = session.family()
+
+    session.process.send_signal(signal.SIGINT)
+
+    assert session.wait() == 0
+    assert session.lines[-1] == "stopped  beat, worker"
+    assert not any("Traceback" in line for line in session.lines)
+    assert len(family) >= SESSION
+    assert ended(family)
+
+
+def test_ctrl_c_reaches_the_command_whose_status_is_ours(up):
+    session = up(*sh('trap "echo caught; exit 7" INT; echo running; while :; do sleep 0.1; done'))
+    session.wait_for_line("running")
+
+    session.process.send_signal(signal.SIGINT)
+
+    assert session.wait() == 7
+    assert "caught" in session.lines
+
+
+def test_a_command_that_ignores_ctrl_c_is_killed_at_the_second(up):
+    session = up(*sh('trap "echo ignored" INT TERM; echo running; while :; do sleep 0.1; done'))
+    session.wait_for_line("running")
+    family = session.family()
+
+    session.process.send_signal(signal.SIGINT)
+    session.wait_for_line("ignored")
+    session.process.send_signal(signal.SIGINT)
+
+    assert session.wait(timeout=8) == 137
+    assert ended(family)
+
+
+def test_ctrl_c_before_all_is_ready_leaves_nothing(up):
+    session = up()
+    session.wait_for_line("broker")
+    family = session.family()
+
+    session.process.send_signal(signal.SIGINT)
+
+    assert session.wait() == 130
+    assert ended(family | session.family())
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_stop_stops_everything(up, how):
+    session = up()
+    session.wait_for_line("beat")
+    family = session.family()
+
+    session.process.send_signal(how)
+
+    assert session.wait() == 0
+    assert ended(family)
+
+
+@pytest.mark.parametrize(
+    "script",
+    ["echo running; setsid sleep 1000 & sleep 1000", 'trap "" TERM INT HUP; echo running; while :; do sleep 1; done'],
+)
+def test_when_up_itself_is_killed_everything_ends(up, script):
+    session = up(*sh(script))
+    session.wait_for_line("running")
+    family = session.family()
+
+    session.process.kill()
+
+    assert session.process.wait() == -signal.SIGKILL
+    assert len(family) > SESSION
+    assert ended(family)
+
+
+def test_when_the_process_that_does_its_work_is_killed_everything_ends_too(up):
+    session = up(*sh("echo running; setsid sleep 1000 & sleep 1000"))
+    session.wait_for_line("running")
+    family = session.family()
+
+    os.kill(session.launcher, signal.SIGKILL)
+
+    assert session.wait() == 137
+    assert session.lines[-1] == "Error: The launcher was killed; what it ran has been stopped."
+    assert ended(family)
+
+
+def test_a_worker_that_is_killed_brings_the_session_down_and_the_command_with_it(up, tmp_path):
+    session = up(*sh('trap "echo told; exit 5" TERM; echo running; while :; do sleep 0.1; done'))
+    worker = int(session.wait_for_line("worker") and process_called(session, "worker"))
+    session.wait_for_line("running")
+    family = session.family()
+
+    os.kill(worker, signal.SIGKILL)
+
+    assert session.wait() == SERVICE_DIED
+    assert "told" in session.lines
+    assert any("The worker was killed by signal 9. Its output is in" in line for line in session.lines)
+    assert ended(family)
+
+
+def process_called(session, service):
+    """The main process of a service: the one that up's launcher started."""
+    return next(
+        pid
+        for pid in session._pids()
+        if f"\0framework\0{service}\0".encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
+        and f"PPid:\t{session.launcher}\n" in Path(f"/proc/{pid}/status").read_text()
+    )
+
+
+# The terminal
+
+
+class Terminal:
+    """A terminal with a program in it, typed at as by a person."""
+
+    def __init__(self, folder, command):
+        self.pid, self.keys = pty.fork()
+        if self.pid == 0:
+            os.chdir(folder)
+            os.execvp(command[0], command)
+        self.shown = ""
+
+    def type(self, keys):
+        os.write(self.keys, keys.encode())
+
+    def wait_for(self, text, timeout=30):
+        while text not in self.shown:
+            assert select.select([self.keys], [], [], timeout)[0], self.shown
+            self.shown += os.read(self.keys, 4096).decode()
+
+    def wait(self):
+        while True:
+            try:
+                self.shown += os.read(self.keys, 4096).decode()
+            except OSError:  # nobody has the terminal any more
+                break
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+@pytest.fixture
+def terminal(tmp_path):
+    """Open a terminal whose only program is `framework up`."""
+    opened = []
+
+    def start(*command, program=UP):
+        opened.append(Terminal(tmp_path, [*program, *command]))
+        return opened[-1]
+
+    yield start
+    for each in opened:
+        os.close(each.keys)
+
+
+@pytest.fixture
+def shell(terminal):
+    """A terminal with a shell, which can suspend what runs in it."""
+    return terminal(program=["bash", "--norc", "--noprofile", "-i"])
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+class TestInATerminal:
+    def test_the_command_reads_what_is_typed(self, terminal):
+        session = terminal(*sh('echo "name?"; read name; echo "hello $name"'))
+
+        session.wait_for("name?")
+        session.type("Ann\n")
+
+        session.wait_for("hello Ann")
+        assert session.wait() == 0
+
+    def test_ctrl_c_goes_to_the_command_alone(self, terminal):
+        session = terminal(*sh('trap "echo caught" INT; echo "name?"; read name; read name; echo "hello $name"'))
+
+        session.wait_for("name?")
+        session.type("\x03")
+        session.wait_for("caught")
+        session.type("Ann\nAnn\n")
+
+        session.wait_for("hello Ann")
+        assert session.wait() == 0
+
+    def test_ctrl_z_gives_the_terminal_to_the_shell_and_fg_gives_it_back(self, shell):
+        shell.type(f'{sys.executable} -m framework up -- sh -c \'echo "name"?; read name; echo "hello" $name\'\n')
+        shell.wait_for("name?")
+
+        shell.type("\x1a")
+        shell.wait_for("Stopped")
+        shell.type("echo still$((40 + 2))here\n")
+        shell.wait_for("still42here")
+        shell.type("fg\n")
+        shell.type("Ann\n")
+
+        shell.wait_for("hello Ann")
+        shell.wait_for("stopped  beat, worker")
+        shell.type("exit\n")
+        assert shell.wait() == 0
+
+    def test_ctrl_c_without_a_command_stops_everything(self, terminal):
+        session = terminal()
+
+        session.wait_for("Ctrl-C stops everything")
+        session.type("\x03")
+
+        assert session.wait() == 0
+        assert "stopped  beat, worker" in session.shown
+        assert "Traceback" not in session.shown
+
+
+# What can be wrong
+
+
+def only_line(session):
+    lines = [line for line in session.lines if not line.endswith("ready")]
+    assert len(lines) == 1, session.lines
+    return lines[0]
+
+
+def test_a_command_that_is_not_there_is_said_before_anything_starts(up, tmp_path):
+    session = up("--", "no-such-command", "--option")
+
+    assert session.wait() == NOT_FOUND
+    assert only_line(session) == (
+        "Error: There is no command 'no-such-command'. Check its spelling, or give its path: "
+        "framework up -- ./no-such-command"
+    )
+    assert not (tmp_path / ".framework").exists()
+
+
+def test_a_command_that_cannot_be_run_is_said(up, tmp_path):
+    (tmp_path / "notes.txt").write_text("not a program")
+
+    session = up("--", "./notes.txt")
+
+    assert session.wait() == NOT_RUNNABLE
+    assert "Error: The command './notes.txt' cannot be run: Permission denied." in "\n".join(session.lines)
+
+
+def test_a_folder_that_cannot_be_written_is_said(up, tmp_path):
+    (tmp_path / ".framework").write_text("a file where the folder should be")
+
+    session = up("true")
+
+    assert session.wait() == 1
+    assert only_line(session).startswith(f"Error: {tmp_path}/.framework/up.lock cannot be written: ")
+
+
+def test_a_broker_file_that_is_something_else_is_refused_and_left_alone(up, tmp_path):
+    (tmp_path / ".framework").mkdir()
+    precious = tmp_path / ".framework/broker.db"
+    precious.write_text("a novel " * 1000)
+
+    session = up("true")
+
+    assert session.wait() == 1
+    assert "broker.db" in only_line(session)
+    assert precious.read_text() == "a novel " * 1000
+
+
+def test_a_broker_that_does_not_run_is_said_with_both_ways_out(up, tmp_path):
+    session = up("true", CELERY_BROKER_URL="amqp://ann:secret@127.0.0.1:1//")
+
+    assert session.wait() == 1
+    line = only_line(session)
+    assert line.startswith(
+        "Error: The broker amqp://ann:**@127.0.0.1:1// cannot be used: [Errno 111] Connection refused."
+    )
+    assert "sudo rabbitmq-server" in line
+    assert "unset CELERY_BROKER_URL" in line
+
+
+def test_a_broker_that_nobody_knows_is_said(up):
+    session = up("true", CELERY_BROKER_URL="rabbit://localhost")
+
+    assert session.wait() == 1
+    assert "No such transport: rabbit" in only_line(session)
+
+
+def test_a_login_that_rabbitmq_refuses_is_said(up, rabbitmq):
+    session = up("true", CELERY_BROKER_URL=rabbitmq.vhost().replace("guest:guest", "guest:wrong"))
+
+    assert session.wait() == 1
+    line = only_line(session)
+    assert "ACCESS_REFUSED" in line
+    assert "Check the password of user 'guest'" in line
+    assert "wrong" not in line
+
+
+def test_a_virtual_host_that_is_missing_is_said_with_the_command_that_makes_it(up, rabbitmq):
+    session = up("true", CELERY_BROKER_URL=f"{rabbitmq.url.rstrip('/')}/no-such-vhost")
+
+    assert session.wait() == 1
+    assert "sudo rabbitmqctl add_vhost no-such-vhost" in only_line(session)
+
+
+def test_a_port_that_another_program_has_is_said(up):
+    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as other:
+        serving = threading.Thread(target=other.serve_forever)
+        serving.start()
+
+        session = up("true", CELERY_BROKER_URL=f"amqp://guest:guest@127.0.0.1:{other.server_port}//")
+        status = session.wait()
+        other.shutdown()
+        serving.join()
+
+    assert status == 1
+    assert "does another program have that port?" in only_line(session)
+
+
+def test_it_runs_on_rabbitmq_too(up, rabbitmq):
+    script = "from framework.tasks.main_task import main_task; print(main_task.delay('rabbit').get(timeout=20))"
+
+    session = up("--", sys.executable, "-c", script, CELERY_BROKER_URL=rabbitmq.vhost())
+
+    assert session.wait() == 0
+    assert "Hello, rabbit! This is the main task." in session.lines
+
+
+def test_a_task_module_that_is_broken_is_said_in_one_line(up, tmp_path):
+    tasks = tmp_path / "shop/tasks"
+    tasks.mkdir(parents=True)
+    for package in (tasks, tasks.parent):
+        (package / "__init__.py").touch()
+    (tasks / "broken.py").write_text("\n\nimport no_such_module\n")
+    (tmp_path / "celeryconfig.py").write_text('imports = ["shop.tasks.broken"]\n')
+
+    session = up("true")
+
+    assert session.wait() == 1
+    assert only_line(session) == (
+        f"Error: The task module shop.tasks.broken cannot be imported ({tasks}/broken.py, line 3): "
+        "ModuleNotFoundError: No module named 'no_such_module'"
+    )
+
+
+def test_a_setting_that_does_not_exist_is_said_before_anything_starts(up, tmp_path):
+    (tmp_path / "celeryconfig.py").write_text("task_ack_late = True\n")
+
+    session = up("true")
+
+    assert session.wait() == 1
+    assert only_line(session).startswith(f"Error: {tmp_path}/celeryconfig.py: 'task_ack_late' is not a setting. ")

@@ -1,0 +1,175 @@
+"""The command `framework`: Celery's own, with our application, and errors in one line."""
+
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+BIN = Path(sys.executable).parent
+FRAMEWORK = [BIN / "framework"]
+CELERY = [BIN / "celery", "-A", "framework.celery.celery"]
+MODULE = [sys.executable, "-m", "framework"]
+
+
+@pytest.fixture
+def typed(tmp_path, monkeypatch):
+    """What a command line does in the project's folder."""
+    # Nothing listens there: a worker that gets further than it should does not run for ever.
+    monkeypatch.setenv("CELERY_BROKER_URL", "memory://")
+
+    def run(command, *args):
+        return subprocess.run([*command, *args], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=30)
+
+    return run
+
+
+@pytest.fixture
+def module(tmp_path):
+    """Write a module of the task package `shop.tasks`, which the configuration includes."""
+    tasks = tmp_path / "shop/tasks"
+    tasks.mkdir(parents=True)
+    for package in (tasks, tasks.parent):
+        (package / "__init__.py").touch()
+    (tmp_path / "celeryconfig.py").write_text(
+        "from framework.discovery import find_tasks_in_project\nimports = find_tasks_in_project('shop')\n"
+    )
+
+    def write(name, source):
+        (tasks / name).write_text(source)
+        return tasks / name
+
+    return write
+
+
+@pytest.mark.parametrize("command", [FRAMEWORK, MODULE], ids=["framework", "python -m framework"])
+def test_help_says_what_it_is_and_what_there_is(typed, command):
+    run = typed(command, "--help")
+
+    lines = run.stdout.splitlines()
+    assert run.returncode == 0
+    assert lines[0].startswith("Usage: framework ")
+    assert lines[2].strip().startswith("Tasks that are not lost")
+    assert {"worker", "beat", "inspect", "call", "tasks", "up"} <= {line.split()[0] for line in lines if line.strip()}
+    assert max(map(len, lines)) <= 80
+
+
+def test_its_version_is_ours_and_celery_s(typed):
+    run = typed(FRAMEWORK, "--version")
+
+    assert run.stdout == f"framework {version('omstd-framework')}, Celery {version('celery')} (collider)\n"
+
+
+def test_a_mistyped_command_is_answered_with_the_right_one(typed):
+    run = typed(FRAMEWORK, "wroker")
+
+    assert run.returncode == 2
+    assert "worker" in run.stderr
+
+
+def test_without_app_it_is_our_application_with_the_project_of_the_folder(typed, module):
+    module("any.py", "from framework.celery.celery import celery\n\n@celery.task\ndef hi(): ...\n")
+
+    run = typed(FRAMEWORK, "report")
+
+    assert run.returncode == 0
+    assert "framework.celery.loader.Loader" in run.stdout
+    assert "shop.tasks.any" in run.stdout
+
+
+def test_another_application_can_be_asked_for(typed, tmp_path):
+    (tmp_path / "other.py").write_text(
+        "from celery import Celery\napp = Celery('other')\n\n@app.task\ndef theirs(): ...\n"
+    )
+
+    by_option = typed(FRAMEWORK, "-A", "other", "tasks")
+    by_variable = typed(["env", "CELERY_APP=other", *FRAMEWORK], "tasks")
+
+    assert by_option.stdout.splitlines()[0] == "other.theirs"
+    assert by_variable.stdout == by_option.stdout
+
+
+def test_the_folder_that_workdir_names_is_the_project(typed, tmp_path, module):
+    module("any.py", "from framework.celery.celery import celery\n\n@celery.task\ndef hi(): ...\n")
+    elsewhere = ["env", "-C", "/", *FRAMEWORK]
+
+    run = typed(elsewhere, "--workdir", str(tmp_path), "tasks")
+
+    assert "shop.tasks.any.hi" in run.stdout
+
+
+def one_line(run):
+    """The error of a command that failed, which is all that it printed."""
+    assert run.returncode == 1
+    assert "Traceback" not in run.stderr
+    errors = [line for line in run.stderr.splitlines() if line.startswith("Error: ")]
+    assert len(errors) == 1, run.stderr
+    assert run.stderr.endswith(f"{errors[0]}\n")
+    return errors[0]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [(FRAMEWORK, "worker"), (FRAMEWORK, "beat"), (FRAMEWORK, "tasks"), (CELERY, "worker")],
+    ids=["framework worker", "framework beat", "framework tasks", "celery worker"],
+)
+class TestErrorsAreOneLine:
+    def test_a_broken_task_module(self, typed, module, command):
+        file = module("broken.py", "import os\n\ndef def\n")
+
+        assert one_line(typed(*command)) == (
+            f"Error: The task module shop.tasks.broken cannot be imported ({file}, line 3): "
+            "SyntaxError: invalid syntax (broken.py, line 3)"
+        )
+
+    def test_two_tasks_with_one_name(self, typed, module, command):
+        source = "from framework.celery.celery import celery\n\n@celery.task(name='hi')\ndef {}(): ...\n"
+        for name in ("first", "second"):
+            module(f"{name}.py", source.format(name))
+
+        line = one_line(typed(*command))
+
+        assert line.startswith("Error: Two tasks are called 'hi': ")
+        assert "first.py, line 3" in line
+        assert "second.py, line 3" in line
+
+    def test_an_unknown_setting(self, typed, tmp_path, command):
+        (tmp_path / "celeryconfig.py").write_text("task_ack_late = True\n")
+
+        assert "'task_ack_late' is not a setting. Did you mean 'task_acks_late'?" in one_line(typed(*command))
+
+    def test_a_configuration_that_cannot_be_read(self, typed, tmp_path, command):
+        (tmp_path / "celeryconfig.py").write_text("import no_such_module\n")
+
+        line = one_line(typed(*command))
+
+        assert line.startswith("Error: The configuration celeryconfig cannot be read (")
+        assert line.endswith("): ModuleNotFoundError: No module named 'no_such_module'")
+
+    def test_a_configuration_that_is_missing(self, typed, command):
+        program, *args = command
+
+        run = typed(["env", "CELERY_CONFIG_MODULE=no_such_config", *program], *args)
+
+        assert "no_such_config" in one_line(run)
+
+
+def test_an_error_of_ours_while_another_application_is_imported_is_one_line(typed, tmp_path):
+    (tmp_path / "other.py").write_text(
+        "from framework.discovery import find_tasks_in_project\nfind_tasks_in_project('no-such-folder')\n"
+    )
+
+    assert "find_tasks_in_project('no-such-folder')" in one_line(typed(FRAMEWORK, "-A", "other", "tasks"))
+
+
+def test_calling_a_task_that_does_not_exist_is_one_line(typed):
+    assert "No task is called 'framework.tasks.main_tusk'" in one_line(
+        typed(FRAMEWORK, "call", "framework.tasks.main_tusk")
+    )
+
+
+def test_calling_a_task_without_a_broker_is_one_line(typed):
+    run = typed(FRAMEWORK, "-b", "amqp://127.0.0.1:1//", "call", "framework.tasks.main_task.main_task")
+
+    assert "amqp://127.0.0.1:1//" in one_line(run)
