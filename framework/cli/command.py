@@ -9,10 +9,13 @@ from typing import Any
 
 import celery
 import click
+from amqp.exceptions import AMQPError
 from celery.bin.celery import celery as celery_command
+from kombu.exceptions import OperationalError
 
 from framework import __version__
 from framework.cli import ready
+from framework.cli.probe import broker_error
 from framework.errors import FrameworkError
 
 __all__ = ["command", "run"]
@@ -34,7 +37,12 @@ def run() -> None:
     sys.path.insert(0, "")  # the project is the current folder, as for `python -m`
     os.environ.setdefault("CELERY_APP", APP)  # for what we start too: `worker --detach`, `multi`
     ready.announce_when_asked()
-    command.main(prog_name="framework", auto_envvar_prefix="CELERY")
+    try:
+        command.main(prog_name="framework", auto_envvar_prefix="CELERY")
+    except (OperationalError, AMQPError) as exc:  # commands of Celery's that do not expect it
+        error = broker_error(celery.current_app, exc)
+        error.show()
+        sys.exit(error.exit_code)
 
 
 def _version(ctx: click.Context, _: click.Parameter, asked: bool) -> bool:

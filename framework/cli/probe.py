@@ -2,13 +2,12 @@
 
 from amqp.exceptions import AccessRefused, AMQPError, NotAllowed
 from celery import Celery
-from kombu import Connection
 from kombu.exceptions import OperationalError
 from kombu.utils.url import maybe_sanitize_url
 
 from framework.errors import BrokerNotReady, FrameworkError
 
-__all__ = ["check_broker"]
+__all__ = ["broker_error", "check_broker"]
 
 
 def check_broker(app: Celery) -> str:
@@ -28,13 +27,19 @@ def check_broker(app: Celery) -> str:
         except FrameworkError:
             raise
         except (OperationalError, AMQPError, OSError) as exc:
-            cause = exc.__cause__ or exc  # kombu wraps some of them
-            raise BrokerNotReady.at(url, cause, _cure(connection, cause)) from None
+            raise broker_error(app, exc) from None
     return url
 
 
-def _cure(connection: Connection, cause: BaseException) -> str:
-    user, vhost = connection.userid, connection.virtual_host
+def broker_error(app: Celery, error: BaseException) -> BrokerNotReady:
+    """What to say about an error that the application's broker, or the way to it, is the cause of."""
+    cause = error.__cause__ or error  # kombu wraps some of them
+    return BrokerNotReady.at(maybe_sanitize_url(app.conf.broker_write_url), cause, _cure(app, cause))
+
+
+def _cure(app: Celery, cause: BaseException) -> str:
+    broker = app.connection_for_write()
+    user, vhost = broker.userid, broker.virtual_host
     if isinstance(cause, AccessRefused):
         return f"Check the password of user {user!r} in CELERY_BROKER_URL (guest may log in from its own machine only)."
     if isinstance(cause, NotAllowed) and "not found" in str(cause):
@@ -42,5 +47,5 @@ def _cure(connection: Connection, cause: BaseException) -> str:
     if isinstance(cause, NotAllowed):
         return f"Let the user in: sudo rabbitmqctl set_permissions -p {vhost} {user} '.*' '.*' '.*'"
     if isinstance(cause, ConnectionRefusedError):
-        return "Start it (sudo rabbitmq-server), or unset CELERY_BROKER_URL: `framework up` brings a broker of its own."
+        return "Start it (sudo rabbitmq-server); or run `framework up` without CELERY_BROKER_URL: it needs no server."
     return "Is it the right host and port in CELERY_BROKER_URL, or does another program have that port?"

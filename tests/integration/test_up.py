@@ -505,7 +505,7 @@ def test_a_broker_that_does_not_run_is_said_with_both_ways_out(up, tmp_path):
         "Error: The broker amqp://ann:**@127.0.0.1:1// cannot be used: [Errno 111] Connection refused."
     )
     assert "sudo rabbitmq-server" in line
-    assert "unset CELERY_BROKER_URL" in line
+    assert "`framework up` without CELERY_BROKER_URL" in line
 
 
 def test_a_broker_that_nobody_knows_is_said(up):

@@ -173,3 +173,13 @@ def test_calling_a_task_without_a_broker_is_one_line(typed):
     run = typed(FRAMEWORK, "-b", "amqp://127.0.0.1:1//", "call", "framework.tasks.main_task.main_task")
 
     assert "amqp://127.0.0.1:1//" in one_line(run)
+
+
+@pytest.mark.parametrize("command", ["purge -f", "list bindings", "result some-id"])
+def test_a_broker_that_is_down_is_one_line_in_celery_s_own_commands(typed, command):
+    run = typed(FRAMEWORK, "-b", "amqp://ann:secret@127.0.0.1:1//", *command.split())
+
+    line = one_line(run)
+    assert line.startswith(
+        "Error: The broker amqp://ann:**@127.0.0.1:1// cannot be used: [Errno 111] Connection refused"
+    )
