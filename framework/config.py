@@ -30,6 +30,14 @@ DEFAULTS: dict[str, Any] = {
     "task_reject_on_worker_lost": True,
     # With late acknowledgement, what a worker holds in advance waits for what it is running.
     "worker_prefetch_multiplier": 1,
+    # Deliveries after which the broker gives a task up that never ends well (it kills its worker, say); the first is 0.
+    "task_delivery_limit": 5,
+    # Where a task goes that nothing could be done with, to be seen and sent again.
+    "task_failed_queue": "celery.failed",
+    # Seconds that a call waits for the broker to say that it has the message.
+    "task_confirm_timeout": 10.0,
+    # A publisher goes on through a short restart of the broker, and gives up before a visitor would.
+    "task_publish_retry_policy": {"max_retries": 20, "interval_start": 0.1, "interval_step": 0.1, "interval_max": 0.5},
     # Names that ``send_task`` may use although their code lives in another project; ``*`` stands for any part.
     "task_remote_names": (),
     # Settings of other packages that read Celery's configuration, such as ``redbeat_*``.

@@ -102,6 +102,18 @@ class DuplicateTask(FrameworkError):
         )
 
 
+class BadDelay(FrameworkError, ValueError):
+    """A ``countdown`` or ``eta`` cannot be waited for; nothing was queued."""
+
+    @classmethod
+    def of(cls, given: object, cause: BaseException) -> Self:
+        """Name what was given and what is wrong with it."""
+        return cls(
+            f"A task cannot wait for {given!r}: {cause}. Nothing was queued. "
+            "countdown is a number of seconds, eta a datetime, at most a hundred years from now."
+        )
+
+
 class UnknownTask(FrameworkError):
     """No task has that name."""
 

@@ -1,6 +1,7 @@
 """Celery's application class with what this framework adds to it, through Celery's own extension points."""
 
 from collections.abc import Callable
+from datetime import datetime
 from inspect import unwrap
 from typing import Any, ParamSpec, TypeVar, overload
 
@@ -8,7 +9,7 @@ from celery import Celery, Task
 from celery.result import AsyncResult
 
 from framework import broker
-from framework.celery.calling import as_arguments, check_call, publishing
+from framework.celery.calling import as_arguments, check_call, not_before, publishing
 from framework.errors import DuplicateTask
 
 __all__ = ["App"]
@@ -28,6 +29,7 @@ class App(Celery):
 
     loader_cls = "framework.celery.loader:Loader"
     task_cls = "framework.celery.task:Task"
+    amqp_cls = "framework.celery.amqp:AMQP"
 
     def __init__(self, *args: Any, **options: Any) -> None:
         #: Where each task is written, by its name.
@@ -35,18 +37,31 @@ class App(Celery):
         super().__init__(*args, **options)
 
     def send_task(
-        self, name: str, args: Any = None, kwargs: Any = None, *more: Any, **options: Any
+        self,
+        name: str,
+        args: Any = None,
+        kwargs: Any = None,
+        countdown: float | None = None,
+        eta: datetime | str | None = None,
+        *more: Any,
+        **options: Any,
     ) -> "AsyncResult[Any]":
         """Call a task by its name; see ``celery.Celery.send_task`` for every option.
 
         Raises:
             UnknownTask: no task has that name, and no remote one was declared.
             WrongArguments: the task does not take these arguments.
+            BadDelay: ``countdown`` or ``eta`` is no moment of the next hundred years.
             BrokerUnreachable: the broker does not answer, or not in time.
         """
         args = as_arguments(name, args)
         if options.get("task_type") is None:
             name = check_call(self, name, args, kwargs)
+        if self.conf.task_protocol == 1:  # its messages have no headers, so Celery's worker waits for their eta
+            options |= {"countdown": countdown, "eta": eta}
+        elif (moment := not_before(self, countdown, eta)) is not None:
+            # Not as eta: Celery would take its own way of delaying, which loses what was published before a worker ran.
+            options["not_before"] = moment
         with publishing(self):
             return super().send_task(name, args, kwargs, *more, **options)
 

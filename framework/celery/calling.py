@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from inspect import Signature, signature
 from typing import Any
@@ -10,11 +11,14 @@ from typing import Any
 import amqp
 from amqp.exceptions import AccessRefused, AMQPError, NotAllowed
 from celery import Celery, Task
+from celery.utils.time import maybe_make_aware
 from kombu.exceptions import OperationalError
 from kombu.utils.url import maybe_sanitize_url
 
 from framework.celery import catalog
 from framework.errors import (
+    BadDelay,
+    BrokerError,
     BrokerRefused,
     BrokerUnreachable,
     FrameworkError,
@@ -23,7 +27,9 @@ from framework.errors import (
     WrongArguments,
 )
 
-__all__ = ["as_arguments", "check_arguments", "check_call", "publishing"]
+__all__ = ["as_arguments", "check_arguments", "check_call", "not_before", "publishing"]
+
+CENTURY = timedelta(days=36525)
 
 
 def as_arguments(name: str, args: Any) -> Any:
@@ -89,6 +95,25 @@ def _import_and_look(app: Celery, name: str) -> None:
         raise UnknownTask("\n".join([unknown.message, *broken]))
 
 
+def not_before(app: Celery, countdown: float | None, eta: datetime | str | None) -> datetime | None:
+    """The moment before which a task must not run, with its zone; None where it may run at once.
+
+    Raises:
+        BadDelay: it is no moment, or one more than a hundred years away.
+    """
+    try:
+        if countdown:
+            eta = datetime.now(UTC) + timedelta(seconds=countdown)
+        elif isinstance(eta, str):
+            eta = datetime.fromisoformat(eta)
+        moment = None if eta is None else maybe_make_aware(eta, app.timezone)
+    except (AttributeError, OverflowError, TypeError, ValueError) as exc:
+        raise BadDelay.of(countdown or eta, exc) from None
+    if moment is not None and moment > datetime.now(UTC) + CENTURY:
+        raise BadDelay.of(countdown or eta, OverflowError("it is more than a hundred years away"))
+    return moment
+
+
 @contextmanager
 def publishing(app: Celery) -> Iterator[None]:
     """Turn what goes wrong between us and the broker into an error that names the broker and the ways out."""
@@ -103,4 +128,9 @@ def publishing(app: Celery) -> Iterator[None]:
             raise BrokerRefused.by(url, cause) from None
         if isinstance(cause, OSError | OperationalError | amqp.ConnectionError):
             raise BrokerUnreachable.at(url, cause) from None
-        raise
+        if isinstance(cause, amqp.exceptions.MessageNacked):
+            raise BrokerError(
+                f"The broker {url} refused the message: its queue is full (x-max-length), or cannot keep it now. "
+                "Nothing was queued. Have workers drain the queue, or give it more room."
+            ) from None
+        raise BrokerError(f"The broker {url} did not take the message: {cause}. Nothing was queued.") from exc

@@ -1,0 +1,95 @@
+"""Delays held by the broker: a message waits in queues whose time-to-live adds up to its delay, then goes to its queue.
+
+There is one level for each power of two of a quarter of a second. The routing key spells the delay in binary, one word
+a level, and ends in the name of the queue: a level whose word is ``1`` holds the message for its time, the others pass
+it on. The last exchange binds each queue by exactly that many words and its name, so that no queue gets
+what is meant for another whose name ends in the same words.
+"""
+
+from math import ceil
+from typing import Any
+
+from kombu import Queue
+from kombu.abstract import MaybeChannelBound
+
+__all__ = ["LONGEST", "DelayedQueue", "queue_named_by", "route"]
+
+#: Seconds of the shortest level: what a delay is rounded up to.
+UNIT = 0.25
+
+LEVELS = 30
+
+#: Seconds that a message can be held in one go, over eight years.
+LONGEST = UNIT * (2**LEVELS - 1)
+
+#: The exchange that hands a message to its queue when its time has come.
+DELAYED = "celery.delayed"
+
+
+def route(seconds: float, queue: str) -> tuple[str, str]:
+    """The exchange and the routing key that bring a message to ``queue`` after ``seconds``.
+
+    >>> from framework.broker.delays import route
+    >>> exchange, key = route(1.0, "mail")
+    >>> exchange, key[-11:]
+    ('celery.delay.2', '1.0.0.mail')
+    """
+    quarters = min(ceil(seconds / UNIT), 2**LEVELS - 1)
+    return _level(quarters.bit_length() - 1), f"{'.'.join(f'{quarters:0{LEVELS}b}')}.{queue}"
+
+
+def queue_named_by(exchange: str, routing_key: str) -> str:
+    """The queue that a message was published to by name, straight or with a delay; empty where it was neither."""
+    if exchange == DELAYED:
+        return routing_key.split(".", LEVELS)[-1]
+    return "" if exchange else routing_key
+
+
+class DelayedQueue(MaybeChannelBound):
+    """A queue that messages can be delayed for; declaring it declares the levels, the queue and its binding."""
+
+    can_cache_declaration = True
+
+    def __init__(self, queue: Queue) -> None:
+        self.queue = queue
+        self.name = queue.name
+
+    def __hash__(self) -> int:
+        return hash((DELAYED, self.queue.name))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, DelayedQueue) and other.queue.name == self.queue.name
+
+    def __copy__(self) -> "DelayedQueue":
+        return DelayedQueue(self.queue)
+
+    def declare(self, channel: Any = None, **_: Any) -> None:
+        """Declare everything on the way; only the last answer is waited for."""
+        channel = channel or self.channel
+        channel.exchange_declare(DELAYED, "topic", durable=True, auto_delete=False, nowait=True)
+        for level in range(LEVELS):
+            _declare_level(level, channel)
+        self.queue(channel).declare()
+        channel.queue_bind(self.name, DELAYED, f"{'*.' * LEVELS}{self.name}")
+
+
+def _level(level: int) -> str:
+    return f"celery.delay.{level}"
+
+
+def _declare_level(level: int, channel: Any) -> None:
+    """The queue of one level, and the way around it; lower levels exist already."""
+    below = _level(level - 1) if level else DELAYED
+    words = "*." * (LEVELS - 1 - level)
+    arguments = {
+        "x-queue-type": "quorum",
+        "x-message-ttl": int(UNIT * 2**level * 1000),
+        "x-dead-letter-exchange": below,
+        "x-dead-letter-strategy": "at-least-once",
+        "x-overflow": "reject-publish",
+    }
+    name = _level(level)
+    channel.exchange_declare(name, "topic", durable=True, auto_delete=False, nowait=True)
+    channel.queue_declare(name, durable=True, auto_delete=False, arguments=arguments, nowait=True)
+    channel.queue_bind(name, name, f"{words}1.#", nowait=True)
+    channel.exchange_bind(below, name, f"{words}0.#", nowait=True)
