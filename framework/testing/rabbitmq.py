@@ -75,18 +75,28 @@ class RabbitMQ:
 
     Args:
         config: Lines for its ``rabbitmq.conf``.
+        name: Its node name, before ``@localhost``.
+        beside: Another node, which started before it and ends after it; the two can then be a cluster.
 
     Raises:
         RabbitMQMissing: The server is not installed.
         RabbitMQFailed: It did not start.
     """
 
-    def __init__(self, config: str = "") -> None:
+    folder: Path
+    output: Path
+    port: int
+    _environment: dict[str, str]
+    _epmd: "Popen[bytes]"
+
+    def __init__(self, config: str = "", *, name: str = "test", beside: "RabbitMQ | None" = None) -> None:
         script = server_script()
         if script is None:
             raise RabbitMQMissing.here()
         self._script = script
         self._config = config
+        self.name = f"{name}@localhost"
+        self._beside = beside
         self._vhosts: list[str] = []
         self._vhosts_made = 0
         self._cleanup = ExitStack()
@@ -111,6 +121,11 @@ class RabbitMQ:
     def pid(self) -> int:
         """The process id of the node."""
         return self._node.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether its process lives."""
+        return self._node.poll() is None
 
     def start(self, timeout: float = 60.0) -> None:
         """Start the node and return when clients can log in.
@@ -161,15 +176,16 @@ class RabbitMQ:
         return done.stdout
 
     def _prepare(self) -> None:
-        self.folder = Path(mkdtemp(prefix="rabbitmq-"))
+        parent = self._beside.folder if self._beside else None
+        self.folder = Path(mkdtemp(prefix="rabbitmq-", dir=parent))
         self._cleanup.callback(shutil.rmtree, self.folder, ignore_errors=True)
         self.output = self.folder / "output"
         self.port, distribution, epmd = free_ports(3)
         self._environment = self._environment_with(distribution, epmd)
+        self._join_or_start_epmd(epmd)
         (self.folder / "rabbitmq.conf").write_text(f"log.file.level = warning\n{self._config}\n")
         (self.folder / "enabled_plugins").write_text("[].\n")
         (self.folder / "rabbitmq-env.conf").touch()
-        self._start_epmd(epmd)
 
     def _environment_with(self, distribution: int, epmd: int) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("RABBITMQ_", "ERL_"))}
@@ -185,12 +201,21 @@ class RabbitMQ:
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.folder / "enabled_plugins"),
             "RABBITMQ_LOG_BASE": str(self.folder / "log"),
             "RABBITMQ_MNESIA_BASE": str(self.folder / "data"),
-            "RABBITMQ_NODENAME": "test@localhost",
+            "RABBITMQ_NODENAME": self.name,
             "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
             "RABBITMQ_NODE_PORT": str(self.port),
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
             "RUNNING_UNDER_SYSTEMD": "true",  # the script becomes the node: the pid is the node's own
         }
+
+    def _join_or_start_epmd(self, port: int) -> None:
+        if self._beside is None:
+            return self._start_epmd(port)
+        # Nodes find each other through one epmd, and trust who has the cookie.
+        self._epmd = self._beside._epmd
+        for shared in ("HOME", "ERL_EPMD_PORT"):
+            self._environment[shared] = self._beside._environment[shared]
+        return None
 
     def _start_epmd(self, port: int) -> None:
         # Were none running, the node would start one as a daemon, which nobody ends.

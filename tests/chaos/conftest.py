@@ -1,0 +1,69 @@
+"""Chaos: real brokers, workers and publishers, and faults between them; one table at the end."""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))  # the harness is shared by the tests of this folder alone
+
+from harness.rig import FULL, SCALE, Rig  # noqa: E402
+from harness.table import Row, table, write_json  # noqa: E402
+
+from framework.testing.rabbitmq import RabbitMQ, RabbitMQMissing  # noqa: E402
+
+collect_ignore = ["harness"]
+ROWS = pytest.StashKey[list[Row]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[ROWS] = []
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.timeout(900 if FULL else 240))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    rows = config.stash[ROWS]
+    if not rows:
+        return
+    terminalreporter.section(f"chaos, scale {SCALE:g}: ours, and [plain Celery] in brackets")
+    for line in table(rows):
+        terminalreporter.write_line(line)
+    write_json(rows, HERE / "results.json")
+
+
+@pytest.fixture(scope="session")
+def node() -> Iterator[RabbitMQ]:
+    """A RabbitMQ that may be killed."""
+    try:
+        private = RabbitMQ()
+    except RabbitMQMissing as missing:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(missing.message)
+    with private:
+        yield private
+
+
+@pytest.fixture
+def rows(pytestconfig: pytest.Config) -> list[Row]:
+    return pytestconfig.stash[ROWS]
+
+
+@pytest.fixture
+def rig(request: pytest.FixtureRequest, tmp_path: Path, rows: list[Row]) -> Iterator[Rig]:
+    """A broker, a project on it, and what counts; parametrized with the profile by each test."""
+    if request.param == "sqlite":
+        made = Rig("sqlite", tmp_path, f"sqlite:///{tmp_path}/broker.db", rows)
+    else:
+        server = request.getfixturevalue("node")
+        made = Rig(request.param, tmp_path, server.vhost(), rows, server)
+    yield made
+    made.close()

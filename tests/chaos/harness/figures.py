@@ -1,0 +1,48 @@
+"""How the calls of a row went, and what became of them."""
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a task; ``ok`` is None while (or because) it has not returned."""
+
+    number: int
+    ok: bool | None
+    seconds: float = 0.0
+    at: float = 0.0
+    id: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a row of the table says."""
+
+    lost: int
+    duplicated: int
+    raised: int
+    slowest: float
+    restarted: int = 0
+    registered: int = 0
+    missing: Sequence[int] = field(default=(), repr=False)
+
+
+def figures_of(
+    calls: Sequence[Call], started: Sequence[int], done: Sequence[int], registered: Collection[int]
+) -> Figures:
+    """Lost: ``delay()`` returned, and the task neither ran to its end nor is in the registry of failed tasks."""
+    finished = Counter(done)
+    accepted = [call.number for call in calls if call.ok]
+    missing = [number for number in accepted if number not in finished and number not in registered]
+    return Figures(
+        lost=len(missing),
+        duplicated=sum(times - 1 for times in finished.values()),
+        raised=sum(call.ok is False for call in calls),
+        slowest=max((call.seconds for call in calls), default=0.0),
+        restarted=max(0, len(started) - len(done)),
+        registered=len(set(accepted) & set(registered)),
+        missing=missing,
+    )

@@ -1,0 +1,44 @@
+"""Three nodes; the one that leads the queue is killed, twice."""
+
+import time
+
+import pytest
+from harness.rig import FULL, Rig, scaled
+
+from framework.testing.rabbitmq import server_script
+from framework.testing.rabbitmq_cluster import Cluster
+
+pytestmark = pytest.mark.skipif(not server_script(), reason="RabbitMQ is not installed")
+RATE = 50
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with Cluster() as three:
+        yield three
+
+
+@pytest.mark.parametrize("profile", ["vanilla", "rabbitmq"] if FULL else ["rabbitmq"])
+def test_the_leader_is_killed_twice_under_load(cluster, profile, tmp_path, rows):
+    count = scaled(1500, 400)
+    rig = Rig(profile, tmp_path, cluster.vhost(), rows)
+    try:
+        for _ in range(2):
+            rig.worker(concurrency=2)
+        publisher = rig.publisher("work", count, 0.02, rate=RATE)
+        for share in (0.2, 0.6):
+            publisher.wait_for_calls(round(count * share), 120)
+            killed = (
+                cluster.leader("celery", rig.url) if rig.ours else next(node for node in cluster.nodes if node.running)
+            )
+            killed.kill()
+            time.sleep(2)
+            killed.start()
+        figures = rig.settle(publisher.wait(180), quiet=25, tick=rig.revive)
+    finally:
+        rig.close()
+
+    rig.report("cluster: leader kill -9 x2", f"{count}, {RATE}/s", figures)
+    if rig.ours:
+        assert figures.raised == 0
+        assert figures.slowest < 10

@@ -1,0 +1,45 @@
+"""Connections are reset, or go silent without a word."""
+
+import time
+
+from harness.profiles import on_a_server
+from harness.proxy import Proxy
+from harness.rig import FULL, scaled, wait_until
+
+
+@on_a_server
+def test_connections_are_reset(rig):
+    count, cuts = scaled(240, 48), 4 if FULL else 2
+    with Proxy(rig.node.port) as proxy:
+        rig.worker(url=rig.through(proxy))
+        calls = rig.publish("work", count, 0.5)
+        for cut in range(cuts):
+            share = (cut + 1) / (cuts + 2)
+            wait_until(lambda share=share: len(rig.noted("done")) >= count * share, 90)
+            proxy.reset()
+        figures = rig.settle(calls)
+        rig.close()
+
+    rig.report(f"TCP reset x{cuts}", f"{count} x 0.5 s", figures)
+
+
+@on_a_server
+def test_one_of_two_workers_is_cut_off_without_a_word(rig):
+    count, dark = scaled(40, 16), 55 if FULL else 40
+    with Proxy(rig.node.port) as proxy:
+        rig.worker(concurrency=2, url=rig.through(proxy))
+        rig.worker(concurrency=2)
+        calls = rig.publish("work", count, 1.0)
+        wait_until(lambda: len(rig.noted("started")) >= 4, 60)
+
+        proxy.silence()
+        cut = time.time()
+        figures = rig.settle(calls, quiet=dark, seconds=dark + 40)
+        proxy.resume()
+        figures = rig.settle(calls, quiet=10)
+        rig.close()
+
+    last = max((float(at) for _, at in rig.noted("done")), default=cut) - cut
+    rig.report("black hole to 1 of 2 workers", f"{count} x 1 s", figures, f"all done {last:.0f} s after the cut")
+    if rig.ours:
+        assert last < 45

@@ -1,0 +1,60 @@
+"""What the broker ends after a while, and results that nobody can take."""
+
+import time
+from contextlib import contextmanager
+
+from harness.profiles import everywhere, full_only, on_a_server
+
+
+@contextmanager
+def consumer_timeout(node, seconds):
+    """RabbitMQ closes the channel of whoever keeps a message unacknowledged for longer; it is 30 minutes by default."""
+    set_both = (
+        "application:set_env(rabbit, consumer_timeout, {}), application:set_env(rabbit, channel_tick_interval, {})."
+    )
+    node.ctl("eval", set_both.format(seconds * 1000, 2000))
+    try:
+        yield
+    finally:
+        node.ctl("eval", set_both.format(1_800_000, 60_000))
+
+
+@full_only
+@on_a_server
+def test_tasks_that_wait_in_a_worker_outlast_the_consumer_timeout(rig):
+    with consumer_timeout(rig.node, 12):
+        worker = rig.worker(concurrency=1)
+        delayed = rig.publish("work", 4, countdown=25)
+        calls = rig.publish("work", 8, 4.0)
+        figures = rig.settle(calls + delayed, quiet=25, seconds=120, tick=rig.revive)
+    died = "worker died" if worker not in rig.workers else "worker lived"
+    rig.report("consumer_timeout 12 s: prefetched and delayed", "8 x 4 s + 4 delayed 25 s", figures, died)
+    if rig.ours:
+        assert worker in rig.workers
+        assert figures.duplicated == 0
+
+
+@full_only
+@on_a_server
+def test_a_task_that_is_longer_than_the_consumer_timeout_ends_no_worker(rig):
+    with consumer_timeout(rig.node, 12):
+        worker = rig.worker(concurrency=2)
+        calls = rig.publish("work", 2, 20.0) + rig.publish("work", 10, 0.1)
+        figures = rig.settle(calls, quiet=30, seconds=150, tick=rig.revive)
+    died = "worker died" if worker not in rig.workers else "worker lived"
+    rig.report("consumer_timeout 12 s: longer task", "2 x 20 s + 10", figures, died)
+    if rig.ours:
+        assert worker in rig.workers
+
+
+@everywhere
+def test_whoever_waited_for_the_results_has_gone(rig):
+    rig.configure(result_backend="rpc://")
+    publisher = rig.publisher("work", 10, 0.05)
+    calls = publisher.wait()  # its process ends, and its queue of results with it
+    began = time.time()
+    rig.worker(concurrency=1)
+
+    figures = rig.settle(calls)
+    took = max((float(at) for _, at in rig.noted("done")), default=began) - began
+    rig.report("result backend: caller gone", "10", figures, f"all done in {took:.1f} s")
