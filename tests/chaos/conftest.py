@@ -21,12 +21,16 @@ ROWS = pytest.StashKey[list[Row]]()
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[ROWS] = []
+    config.addinivalue_line("markers", "full_run: takes its time; only `make chaos` runs it")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.timeout(900 if FULL else 240))
+    too_long = [] if FULL else [item for item in items if item.get_closest_marker("full_run")]
+    items[:] = [item for item in items if item not in too_long]
+    config.hook.pytest_deselected(items=too_long)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -2,12 +2,12 @@
 
 import time
 
-from harness.profiles import everywhere, on, on_a_server
+from harness.profiles import EVERYWHERE, ON_A_SERVER, on
 from harness.rig import FULL, by_number, scaled, wait_until
 from kombu import Connection
 
 
-@on("rabbitmq", plain=True)
+@on(ON_A_SERVER, short=ON_A_SERVER)
 def test_the_broker_is_killed_while_a_publisher_goes_as_fast_as_it_can(rig):
     count = scaled(6000, 1200)
     publisher = rig.publisher("work", count)
@@ -22,7 +22,7 @@ def test_the_broker_is_killed_while_a_publisher_goes_as_fast_as_it_can(rig):
     rig.report("broker kill -9, unpaced publisher", f"{count}", rig.settle(calls))
 
 
-@on_a_server
+@on(ON_A_SERVER, short=["rabbitmq"])
 def test_the_broker_is_restarted_while_publisher_and_worker_go_on(rig):
     count = scaled(500, 100)
     rig.worker()
@@ -41,7 +41,7 @@ def test_the_broker_is_restarted_while_publisher_and_worker_go_on(rig):
         assert figures.slowest < 10
 
 
-@on("rabbitmq", plain=True)
+@on(ON_A_SERVER, short=ON_A_SERVER)
 def test_the_queue_is_deleted_while_a_publisher_runs(rig):
     count = scaled(100, 50)
     publisher = rig.publisher("work", count + 1, pause_after=1).wait_for_pause()
@@ -55,7 +55,7 @@ def test_the_queue_is_deleted_while_a_publisher_runs(rig):
     rig.report("queue deleted", f"{count}", rig.settle(calls))
 
 
-@on_a_server
+@on(ON_A_SERVER)
 def test_the_queue_is_full(rig):
     count, room = scaled(200, 80), 50
     publisher = rig.publisher("work", count, pause_after=1).wait_for_pause()
@@ -73,7 +73,7 @@ def test_the_queue_is_full(rig):
         assert figures.raised > 0
 
 
-@on_a_server
+@on(ON_A_SERVER)
 def test_the_broker_has_no_memory_left_and_blocks_publishers(rig):
     count = 3 if FULL else 1
     publisher = rig.publisher("work", count + 1, pause_after=1).wait_for_pause()
@@ -95,7 +95,7 @@ def test_the_broker_has_no_memory_left_and_blocks_publishers(rig):
         assert figures.slowest < 60
 
 
-@everywhere
+@on(EVERYWHERE, short=["rabbitmq"])
 def test_tasks_that_wait_for_their_time_outlive_broker_and_worker(rig):
     count, delay = scaled(200, 40), 12 if FULL else 8
     worker = rig.worker()
@@ -127,7 +127,7 @@ def test_tasks_that_wait_for_their_time_outlive_broker_and_worker(rig):
         assert late < down + 5
 
 
-@everywhere
+@on(EVERYWHERE)
 def test_countdown_before_any_worker_was_ever_started(rig):
     count = 20
     calls = rig.publish("work", count, countdown=3)
@@ -137,7 +137,7 @@ def test_countdown_before_any_worker_was_ever_started(rig):
     rig.report("countdown before the first worker", f"{count}", rig.settle(calls))
 
 
-@everywhere
+@on(EVERYWHERE)
 def test_an_instant_task_does_not_wait_behind_delayed_ones(rig):
     rig.worker(concurrency=2)
     calls = rig.publish("work", 40, countdown=15)

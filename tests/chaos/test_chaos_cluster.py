@@ -3,12 +3,15 @@
 import time
 
 import pytest
-from harness.rig import FULL, Rig, scaled
+from harness.rig import Rig, scaled
 
 from framework.testing.rabbitmq import server_script
 from framework.testing.rabbitmq_cluster import Cluster
 
-pytestmark = pytest.mark.skipif(not server_script(), reason="RabbitMQ is not installed")
+pytestmark = [
+    pytest.mark.full_run,
+    pytest.mark.skipif(not server_script(), reason="RabbitMQ is not installed"),
+]
 RATE = 50
 
 
@@ -18,7 +21,7 @@ def cluster():
         yield three
 
 
-@pytest.mark.parametrize("profile", ["vanilla", "rabbitmq"] if FULL else ["rabbitmq"])
+@pytest.mark.parametrize("profile", ["vanilla", "rabbitmq"])
 def test_the_leader_is_killed_twice_under_load(cluster, profile, tmp_path, rows):
     count = scaled(1500, 400)
     rig = Rig(profile, tmp_path, cluster.vhost(), rows)

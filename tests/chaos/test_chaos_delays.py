@@ -3,13 +3,13 @@
 import time
 from itertools import pairwise
 
-from harness.profiles import everywhere, on
+from harness.profiles import EVERYWHERE, OURS, on
 from harness.rig import FULL, by_number, scaled, wait_until
 
 LADDER = [4, 8, 16, 32, 64] if FULL else [1, 2, 4]
 
 
-@on("rabbitmq", "sqlite", plain=False)
+@on(OURS)
 def test_the_ladder_of_retries_keeps_its_times(rig):
     count = scaled(20, 8)
     rig.worker()
@@ -25,7 +25,7 @@ def test_the_ladder_of_retries_keeps_its_times(rig):
     assert off < 2
 
 
-@everywhere
+@on(EVERYWHERE)
 def test_tasks_that_wait_are_not_in_the_workers_memory(rig):
     count = scaled(10_000, 2000)
     worker = rig.worker(concurrency=1)

@@ -4,7 +4,7 @@ import time
 
 from harness.figures import Figures
 from harness.messages import bad_messages, fuzzed
-from harness.profiles import everywhere, on
+from harness.profiles import EVERYWHERE, OURS, on
 from harness.rig import scaled, wait_until
 from kombu import Connection
 
@@ -33,7 +33,7 @@ def report(rig, fault, messages, deaths, slowest=0.0):
     rig.report(fault, f"{len(labels)}", figures, f"worker died {deaths}x, {len(set(ran))} ran")
 
 
-@everywhere
+@on(EVERYWHERE, short=OURS)
 def test_each_bad_message_leaves_the_worker_alive(rig):
     worker = rig.worker(concurrency=1)
     messages = list(bad_messages())
@@ -72,7 +72,7 @@ def wait_until_all_are_accounted_for(rig, messages):
         time.sleep(1)
 
 
-@on("rabbitmq", "sqlite", plain=False)
+@on(OURS, short=["rabbitmq"])
 def test_no_fuzzed_message_ends_the_worker_or_vanishes(rig):
     messages = list(fuzzed(scaled(2000, 200), seed=20))
     worker = rig.worker(concurrency=2)

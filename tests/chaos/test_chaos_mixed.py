@@ -4,7 +4,7 @@ import random
 import time
 from contextlib import ExitStack
 
-from harness.profiles import everywhere
+from harness.profiles import EVERYWHERE, on
 from harness.proxy import Proxy
 from harness.rig import FULL, scaled
 
@@ -47,7 +47,7 @@ class Faults:
         return plan
 
 
-@everywhere
+@on(EVERYWHERE, short=["rabbitmq"])
 def test_mixed_chaos(rig):
     count, faults = scaled(1500, 300), 28 if FULL else 8
     with ExitStack() as stack:

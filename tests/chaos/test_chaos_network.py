@@ -2,12 +2,12 @@
 
 import time
 
-from harness.profiles import on_a_server
+from harness.profiles import ON_A_SERVER, on
 from harness.proxy import Proxy
 from harness.rig import FULL, scaled, wait_until
 
 
-@on_a_server
+@on(ON_A_SERVER, short=["rabbitmq"])
 def test_connections_are_reset(rig):
     count, cuts = scaled(240, 48), 4 if FULL else 2
     with Proxy(rig.node.port) as proxy:
@@ -23,7 +23,7 @@ def test_connections_are_reset(rig):
     rig.report(f"TCP reset x{cuts}", f"{count} x 0.5 s", figures)
 
 
-@on_a_server
+@on(ON_A_SERVER)
 def test_one_of_two_workers_is_cut_off_without_a_word(rig):
     count, dark = scaled(40, 16), 55 if FULL else 40
     with Proxy(rig.node.port) as proxy:

@@ -3,7 +3,7 @@
 import time
 from contextlib import contextmanager
 
-from harness.profiles import everywhere, full_only, on_a_server
+from harness.profiles import EVERYWHERE, ON_A_SERVER, on
 
 
 @contextmanager
@@ -19,8 +19,7 @@ def consumer_timeout(node, seconds):
         node.ctl("eval", set_both.format(1_800_000, 60_000))
 
 
-@full_only
-@on_a_server
+@on(ON_A_SERVER)
 def test_tasks_that_wait_in_a_worker_outlast_the_consumer_timeout(rig):
     with consumer_timeout(rig.node, 12):
         worker = rig.worker(concurrency=1)
@@ -34,8 +33,7 @@ def test_tasks_that_wait_in_a_worker_outlast_the_consumer_timeout(rig):
         assert figures.duplicated == 0
 
 
-@full_only
-@on_a_server
+@on(ON_A_SERVER)
 def test_a_task_that_is_longer_than_the_consumer_timeout_ends_no_worker(rig):
     with consumer_timeout(rig.node, 12):
         worker = rig.worker(concurrency=2)
@@ -47,7 +45,7 @@ def test_a_task_that_is_longer_than_the_consumer_timeout_ends_no_worker(rig):
         assert worker in rig.workers
 
 
-@everywhere
+@on(EVERYWHERE)
 def test_whoever_waited_for_the_results_has_gone(rig):
     rig.configure(result_backend="rpc://")
     publisher = rig.publisher("work", 10, 0.05)

@@ -1,7 +1,7 @@
 """Workers and their pool children are killed, stopped too fast, poisoned."""
 
 import pytest
-from harness.profiles import everywhere, on
+from harness.profiles import EVERYWHERE, ON_A_SERVER, OURS, on
 from harness.rig import FULL, by_number, scaled, wait_until
 
 LIMIT = 5
@@ -19,21 +19,21 @@ def killed_three_times(rig, kill):
     return f"{count} x 0.1 s", rig.settle(calls)
 
 
-@everywhere
+@on(EVERYWHERE, short=OURS)
 def test_a_worker_is_killed_with_all_its_processes(rig):
     load, figures = killed_three_times(rig, lambda worker: worker.kill())
 
     rig.report("worker kill -9 x3", load, figures)
 
 
-@everywhere
+@on(EVERYWHERE)
 def test_the_main_process_of_a_worker_is_killed(rig):
     load, figures = killed_three_times(rig, lambda worker: worker.kill_main())
 
     rig.report("worker main process kill -9 x3", load, figures)
 
 
-@on("rabbitmq", "sqlite", plain=True)
+@on(EVERYWHERE, short=ON_A_SERVER)
 def test_pool_children_are_killed(rig):
     count, kills = scaled(300, 60), scaled(10, 4)
     worker = rig.worker()
@@ -47,7 +47,7 @@ def test_pool_children_are_killed(rig):
     rig.report(f"pool child kill -9 x{kills}", f"{count} x 0.1 s", rig.settle(calls))
 
 
-@everywhere
+@on(EVERYWHERE)
 def test_an_orchestrator_stops_a_worker_in_less_time_than_a_task_takes(rig):
     if rig.ours:
         rig.configure(worker_soft_shutdown_timeout=2.0)
@@ -70,8 +70,8 @@ def test_an_orchestrator_stops_a_worker_in_less_time_than_a_task_takes(rig):
 POISON = ["segfault", "leave", "leave_at_once", "kill_main", "allocate", "no_memory", "loop"]
 
 
-@pytest.mark.parametrize("kind", POISON if FULL else ["segfault", "kill_main"])
-@everywhere
+@pytest.mark.parametrize("kind", POISON if FULL else ["segfault"])
+@on(EVERYWHERE, short=OURS)
 def test_poison_among_good_tasks(rig, kind):
     good_count = scaled(60, 20)
     rig.worker()

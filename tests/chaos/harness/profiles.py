@@ -1,14 +1,18 @@
-"""Which brokers a row runs on; plain Celery is measured in full runs, and where a short run can show it."""
+"""Which brokers a row runs on, in the full run and in the short one."""
+
+from collections.abc import Collection
 
 import pytest
-from harness.rig import FULL
+
+EVERYWHERE = ("vanilla", "rabbitmq", "sqlite")
+ON_A_SERVER = ("vanilla", "rabbitmq")
+OURS = ("rabbitmq", "sqlite")
 
 
-def on(*profiles: str, plain: bool = FULL) -> pytest.MarkDecorator:
-    """Run the row on each of these; ``plain``: measure plain Celery too."""
-    return pytest.mark.parametrize("rig", ["vanilla", *profiles] if plain else list(profiles), indirect=True)
+def on(profiles: Collection[str], *, short: Collection[str] = ()) -> pytest.MarkDecorator:
+    """Run the row on each of ``profiles``; the short run has only those of ``short``."""
+    return pytest.mark.parametrize("rig", [_param(name, short) for name in profiles], indirect=True)
 
 
-everywhere = on("rabbitmq", "sqlite")
-on_a_server = on("rabbitmq")
-full_only = pytest.mark.skipif(not FULL, reason="takes minutes; `make chaos` runs it")
+def _param(name: str, short: Collection[str]) -> object:
+    return name if name in short else pytest.param(name, marks=pytest.mark.full_run)
