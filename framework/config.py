@@ -22,22 +22,54 @@ DEFAULTS: dict[str, Any] = {
     "result_backend": "rpc://",
     # A publish that returned is on the broker's disk.
     "broker_transport_options": {"confirm_publish": True},
+    # Seconds until a peer that vanished without a word is noticed, twice over.
+    "broker_heartbeat": 10,
+    # A channel that the broker closed is opened again; the worker's main process lives on.
+    "broker_channel_error_retry": True,
     # A worker that comes up before its broker waits for it.
     "broker_connection_retry_on_startup": True,
     "broker_connection_max_retries": None,
     # A task is acknowledged once it has run: what a killed worker or pool child was running is run again.
     "task_acks_late": True,
     "task_reject_on_worker_lost": True,
+    # What a worker was running when its connection broke is run again elsewhere, so it stops here.
+    "worker_cancel_long_running_tasks_on_connection_loss": True,
+    # SIGQUIT (and SIGTERM with REMAP_SIGTERM=SIGQUIT) lets tasks end for so many seconds, within docker stop's ten.
+    "worker_soft_shutdown_timeout": 8.0,
+    "worker_enable_soft_shutdown_on_idle": True,
+    # RabbitMQ closes the channel of whoever keeps a message for 30 minutes; a task that long is ended first.
+    "task_time_limit": 1740,
     # With late acknowledgement, what a worker holds in advance waits for what it is running.
     "worker_prefetch_multiplier": 1,
     # Deliveries after which the broker gives a task up that never ends well (it kills its worker, say); the first is 0.
     "task_delivery_limit": 5,
     # Where a task goes that nothing could be done with, to be seen and sent again.
     "task_failed_queue": "celery.failed",
-    # Seconds that a call waits for the broker to say that it has the message.
-    "task_confirm_timeout": 10.0,
-    # A publisher goes on through a short restart of the broker, and gives up before a visitor would.
-    "task_publish_retry_policy": {"max_retries": 20, "interval_start": 0.1, "interval_step": 0.1, "interval_max": 0.5},
+    # Arguments whose values nobody is shown, at any depth; ``*`` stands for any part, case does not matter.
+    "task_redacted_arguments": (
+        "*password*",
+        "passwd",
+        "*secret*",
+        "*token*",
+        "*api_key*",
+        "*apikey*",
+        "authorization",
+        "card*",
+        "cvv",
+        "iban",
+    ),
+    # Seconds that a call may take in all: it goes on through a short restart of the broker, and gives up in time.
+    "task_publish_timeout": 9.0,
+    "task_publish_retry_policy": {
+        "max_retries": None,
+        "interval_start": 0.1,
+        "interval_step": 0.1,
+        "interval_max": 0.5,
+    },
+    # No message ends a worker, and none is thrown away.
+    "worker_consumer": "framework.celery.consumer:Consumer",
+    # Bytes of the largest body that a worker takes, decompressed.
+    "task_message_max_bytes": 16 * 1024 * 1024,
     # Names that ``send_task`` may use although their code lives in another project; ``*`` stands for any part.
     "task_remote_names": (),
     # Settings of other packages that read Celery's configuration, such as ``redbeat_*``.

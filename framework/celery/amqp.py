@@ -11,6 +11,7 @@ from kombu.common import Broadcast
 
 from framework.broker.delays import DelayedQueue, queue_named_by, route
 from framework.broker.failed import failed_queue, without_deaths
+from framework.celery.publishing import PatientProducer
 
 __all__ = ["AMQP", "Queues"]
 
@@ -75,12 +76,10 @@ class AMQP(celery.app.amqp.AMQP):
         send = super().send_task_message
 
         def send_safely(producer: Any, name: str, message: Any, *, not_before: Any = None, **options: Any) -> Any:
-            options.setdefault("mandatory", True)
-            options.setdefault("confirm_timeout", self.app.conf.task_confirm_timeout)
             if (queue := self._queue_of(options)) is not None:
                 seconds = (not_before - datetime.now(UTC)).total_seconds() if not_before else 0.0
                 options |= self._way_to(queue, seconds) if seconds > 0 else {"declare": [self.failed_queue, queue]}
-            return send(producer, name, message, **options)
+            return send(PatientProducer(producer, self.app.conf.task_publish_timeout), name, message, **options)
 
         return send_safely
 
@@ -91,13 +90,9 @@ class AMQP(celery.app.amqp.AMQP):
         properties = {**message.properties}
         properties.pop("application_headers", None)
         with self.app.producer_or_acquire() as producer:
-            producer.publish(
+            PatientProducer(producer, self.app.conf.task_publish_timeout).publish(
                 message.body,
                 headers=without_deaths(message.headers),
-                mandatory=True,
-                confirm_timeout=self.app.conf.task_confirm_timeout,
-                retry=True,
-                retry_policy=self.app.conf.task_publish_retry_policy,
                 **{name: way[name] for name in ("exchange", "routing_key", "declare")},
                 **properties,
             )

@@ -36,6 +36,13 @@ class App(Celery):
         self.places: dict[str, str] = {}
         super().__init__(*args, **options)
 
+    def connection_for_write(self, url: str | None = None, **options: Any) -> Any:
+        """A connection to publish on, whose every wait for the broker has an end."""
+        limits = {"read_timeout": self.conf.task_publish_timeout, "write_timeout": self.conf.task_publish_timeout}
+        # One try each: how often and how long to try is up to whoever publishes.
+        given = {"max_retries": 0, **limits, **(options.pop("transport_options", None) or {})}
+        return super().connection_for_write(url, transport_options=given, **options)
+
     def send_task(
         self,
         name: str,

@@ -76,7 +76,9 @@ def test_a_ladder_of_retries_of_one_task_is_never_taken_for_a_loop(start_worker,
     assert len(noted("tries")) == 4
 
 
-@pytest.mark.parametrize("given", [{"countdown": 1e12}, {"eta": "soon"}, {"countdown": "x"}, {"eta": datetime.max}])
+@pytest.mark.parametrize(
+    "given", [{"countdown": 1e12}, {"eta": "soon"}, {"countdown": "x"}, {"eta": datetime.max.replace(tzinfo=UTC)}]
+)
 def test_a_delay_that_cannot_be_waited_for_is_refused_at_the_call(call, given):
     with pytest.raises(BadDelay, match="Nothing was queued"):
         call("add", 1, 1).apply_async(**given)
