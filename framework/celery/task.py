@@ -13,6 +13,8 @@ __all__ = ["Task"]
 class Task(celery.Task):  # type: ignore[type-arg]
     """Celery's task; a call with wrong arguments says what the task takes."""
 
+    Request = "framework.celery.request:Request"
+
     def apply_async(self, args: Any = None, kwargs: Any = None, *more: Any, **options: Any) -> "AsyncResult[Any]":
         """Call the task with options; see ``celery.Task.apply_async``.
 

@@ -1,0 +1,211 @@
+"""The worker's consumer: no message ends it, and none is thrown away."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from threading import get_ident
+from traceback import format_exc
+from types import SimpleNamespace
+from typing import Any
+
+import celery.worker.consumer
+from celery import signals
+from celery.exceptions import InvalidTaskError, NotRegistered
+from celery.utils.log import get_logger
+from kombu.exceptions import ContentDisallowed
+from kombu.transport import pyamqp
+
+from framework.celery.incoming import UNREADABLE, Incoming, tolerant_frame_handler
+from framework.celery.recording import record_failure
+from framework.celery.vetting import Fault, Limits, check_body, vetted
+from framework.errors import described
+
+__all__ = ["Consumer"]
+
+log = get_logger(__name__)
+
+#: Seconds that a task may wait in the worker for its eta; the broker holds it for longer ones.
+SOON = timedelta(seconds=2)
+
+#: Seconds until a message is tried again that could neither be run nor kept.
+PAUSE = 1.0
+
+# The application declares its delays when it publishes; Celery's own way of delaying would bind its queues in vain.
+NOT_OURS = "celery.worker.consumer.delayed_delivery:DelayedDelivery"
+
+
+# Its stubs leave out most of it.
+Base: Any = celery.worker.consumer.Consumer
+
+
+class Consumer(Base):  # type: ignore[misc]
+    """Celery's consumer, with each message looked at first.
+
+    What cannot be run is kept among the failed tasks with a reason, then acknowledged: what follows no protocol of
+    Celery (``malformed``), cannot be decoded (``undecodable``), has a content type or compression that is not in use
+    (``refused``), is too large (``too-large``) or too far in the future (``too-far``), names no task of this worker
+    (``unregistered``), or makes Celery stumble (``invalid``).
+    """
+
+    class Blueprint(Base.Blueprint):  # type: ignore[misc]
+        """Celery's steps, except its way of delaying."""
+
+        default_steps = tuple(step for step in Base.Blueprint.default_steps if step != NOT_OURS)
+
+    def __init__(self, *args: Any, app: Any = None, **options: Any) -> None:
+        in_use = (app.conf.task_compression, *(getattr(task, "compression", None) for task in app.tasks.values()))
+        self.limits = Limits.of(app.conf.task_message_max_bytes, in_use)
+        self._loop_thread: int | None = None
+        super().__init__(*args, app=app, **options)
+
+    def connection_for_read(self, heartbeat: float | None = None) -> Any:
+        """A connection to consume from, which survives headers that cannot be read."""
+        connection = self.app.connection_for_read(heartbeat=heartbeat)
+        if connection.transport.driver_type == "amqp":
+            options = connection.transport_options or {}
+            connection.transport_options = {"frame_handler": tolerant_frame_handler, **options}
+        return self.ensure_connected(connection)
+
+    def create_task_handler(self, *args: Any, **options: Any) -> Callable[[Any], None]:
+        """The function that is called with each message."""
+        self._loop_thread = get_ident()
+        channel = self.task_consumer.channel
+        if getattr(channel, "Message", None) is pyamqp.Message:
+            channel.Message = partial(Incoming, limits=self.limits)
+        run = super().create_task_handler(*args, **options)
+
+        def on_task_received(message: Any) -> None:
+            try:
+                eta = self._vet(message)
+                if eta is None or eta < datetime.now(UTC) + SOON or not self._hand_back(message, eta):
+                    run(message)
+            except self.connection_errors + self.channel_errors:
+                raise
+            except Fault as fault:
+                self.set_aside(message, fault)
+            except Exception as exc:
+                log.exception("A message could not be handled")
+                self.set_aside(message, Fault("invalid", described(exc)), format_exc())
+
+        return on_task_received
+
+    def _vet(self, message: Any) -> datetime | None:
+        if UNREADABLE in message.headers:
+            raise Fault("undecodable", "its properties cannot be read")
+        if not isinstance(message, Incoming):
+            check_body(message.body, {}, self.limits)
+        return vetted(message.headers, self._payload(message))
+
+    def _payload(self, message: Any) -> object:
+        try:
+            return message.payload
+        except ContentDisallowed as exc:
+            raise Fault("refused", f"its content type is not in accept_content: {exc}") from exc
+        except Exception as exc:
+            raise Fault("undecodable", f"its body cannot be decoded: {described(exc)}") from exc
+
+    def _hand_back(self, message: Any, eta: datetime) -> bool:
+        """Have the broker hold a message until its time has come; False where it cannot, and the worker has to."""
+        sent = SimpleNamespace(
+            body=getattr(message, "sent_body", message.body),
+            headers=message.headers,
+            properties=message.properties,
+            delivery_info=message.delivery_info,
+        )
+        try:
+            self.app.amqp.delay_message(sent, eta)
+        except Exception as exc:
+            log.warning("A task waits for its eta in this worker, since the broker cannot hold it: %s", described(exc))
+            return False
+        message.ack_log_error(log, self.connection_errors)
+        return True
+
+    def set_aside(self, message: Any, fault: Fault, traceback: str = "") -> None:
+        """Keep a message that cannot be run among the failed tasks, then acknowledge it."""
+        if message.acknowledged:
+            return
+        name = _shown(message)
+        try:
+            record_failure(
+                self.app,
+                message,
+                reason=fault.reason,
+                error=fault.sentence,
+                traceback=traceback,
+                worker=self.hostname,
+            )
+        except Exception:
+            log.exception(
+                "%s cannot be run (%s), nor kept in %s", name, fault.sentence, self.app.conf.task_failed_queue
+            )
+            self._give_up(message)
+            return
+        message.ack_log_error(log, self.connection_errors)
+        log.error("%s cannot be run and is kept in %s: %s.", name, self.app.conf.task_failed_queue, fault.sentence)
+
+    def _give_up(self, message: Any) -> None:
+        """To the dead letters, where its queue has some; else back into the queue, after a while."""
+        queues = self.task_consumer.queues if self.task_consumer else []
+        if all("x-dead-letter-exchange" in (queue.queue_arguments or {}) for queue in queues):
+            message.reject_log_error(log, self.connection_errors)
+        else:
+            again = partial(message.reject_log_error, log, self.connection_errors, requeue=True)
+            self.timer.call_after(PAUSE, partial(self.call_soon, again))
+
+    def on_decode_error(self, message: Any, exc: Exception) -> None:
+        """Keep a message whose body cannot be decoded or should not be."""
+        fault = exc if isinstance(exc, Fault) else Fault("undecodable", f"its body cannot be read: {described(exc)}")
+        self.set_aside(message, fault)
+
+    def on_unknown_message(self, body: object, message: Any) -> None:  # noqa: ARG002
+        """Keep a message that is no task's."""
+        self.set_aside(message, Fault("malformed", "it names no task, in its headers or its body"))
+        signals.task_rejected.send(sender=self, message=message, exc=None)
+
+    def on_invalid_task(self, body: object, message: Any, exc: Exception) -> None:  # noqa: ARG002
+        """Keep a message that Celery refuses."""
+        self.set_aside(message, Fault("invalid", _text(exc)))
+        signals.task_rejected.send(sender=self, message=message, exc=exc)
+
+    def on_unknown_task(self, _body: object, message: Any, exc: Exception) -> None:
+        """Keep a message of a task that this worker does not have, and let its caller know."""
+        body = message.payload if isinstance(message.payload, dict) else {}
+        fields = {**body, **message.headers}
+        name, number = fields["task"], fields["id"]
+        cure = "has this worker the code of its caller?"
+        self.set_aside(message, Fault("unregistered", f"no task of this worker is called {name!a}; {cure}"))
+        self._tell_caller(message, number, NotRegistered(name))
+        if self.event_dispatcher:
+            self.event_dispatcher.send("task-failed", uuid=number, exception=f"NotRegistered({name!r})")
+        signals.task_unknown.send(sender=self, message=message, exc=exc, name=name, id=number)
+
+    def _tell_caller(self, message: Any, number: str, exc: NotRegistered) -> None:
+        request = SimpleNamespace(
+            name=str(exc),
+            chord=None,
+            errbacks=None,
+            root_id=message.headers.get("root_id"),
+            correlation_id=message.properties.get("correlation_id"),
+            reply_to=message.properties.get("reply_to"),
+        )
+        self.app.backend.mark_as_failure(number, exc, request=request)
+
+    def call_soon_ack(self, p: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        """Acknowledge at once where that is safe.
+
+        Celery's worker leaves it to the next turn of its event loop. That turn comes after the loop has waited for
+        the next message, which the broker does not send before it has the acknowledgement: a task a second.
+        """
+        if self.hub is None or get_ident() != self._loop_thread:
+            return super().call_soon_ack(p, *args, **options)
+        return p(*args, **options)
+
+
+def _shown(message: Any) -> str:
+    """A message as the log may name it: short, on one line, and without its arguments."""
+    number, name = message.headers.get("id"), message.headers.get("task")
+    return f"The message {str(number)[:64]!a} for {str(name)[:128]!a}"
+
+
+def _text(exc: Exception) -> str:
+    return str(exc) if isinstance(exc, InvalidTaskError) and str(exc) else described(exc)

@@ -1,0 +1,52 @@
+"""From a worker into the queue of failed tasks."""
+
+from typing import Any
+
+import amqp
+from amqp.exceptions import ChannelError
+
+from framework.broker.failed import facts, kept
+from framework.celery.publishing import PatientProducer
+
+__all__ = ["record_failure"]
+
+
+def record_failure(
+    app: Any, message: Any, *, reason: str, error: str, traceback: str = "", attempts: int = 0, worker: str
+) -> None:
+    """Keep the message of a task that failed, as it came, with what is known of the failure.
+
+    When this returns, the broker has it on disk, and the message may be acknowledged.
+
+    Raises:
+        kombu.exceptions.OperationalError: the broker cannot be reached, or did not answer in time.
+        amqp.exceptions.AMQPError: the broker refused it.
+    """
+    queue = app.amqp._queue_it_came_from(message.delivery_info).name
+    why = facts(reason=reason, error=error, traceback=traceback, attempts=attempts, worker=worker, queue=queue)
+    copy = amqp.Message(getattr(message, "sent_body", message.body), **kept(message.properties, why))
+    with app.producer_or_acquire() as producer:
+        patient = PatientProducer(_AsItIs(producer, app.amqp.failed_queue), app.conf.task_publish_timeout)
+        try:
+            patient.publish(copy)
+        except ChannelError:  # the queue was declared once, and is gone: the second time it is declared again
+            patient.publish(copy)
+
+
+class _AsItIs:
+    """A producer that publishes messages to one queue's exchange as they are; kombu's would encode them anew."""
+
+    def __init__(self, producer: Any, queue: Any) -> None:
+        self._producer = producer
+        self._queue = queue
+        self.connection = producer.connection
+        self.revive = producer.revive
+
+    def publish(self, message: amqp.Message, *, mandatory: bool, confirm_timeout: float, **_: Any) -> None:
+        self._producer.maybe_declare(self._queue)
+        self._producer.channel.basic_publish(
+            message,
+            exchange=self._queue.exchange.name,
+            mandatory=mandatory,
+            confirm_timeout=confirm_timeout,
+        )

@@ -1,0 +1,243 @@
+"""What a worker checks of a message before Celery sees it, so that no message can end the worker or make it hang.
+
+Everything here is pure: a message's parts go in, a `Fault` is raised or not.
+"""
+
+import bz2
+import lzma
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from celery.utils.time import maybe_iso8601, maybe_make_aware
+from kombu import compression
+
+from framework.celery.calling import CENTURY
+
+__all__ = ["DEEPEST", "Fault", "Limits", "check_body", "vetted"]
+
+#: Levels of lists and mappings in each other. Celery pickles what it has read, which ends at about a thousand.
+DEEPEST = 200
+
+#: Seconds of the longest time limit: ten years, which every timer can wait for.
+LONGEST_LIMIT = 3.2e8
+
+DECOMPRESSORS: dict[str, Callable[[], Any]] = {
+    "application/x-gzip": zlib.decompressobj,
+    "application/x-bz2": bz2.BZ2Decompressor,
+    "application/x-lzma": lzma.LZMADecompressor,
+}
+
+
+class Fault(Exception):
+    """Why a message cannot be run: a ``reason`` of one word, and a sentence."""
+
+    def __init__(self, reason: str, sentence: str) -> None:
+        super().__init__(reason, sentence)
+        self.reason = reason
+        self.sentence = sentence
+
+    def __str__(self) -> str:
+        return self.sentence
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a worker takes: bodies of up to ``max_bytes``, and these compressions, by their content types."""
+
+    max_bytes: int
+    compressions: frozenset[str]
+
+    @classmethod
+    def of(cls, max_bytes: int, compressions: Iterable[str | None]) -> "Limits":
+        """Limits with compressions by any name that kombu knows, such as ``gzip``."""
+        return cls(max_bytes, frozenset(content_type(name) for name in compressions if name))
+
+
+def content_type(name: Any) -> str:
+    """The content type of a compression, by any of its names; KeyError where there is none."""
+    encoder: Any = compression.get_encoder(name)
+    return str(encoder[1])
+
+
+def check_body(body: bytes | str, headers: Mapping[str, Any], limits: Limits) -> None:
+    """Refuse a body, as it came, that is too large or should not be decompressed.
+
+    Raises:
+        Fault: ``too-large`` or ``refused``.
+    """
+    if compressed := headers.get("compression"):
+        _check_compression(body, compressed, limits)
+    if len(body) > limits.max_bytes:
+        raise _too_large(f"{len(body):,}", limits)
+
+
+def _check_compression(body: bytes | str, compressed: object, limits: Limits) -> None:
+    try:
+        method = content_type(compressed)
+    except (KeyError, TypeError):
+        method = ""
+    if method not in limits.compressions:
+        raise Fault(
+            "refused",
+            f"its body is compressed with {_shown(compressed)}, which this application does not use: "
+            "set task_compression if it should",
+        )
+    decompressor = DECOMPRESSORS.get(method)
+    if decompressor is None:
+        return
+    try:
+        size = len(decompressor().decompress(body, limits.max_bytes + 1))
+    except Exception as exc:
+        raise Fault("undecodable", f"its body cannot be decompressed: {exc}") from exc
+    if size > limits.max_bytes:
+        raise _too_large(f"more than {limits.max_bytes:,}", limits)
+
+
+def _too_large(size: str, limits: Limits) -> Fault:
+    return Fault("too-large", f"its body has {size} bytes, and task_message_max_bytes is {limits.max_bytes:,}")
+
+
+def vetted(headers: Mapping[Any, Any], payload: object) -> datetime | None:
+    """Check a task's headers and decoded body, in any protocol of Celery; return its eta, where it has one.
+
+    Args:
+        headers: the message's headers.
+        payload: its decoded body.
+
+    Raises:
+        Fault: ``malformed`` or ``too-far``.
+    """
+    fields, args, kwargs, embed = _parts(headers, payload)
+    for name, (is_right, wanted) in FIELDS.items():
+        if not is_right(fields.get(name)):
+            raise _malformed(f"{name} is {_shown(fields.get(name))}, and must be {wanted}")
+    if not isinstance(args, list | tuple) or not isinstance(kwargs, Mapping):
+        raise _malformed("its arguments are no list and mapping")
+    for name, (is_right, wanted) in CANVAS.items():
+        if not is_right({**fields, **embed}.get(name)):
+            raise _malformed(f"{name} must be {wanted}")
+    if _is_deeper_than(DEEPEST, [headers, payload]):
+        raise _malformed(f"it is nested more than {DEEPEST} levels deep")
+    _instant("expires", fields.get("expires"))
+    eta = _instant("eta", fields.get("eta"))
+    if eta is not None and eta > datetime.now(UTC) + CENTURY:
+        raise Fault("too-far", f"its eta is {eta.isoformat()}, more than a hundred years away")
+    return eta
+
+
+def _parts(headers: Mapping[Any, Any], payload: object) -> tuple[Mapping[Any, Any], object, object, Mapping[Any, Any]]:
+    """What describes the task, its arguments and the rest of its canvas, wherever its protocol has them."""
+    if "task" in headers and not (isinstance(payload, Mapping) and "args" in payload):
+        return headers, *_triple(payload)
+    if not isinstance(payload, Mapping):
+        raise _malformed("it names no task, in its headers or its body")
+    return {**payload, **headers}, payload.get("args", ()), payload.get("kwargs", {}), {}
+
+
+def _triple(payload: object) -> tuple[object, object, Mapping[Any, Any]]:
+    if not isinstance(payload, list | tuple) or len(payload) != 3:
+        raise _malformed("its body is not [arguments, keyword arguments, canvas]")
+    args, kwargs, embed = payload
+    if not isinstance(embed or {}, Mapping):
+        raise _malformed("the third part of its body is no mapping")
+    return args, kwargs, embed or {}
+
+
+def _instant(name: str, value: Any) -> datetime | None:
+    if value is None:
+        return None
+    try:
+        moment: Any = maybe_iso8601(value)
+        return maybe_make_aware(moment, UTC).astimezone(UTC)  # without a zone it is UTC, says Celery
+    except Exception as exc:
+        raise _malformed(f"{name} is {_shown(value)}, and is no time: {exc}") from exc
+
+
+def _is_deeper_than(limit: int, value: object) -> bool:
+    level = [value]
+    for _ in range(limit + 1):
+        level = [inner for outer in level for inner in _inside(outer)]
+        if not level:
+            return False
+    return True
+
+
+def _inside(value: object) -> Iterable[object]:
+    """The containers in a container."""
+    inside: Iterable[object] = value.values() if isinstance(value, Mapping) else value  # type: ignore[assignment]
+    return [inner for inner in inside if isinstance(inner, Mapping | list | tuple)]
+
+
+def _malformed(sentence: str) -> Fault:
+    return Fault("malformed", sentence)
+
+
+def _shown(value: object) -> str:
+    """A value as a message may quote it: short, on one line."""
+    shown = ascii(value) if isinstance(value, str | int | float | bytes | None) else f"a {type(value).__name__}"
+    return shown if len(shown) <= 80 else f"{shown[:77]}..."
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_id(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= 255
+
+
+def _is_text(value: object) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def _is_count(value: object) -> bool:
+    return value is None or (_is_integer(value) and 0 <= value < 2**31)  # type: ignore[operator]
+
+
+def _is_limits(value: object) -> bool:
+    return not value or (isinstance(value, list | tuple) and len(value) == 2 and all(map(_is_limit, value)))
+
+
+def _is_limit(value: object) -> bool:
+    return value is None or ((_is_integer(value) or isinstance(value, float)) and 0 <= value <= LONGEST_LIMIT)  # type: ignore[operator]
+
+
+def _is_texts(value: object) -> bool:
+    return value is None or (isinstance(value, list | tuple) and all(isinstance(text, str) for text in value))
+
+
+def _is_mapping(value: object) -> bool:
+    return value is None or isinstance(value, Mapping)
+
+
+def _is_mappings(value: object) -> bool:
+    return value is None or (isinstance(value, list | tuple) and all(isinstance(inner, Mapping) for inner in value))
+
+
+Check = tuple[Callable[[object], bool], str]
+
+#: What Celery's worker relies on; the other headers it passes on, or shows.
+FIELDS: dict[str, Check] = {
+    "task": (_is_id, "a task's name"),
+    "id": (_is_id, "a string of 1 to 255 characters"),
+    "root_id": (_is_text, "a string"),
+    "parent_id": (_is_text, "a string"),
+    "group": (_is_text, "a string"),
+    "shadow": (_is_text, "a string"),
+    "group_index": (_is_count, "a whole number"),
+    "replaced_task_nesting": (_is_count, "a whole number"),
+    "retries": (_is_count, "a whole number"),
+    "timelimit": (_is_limits, "two numbers of seconds"),
+    "stamped_headers": (_is_texts, "a list of strings"),
+    "stamps": (_is_mapping, "a mapping"),
+}
+
+CANVAS: dict[str, Check] = {
+    "callbacks": (_is_mappings, "a list of signatures"),
+    "errbacks": (_is_mappings, "a list of signatures"),
+    "chain": (_is_mappings, "a list of signatures"),
+    "chord": (_is_mapping, "a signature"),
+}
