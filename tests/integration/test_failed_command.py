@@ -1,0 +1,239 @@
+"""`framework failed`, on both brokers: what people see, and that nothing is lost however it is interrupted."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+
+import pytest
+from kombu import Connection
+
+from framework import failed_queue as module
+from framework.broker.failed import facts, failed_queue
+from framework.failures import Failures
+
+FAILED = [sys.executable, "-m", "framework", "failed"]
+
+#: The command; `kill -9` ends it before a task is sent, between that and its removal, or after both.
+KILLED_AT_WORK = """
+import os, random, signal
+from framework.cli import main
+from framework.failed_queue import FailedQueue
+
+steps_left = random.randint(1, 50)
+
+def killed_around(step):
+    def call(queue, entry):
+        killed_here()
+        step(queue, entry)
+        killed_here()
+    return call
+
+def killed_here():
+    global steps_left
+    steps_left -= 1
+    if not steps_left:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+FailedQueue.send_again = killed_around(FailedQueue.send_again)
+FailedQueue.settle = killed_around(FailedQueue.settle)
+main()
+"""
+
+
+@pytest.fixture
+def typed(project, environment):
+    """What `framework failed ...` does in the project's folder."""
+
+    def run(*args, answer=""):
+        return subprocess.run(
+            [*FAILED, *args], cwd=project, env=environment, input=answer, capture_output=True, text=True, timeout=60
+        )
+
+    return run
+
+
+@pytest.fixture
+def channel(app, broker_url):
+    with Connection(broker_url, transport_options={"confirm_publish": True}) as connection:
+        failed_queue("celery.failed")(connection.default_channel).declare()
+        app.amqp.queues["celery"](connection.default_channel).declare()
+        yield connection.default_channel
+
+
+@pytest.fixture
+def fail(channel):
+    """Put a message where a worker puts the ones of tasks that failed."""
+
+    def publish(id, args=(), kwargs=None, *, task="probe.tasks.any-name.tell", reason="failed", error="boom"):  # noqa: A002
+        why = facts(
+            reason=reason, error=error, traceback=f"Traceback\n{error}", attempts=2, worker="w1@host", queue="celery"
+        )
+        headers = {"lang": "py", "id": id, "task": task, "retries": 1, **why}
+        body = json.dumps([list(args), kwargs or {}, {}])
+        message = channel.prepare_message(body, None, "application/json", "utf-8", headers)
+        channel.basic_publish(message, exchange="celery.failed", routing_key="", mandatory=True)
+
+    return publish
+
+
+def answered(run, status=0):
+    assert run.returncode == status, run.stderr
+    assert "Traceback (most" not in run.stderr
+    return run.stdout.splitlines()
+
+
+def one_line(run, status=1):
+    assert not answered(run, status)
+    (error,) = (line for line in run.stderr.splitlines() if line.startswith("Error: "))
+    assert run.stderr.endswith(f"{error}\n")
+    return error
+
+
+def test_nothing_failed_yet(typed):
+    assert answered(typed("list")) == ["There are no failed tasks."]
+    assert answered(typed("retry", "--all")) == ["0 failed tasks sent again."]
+
+
+def test_a_list_says_which_what_and_why_in_eighty_columns(typed, fail):
+    fail("8f14e45f-ceea-467f-a8a5-6e4b2e1b7e22", [1, "x" * 200], {"password": "hunter22"}, error="ValueError: " * 20)
+    fail("b", ["two"], {"day": "today", "password": "hunter22"}, reason="delivery_limit")
+
+    lines = answered(typed("list"))
+
+    assert lines[0].startswith("8f14e45f-ceea-467f-a8a5-6e4b2e1b7e22  failed          20")
+    assert lines[1].startswith('    probe.tasks.any-name.tell(1, "xxx')
+    assert lines[3].split()[:2] == ["b", "delivery_limit"]
+    assert lines[4:] == [
+        '    probe.tasks.any-name.tell("two", day="today", password="***")',
+        "    boom",
+        "2 failed tasks.",
+    ]
+    assert max(map(len, lines)) <= 80
+
+
+def test_pages_and_selections(typed, fail):
+    for number in range(5):
+        fail(f"id-{number}", reason="timeout" if number == 3 else "failed")
+
+    first = answered(typed("list", "--limit", "2"))
+    assert [line.split()[0] for line in first if line.startswith("id")] == ["id-0", "id-1"]
+    assert first[-1] == "2 failed tasks; 5 in all. The next ones: --offset 2"
+    assert answered(typed("list", "--reason", "timeout"))[-1] == "1 failed task of this kind."
+    assert answered(typed("list", "--task", "no.such"))[-1] == "There are no failed tasks of this kind."
+    found = json.loads(typed("list", "--json", "--offset", "3").stdout)
+    assert [(task["id"], task["reason"], task["args"]) for task in found] == [
+        ("id-3", "timeout", []),
+        ("id-4", "failed", []),
+    ]
+
+
+def test_show_tells_all_and_obeys_no_control_character(typed, fail):
+    fail("a", ["\x1b[2J"], {"token": "t-123456"}, error="RuntimeError: \x1b]0;owned\x07 t-123456")
+
+    text = "\n".join(answered(typed("show", "a")))
+
+    for known in ("probe.tasks.any-name.tell", "failed", "w1@host", "celery", "Traceback", '{"token": "***"}'):
+        assert known in text
+    assert "t-123456" not in text
+    assert "\x1b" not in text
+    assert "\x07" not in text
+    assert json.loads(typed("show", "a", "--json").stdout)["attempts"] == 2
+
+
+def test_an_unknown_id_gets_the_nearest(typed, fail):
+    fail("8f14e45f-ceea-467f-a8a5-6e4b2e1b7e22")
+
+    for command in ("show", "retry", "drop"):
+        assert "Did you mean '8f14e45f-ceea-467f-a8a5-6e4b2e1b7e22'?" in one_line(typed(command, "8f14e"))
+
+
+def test_ids_or_all_but_not_both_and_not_neither(typed):
+    assert "Give either their ids or --all" in one_line(typed("retry"), 2)
+    assert "Give either their ids or --all" in one_line(typed("drop", "a", "--all"), 2)
+
+
+def test_drop_all_asks_first(typed, fail, app):
+    fail("a")
+    fail("b", reason="malformed")
+
+    no = typed("drop", "--all", answer="n\n")
+    assert no.returncode == 1
+    assert Failures(app).count() == 2
+    assert answered(typed("drop", "--all", "--reason", "malformed", "--yes")) == ["1 failed task dropped."]
+    assert answered(typed("drop", "--all", answer="y\n"))[-1].endswith("1 failed task dropped.")
+    assert Failures(app).count() == 0
+
+
+def test_export_to_a_file_and_to_the_standard_output(typed, fail, project):
+    fail("a", ["ü"], {"password": "hunter22"})
+
+    assert answered(typed("export", "out.jsonl")) == ["1 failed task written to out.jsonl."]
+    piped = typed("export", "-", "--redacted")
+
+    assert json.loads((project / "out.jsonl").read_text())["kwargs"] == {"password": "hunter22"}
+    assert json.loads(piped.stdout)["kwargs"] == {"password": "***"}
+    assert piped.stderr.splitlines()[-1] == "1 failed task written to the standard output."
+    assert "no-such-folder" in one_line(typed("export", "no-such-folder/out.jsonl"))
+
+
+def test_a_second_administrator_is_told_that_the_first_is_at_work(typed, fail, app):
+    fail("a")
+
+    with module.FailedQueue(app) as first:
+        assert [entry.id for entry in first] == ["a"]
+        assert "Another `framework failed`" in one_line(typed("list"))
+
+    assert answered(typed("list"))[-1] == "1 failed task."
+
+
+@pytest.mark.parametrize("command", ["list", "show a", "retry --all", "drop a", "export x"])
+def test_a_broker_that_is_down_is_one_line(command, project, environment):
+    environment = {**environment, "CELERY_BROKER_URL": "amqp://ann:secret@127.0.0.1:1//"}
+
+    run = subprocess.run(
+        [*FAILED, *command.split()], cwd=project, env=environment, capture_output=True, text=True, timeout=60
+    )
+
+    assert "amqp://ann:**@127.0.0.1:1//" in one_line(run)
+
+
+def test_tasks_sent_again_while_workers_work_are_run(typed, fail, start_worker, noted):
+    start_worker()
+    for number in range(20):
+        fail(f"id-{number}", [number])
+
+    assert answered(typed("retry", "id-3", "id-4")) == ["2 failed tasks sent again."]
+    assert answered(typed("retry", "--all", "--task", "probe.tasks.any-name.tell")) == ["18 failed tasks sent again."]
+
+    end = time.monotonic() + 30
+    while len(noted("told")) < 20 and time.monotonic() < end:
+        time.sleep(0.02)
+    assert sorted(map(int, noted("told"))) == list(range(20))
+
+
+def test_12_kills_in_the_middle_of_retry_all_over_300_entries_lose_none(fail, channel, project, environment, app):
+    everything = {f"id-{number}" for number in range(300)}
+    for number in range(300):
+        fail(f"id-{number}", [number])
+
+    for _ in range(12):
+        run = subprocess.run(
+            [sys.executable, "-c", KILLED_AT_WORK, "failed", "retry", "--all"],
+            cwd=project,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert run.returncode == -signal.SIGKILL, run.stdout + run.stderr
+    left = Failures(app).count()
+    Failures(app).retry("all")
+
+    sent = Counter(message.headers["id"] for message in iter(lambda: channel.basic_get("celery", no_ack=True), None))
+    assert left > 0
+    assert set(sent) == everything
+    assert Failures(app).count() == 0
+    assert sent.total() - 300 <= 12 * 3

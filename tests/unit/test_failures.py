@@ -1,0 +1,416 @@
+"""The queue of failed tasks as Python sees it, on both brokers."""
+
+import json
+import multiprocessing
+import time
+from datetime import UTC, datetime
+
+import pytest
+from kombu import Connection, Queue, pools
+
+from framework import failed_queue
+from framework.broker.failed import facts
+from framework.broker.failed import failed_queue as queue_called
+from framework.celery.app import App
+from framework.errors import FailedTasksBusy, NotSentAgain, UnknownFailure
+from framework.failures import ALL, Failures
+
+BODY = json.dumps([[1, "two"], {"day": "today"}, {"callbacks": None}])
+
+
+@pytest.fixture
+def app(broker_url):
+    app = App("shop", set_as_current=False, broker=broker_url, backend="rpc://")
+    app.conf.task_remote_names = ["*"]
+    yield app
+    pools.reset()
+    app.close()
+
+
+@pytest.fixture
+def failures(app):
+    return Failures(app)
+
+
+@pytest.fixture
+def channel(broker_url, app):
+    """A channel on which publishes are confirmed; the queue of failed tasks exists."""
+    with Connection(broker_url, transport_options={"confirm_publish": True}) as connection:
+        queue_called("celery.failed")(connection.default_channel).declare()
+        app.amqp.queues["celery"](connection.default_channel).declare()
+        yield connection.default_channel
+
+
+@pytest.fixture
+def fail(channel):
+    """Put a message where a worker puts the ones of tasks that failed."""
+
+    def publish(id, *, body=BODY, task="shop.close", why=None, properties=None, **headers):  # noqa: A002
+        recorded = {"reason": "failed", "error": "ValueError: boom", "traceback": "...\nValueError: boom"}
+        recorded |= {"attempts": 3, "worker": "w1@host", "queue": "celery"} | (why or {})
+        known = {"id": id, "task": task, "retries": 2, "eta": "2026-01-01T00:00:00", "expires": 9}
+        message = channel.prepare_message(
+            body, None, "application/json", "utf-8", {**known, **facts(**recorded), **headers}, properties
+        )
+        channel.basic_publish(message, exchange="celery.failed", routing_key="", mandatory=True)
+
+    return publish
+
+
+@pytest.fixture
+def ready(channel):
+    return lambda queue: channel.queue_declare(queue, passive=True).message_count
+
+
+@pytest.fixture
+def take(channel):
+    """The next message of a queue."""
+
+    def take(queue):
+        end = time.monotonic() + 10
+        while time.monotonic() < end:
+            if message := channel.basic_get(queue, no_ack=True):
+                return message
+            time.sleep(0.01)
+        raise AssertionError(f"nothing came to {queue}")
+
+    return take
+
+
+def ids(tasks):
+    return [task.id for task in tasks]
+
+
+def test_there_are_none_before_anything_failed(failures):
+    assert failures.page() == []
+    assert failures.count() == 0
+
+
+def test_a_failed_task_is_shown_with_all_that_is_known_of_it(failures, fail):
+    before = datetime.now(UTC)
+    fail("a", **{"x-manual-retries": 1})
+
+    (task,) = failures.page()
+
+    assert (task.id, task.task, task.args, task.kwargs) == ("a", "shop.close", [1, "two"], {"day": "today"})
+    assert (task.reason, task.error, task.traceback) == ("failed", "ValueError: boom", "...\nValueError: boom")
+    assert (task.attempts, task.manual_retries, task.queue, task.worker) == (3, 1, "celery", "w1@host")
+    assert before <= task.failed_at <= datetime.now(UTC)
+    assert failures.get("a") == task
+
+
+def test_a_page_is_of_the_oldest_and_the_next_one_goes_on_there(failures, fail):
+    for number in range(7):
+        fail(str(number))
+
+    assert ids(failures.page(limit=3)) == ["0", "1", "2"]
+    assert ids(failures.page(limit=3, offset=3)) == ["3", "4", "5"]
+    assert ids(failures.page(limit=3, offset=6)) == ["6"]
+    assert ids(failures.page(limit=3, offset=7)) == []
+
+
+def test_a_page_can_be_of_one_reason_or_one_task(failures, fail):
+    fail("a", why={"reason": "timeout"})
+    fail("b", task="shop.open")
+    fail("c", why={"reason": "timeout"}, task="shop.open")
+
+    assert ids(failures.page(reason="timeout")) == ["a", "c"]
+    assert ids(failures.page(task="shop.open")) == ["b", "c"]
+    assert ids(failures.page(limit=1, offset=1, task="shop.open")) == ["c"]
+    assert ids(failures.page(reason="timeout", task="shop.open")) == ["c"]
+
+
+def test_looking_changes_neither_number_nor_order(failures, fail):
+    for number in range(60):
+        fail(str(number))
+
+    for _ in range(25):
+        failures.page(limit=7)
+    with pytest.raises(UnknownFailure):
+        failures.get("no such id")
+
+    assert failures.count() == 60
+    assert ids(failures.page(limit=60)) == [str(number) for number in range(60)]
+
+
+def test_more_tasks_than_the_broker_hands_over_at_once_keep_their_order(failures, fail, monkeypatch):
+    monkeypatch.setattr(failed_queue, "WINDOW", 3)
+    for number in range(130):
+        fail(str(number))
+    expected = [str(number) for number in range(130)]
+
+    assert ids(failures.page(limit=200)) == expected
+    assert ids(failures.page(limit=200)) == expected
+    assert failures.drop(["7", "64"]) == 2
+    assert ids(failures.page(limit=200)) == [each for each in expected if each not in ("7", "64")]
+
+
+def test_an_unknown_id_is_answered_with_the_nearest(failures, fail):
+    fail("8f14e45f-ceea-467f-a8a5-6e4b2e1b7e22")
+
+    with pytest.raises(UnknownFailure, match="'8f14e45f-ceea-467f-a8a5-6e4b2e1b7e22'"):
+        failures.get("8f14e45f")
+    with pytest.raises(UnknownFailure, match="'8f14e45f-ceea-467f-a8a5-6e4b2e1b7e22'"):
+        failures.drop(["8f14e45f-ceea-467f-a8a5-6e4b2e1b7e23"])
+    with pytest.raises(UnknownFailure, match="framework failed list"):
+        failures.retry(["zzz"])
+
+
+def test_a_task_sent_again_is_as_if_it_had_never_been_tried(failures, fail, take, ready):
+    fail(
+        "a",
+        properties={"correlation_id": "a", "reply_to": "answers", "expiration": None},
+        lang="py",
+        **{"x-delivery-count": 4, "x-first-death-queue": "celery", "CC": ["other"]},
+    )
+
+    assert failures.retry(["a"]) == 1
+
+    sent = take("celery")
+    headers = {name: value for name, value in sent.headers.items() if name != "x-delivery-count"}
+    assert sent.body == BODY
+    assert headers == {
+        "id": "a",
+        "task": "shop.close",
+        "lang": "py",
+        "retries": 0,
+        "eta": None,
+        "expires": None,
+        "x-manual-retries": 1,
+    }
+    assert (sent.properties["correlation_id"], sent.properties["reply_to"]) == ("a", "answers")
+    assert sent.properties["delivery_mode"] == 2
+    assert failures.count() == 0
+
+
+def test_a_message_of_the_first_protocol_is_shown_and_sent_again(channel, failures, take):
+    body = {"task": "shop.close", "id": "old", "args": [1], "kwargs": {"x": 2}, "retries": 5, "eta": "2026-01-01"}
+    message = channel.prepare_message(
+        json.dumps(body), None, "application/json", "utf-8", {"x-failed-queue": "celery", "x-failed-reason": "failed"}
+    )
+    channel.basic_publish(message, exchange="celery.failed", routing_key="")
+
+    task = failures.get("old")
+    assert (task.task, task.args, task.kwargs) == ("shop.close", [1], {"x": 2})
+
+    failures.retry(["old"])
+    assert json.loads(take("celery").body) == body | {"retries": 0, "eta": None, "expires": None}
+
+
+def test_all_of_one_reason_or_task_can_be_sent_again(failures, fail, ready):
+    for number in range(4):
+        fail(f"t{number}", why={"reason": "timeout"})
+        fail(f"f{number}", task="shop.open")
+
+    assert failures.retry(ALL, reason="timeout") == 4
+    assert failures.retry(ALL, task="shop.nothing") == 0
+
+    assert ready("celery") == 4
+    assert ids(failures.page()) == [f"f{number}" for number in range(4)]
+    assert failures.retry(ALL) == 4
+    assert failures.count() == 0
+
+
+def test_the_others_are_sent_when_one_id_is_unknown(failures, fail, ready):
+    fail("a")
+    fail("b")
+
+    with pytest.raises(UnknownFailure, match="'c'"):
+        failures.retry(["a", "c"])
+
+    assert ready("celery") == 1
+    assert ids(failures.page()) == ["b"]
+
+
+def test_a_queue_that_was_deleted_is_made_again(failures, fail, channel, take):
+    fail("a")
+    fail("b")
+    channel.queue_delete("celery")
+
+    assert failures.retry(ALL) == 2
+
+    assert [take("celery").headers["id"] for _ in range(2)] == ["a", "b"]
+
+
+def test_what_a_queue_refuses_stays_and_the_rest_is_sent(failures, fail, channel, ready):
+    Queue("small", queue_arguments={"x-max-length": 1, "x-overflow": "reject-publish"})(channel).declare()
+    fail("a", why={"queue": "small"})
+    fail("b", why={"queue": "small"})
+    fail("c", why={"queue": ""})
+    fail("d")
+
+    with pytest.raises(NotSentAgain, match=r"task b \(and 1 more\) .* 'small' is full.* 2 others were sent"):
+        failures.retry(ALL)
+
+    assert (ready("small"), ready("celery")) == (1, 1)
+    assert ids(failures.page()) == ["b", "c"]
+
+
+def test_a_queue_that_cannot_be_made_is_named(failures, fail, app):
+    fail("a", why={"queue": "amq.forbidden"})
+
+    with pytest.raises(NotSentAgain, match=r"'amq\.forbidden' refuses it: ACCESS_REFUSED"):
+        failures.retry(ALL)
+
+    assert ids(failures.page()) == ["a"]
+
+
+def test_dropped_tasks_are_gone(failures, fail):
+    for number in range(5):
+        fail(str(number), why={"reason": "malformed" if number % 2 else "failed"})
+
+    assert failures.drop(["0"]) == 1
+    assert failures.drop(ALL, reason="malformed") == 2
+    assert ids(failures.page()) == ["2", "4"]
+    assert failures.drop(ALL) == 2
+    assert failures.count() == 0
+
+
+def test_what_the_broker_gave_up_is_shown_with_its_reason(app, channel, failures, take):
+    arguments = app.amqp.queues["celery"].queue_arguments | {"x-message-ttl": 1}
+    channel.queue_delete("celery")
+    Queue("celery", queue_arguments=arguments)(channel).declare()
+    channel.basic_publish(
+        channel.prepare_message(BODY, None, "application/json", "utf-8", {"id": "late", "task": "shop.close"}),
+        routing_key="celery",
+    )
+    wait_until(lambda: failures.count() == 1)
+
+    task = failures.get("late")
+
+    assert (task.reason, task.queue, task.task, task.args) == ("expired", "celery", "shop.close", [1, "two"])
+    assert task.error
+    assert abs((task.failed_at - datetime.now(UTC)).total_seconds()) < 60
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        (b"\xff\xfe garbage", {}),
+        ("42", {"id": "a", "task": ["no", "name"]}),
+        ("[" * 100_000, {"id": ["a"], "task": None, "retries": "x"}),
+        ("[[], {}]", {"id": "a", "task": "t", "compression": "application/x-bz2"}),
+        (BODY, {"id": "a", "task": "t", "x-failed-at": "yesterday", "x-failed-attempts": "many", "x-death": ["x", 1]}),
+        ("{}", {"x-failed-reason": 7, "x-failed-queue": {"a": 1}, "x-death": [{"reason": None, "time": "now"}]}),
+    ],
+)
+def test_whatever_lies_there_can_be_listed_got_exported_and_dropped(failures, channel, body, headers, tmp_path):
+    raw = body if isinstance(body, bytes) else body.encode()
+    message = channel.prepare_message(raw, None, "application/json", None, headers)
+    channel.basic_publish(message, exchange="celery.failed", routing_key="")
+
+    (task,) = failures.page()
+
+    assert task.id
+    assert failures.get(task.id) == task
+    assert failures.export(tmp_path / "failed.jsonl") == 1
+    assert failures.drop([task.id]) == 1
+
+
+class TestSecrets:
+    @pytest.fixture
+    def task(self, app, fail, failures):
+        @app.task(name="shop.login", shared=False)
+        def login(user, password, *more): ...
+
+        body = [["ann", "hunter22"], {"api_key": "k-12345", "options": [{"Card_Number": 4111}]}, {}]
+        fail(
+            "a",
+            task="shop.login",
+            body=json.dumps(body),
+            why={"error": "ValueError: hunter22 is wrong", "traceback": "login('hunter22') k-12345"},
+        )
+        return failures.get("a")
+
+    def test_are_hidden_by_their_names_wherever_they_are(self, task):
+        assert task.args == ["ann", "***"]
+        assert task.kwargs == {"api_key": "***", "options": [{"Card_Number": "***"}]}
+        assert task.error == "ValueError: *** is wrong"
+        assert task.traceback == "login('***') ***"
+
+    def test_are_in_an_export_unless_it_is_redacted(self, task, failures, tmp_path):
+        failures.export(tmp_path / "all")
+        failures.export(tmp_path / "some", redacted=True)
+
+        assert "hunter22" in (tmp_path / "all").read_text()
+        assert "hunter22" not in (tmp_path / "some").read_text()
+        assert (tmp_path / "all").stat().st_mode & 0o077 == 0
+
+    def test_are_kept_for_the_next_try(self, task, failures, take):
+        failures.retry(["a"])
+
+        assert "hunter22" in take("celery").body
+
+    def test_are_what_the_setting_says(self, app, task):
+        app.conf.task_redacted_arguments = ["user"]
+
+        assert Failures(app).get("a").args == ["***", "hunter22"]
+
+
+def test_an_export_has_a_line_for_each_and_the_message_where_it_could_not_be_understood(failures, fail, tmp_path):
+    fail("a")
+    fail("b", body="{broken")
+
+    assert failures.export(tmp_path / "failed.jsonl") == 2
+
+    good, broken = map(json.loads, (tmp_path / "failed.jsonl").read_text().splitlines())
+    assert (good["id"], good["args"], good["reason"]) == ("a", [1, "two"], "failed")
+    assert "body_base64" not in good
+    assert (broken["id"], broken["args"], broken["body_base64"]) == ("b", None, "e2Jyb2tlbg==")
+
+
+def test_a_second_reader_waits_and_then_is_told_who_is_in_the_way(app, failures, fail, monkeypatch):
+    fail("a")
+    monkeypatch.setattr(failed_queue, "PATIENCE", 0.5)
+
+    with failed_queue.FailedQueue(app) as first:
+        assert len(list(first)) == 1
+        with pytest.raises(FailedTasksBusy, match="Another `framework failed`"):
+            failures.page()
+
+    assert ids(failures.page()) == ["a"]
+
+
+def test_a_reader_that_was_killed_is_in_nobody_s_way(broker_url, failures, fail):
+    for number in range(20):
+        fail(str(number))
+    processes = multiprocessing.get_context("fork")
+    reading = processes.Event()
+    reader = processes.Process(target=read_for_ever, args=(broker_url, reading))
+    reader.start()
+    assert reading.wait(20)
+
+    reader.kill()
+    reader.join()
+
+    assert ids(failures.page()) == [str(number) for number in range(20)]
+
+
+def test_what_fails_while_all_are_sent_again_waits_for_the_next_time(app, fail, failures, monkeypatch):
+    fail("a")
+    fail("b")
+    original = failed_queue.FailedQueue.send_again
+
+    def fails_again_at_once(self, entry):
+        original(self, entry)
+        fail(entry.id)
+
+    monkeypatch.setattr(failed_queue.FailedQueue, "send_again", fails_again_at_once)
+
+    assert failures.retry(ALL) == 2
+    assert ids(failures.page()) == ["a", "b"]
+
+
+def read_for_ever(url, reading):
+    app = App("reader", set_as_current=False, broker=url)
+    with failed_queue.FailedQueue(app) as queue:
+        assert len(list(queue)) == 20
+        reading.set()
+        time.sleep(60)
+
+
+def wait_until(condition):
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
