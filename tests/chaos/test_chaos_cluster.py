@@ -43,5 +43,4 @@ def test_the_leader_is_killed_twice_under_load(cluster, profile, tmp_path, rows)
 
     rig.report("cluster: leader kill -9 x2", f"{count}, {RATE}/s", figures)
     if rig.ours:
-        assert figures.raised == 0
         assert figures.slowest < 10

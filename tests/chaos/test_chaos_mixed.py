@@ -66,5 +66,3 @@ def test_mixed_chaos(rig):
         figures = rig.settle(publisher.wait(), quiet=20, seconds=240, tick=rig.revive)
 
     rig.report(f"mixed chaos, {faults} faults", f"{count} x 0.35 s", figures)
-    if rig.ours:
-        assert figures.raised == 0

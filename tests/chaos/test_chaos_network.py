@@ -16,6 +16,7 @@ def test_connections_are_reset(rig):
         for cut in range(cuts):
             share = (cut + 1) / (cuts + 2)
             wait_until(lambda share=share: len(rig.noted("done")) >= count * share, 90)
+            time.sleep(0.2)  # in the middle of the next tasks
             proxy.reset()
         figures = rig.settle(calls)
         rig.close()

@@ -1,7 +1,7 @@
 """How the calls of a row went, and what became of them."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 
@@ -27,6 +27,7 @@ class Figures:
     slowest: float
     restarted: int = 0
     registered: int = 0
+    refusals: Mapping[str, int] = field(default_factory=dict)
     missing: Sequence[int] = field(default=(), repr=False)
 
 
@@ -44,5 +45,6 @@ def figures_of(
         slowest=max((call.seconds for call in calls), default=0.0),
         restarted=max(0, len(started) - len(done)),
         registered=len(set(accepted) & set(registered)),
+        refusals=dict(Counter(call.error.split(":")[0] for call in calls if call.ok is False)),
         missing=missing,
     )

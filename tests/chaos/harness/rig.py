@@ -25,6 +25,7 @@ from framework.testing.rabbitmq import RabbitMQ
 ROOT = Path(__file__).parents[3]
 SCALE = float(os.environ.get("CHAOS_SCALE", "0.1"))
 FULL = SCALE >= 1
+ALL_ROWS = FULL or os.environ.get("CHAOS_ROWS") == "all"
 FAILED = "celery.failed"
 APPLICATION = {
     "ours": "from framework.celery.celery import celery\n",
@@ -274,14 +275,16 @@ class Rig:
         registered = self.registered(calls) if self.ours else set()
         return figures_of(calls, self.numbers("started"), self.numbers("done"), registered)
 
-    def report(self, fault: str, load: str, figures: Figures, *remarks: str) -> Figures:
-        """Put the row into the table; ours must have lost nothing."""
-        counted = [f"{figures.restarted} begun again" if figures.restarted else ""]
+    def report(self, fault: str, load: str, figures: Figures, *remarks: str, raised_at_most: int = 0) -> Figures:
+        """Put the row into the table; ours must have lost nothing, and raised no more often than it may."""
+        counted = [f"{times} {name}" for name, times in figures.refusals.items()]
+        counted += [f"{figures.restarted} begun again" if figures.restarted else ""]
         counted += [f"{figures.registered} in the registry" if figures.registered else ""]
         row = Row(fault, self.profile, load, figures, ", ".join(filter(None, [*remarks, *counted])))
         self._rows.append(row)
         if self.ours:
             assert figures.lost == 0, f"{figures.lost} lost: {list(figures.missing)[:20]} in {self.folder}"
+            assert figures.raised <= raised_at_most, f"{figures.raised} raised: {figures.refusals} in {self.folder}"
         return figures
 
     def close(self) -> None:
