@@ -342,6 +342,25 @@ class NotSentAgain(FrameworkError):
         )
 
 
+class NotATransaction(FrameworkError, TypeError):
+    """A database connection cannot keep an effect and its key together; nothing was written."""
+
+    @classmethod
+    def here(cls, cure: str) -> Self:
+        """Say how a transaction is begun."""
+        return cls(
+            f"The connection commits every statement by itself, so an effect and its key could be separated; {cure}."
+        )
+
+    @classmethod
+    def unknown(cls, kind: type) -> Self:
+        """Name the class of the connection."""
+        return cls(
+            f"{kind.__module__}.{kind.__qualname__} is no connection that once() knows: give it one of sqlite3 or "
+            "psycopg, or SQLAlchemy's Connection or Session on SQLite or PostgreSQL."
+        )
+
+
 def described(cause: BaseException) -> str:
     """An exception in one line: ``ValueError: too long``."""
     return f"{type(cause).__name__}: {cause}" if str(cause) else type(cause).__name__
