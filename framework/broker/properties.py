@@ -42,5 +42,5 @@ def body_from(body: bytes, properties: Mapping[str, Any]) -> str | bytes:
         return body
     try:
         return body.decode(encoding)
-    except (LookupError, UnicodeDecodeError, TypeError):
+    except (LookupError, ValueError, TypeError):
         return body
