@@ -40,8 +40,12 @@ def broker(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def broker_url(broker: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def broker_url(broker: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of a broker on which nothing has been declared yet."""
     if broker == "rabbitmq":
-        return request.getfixturevalue("rabbitmq").vhost()
-    return f"sqlite:///{tmp_path}/broker.db"
+        server = request.getfixturevalue("rabbitmq")
+        url = server.vhost()
+        yield url
+        server.drop_vhost(url)
+    else:
+        yield f"sqlite:///{tmp_path}/broker.db"
