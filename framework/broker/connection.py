@@ -13,11 +13,11 @@ from amqp.exceptions import ConsumerCancelled, RecoverableConnectionError
 
 from framework.broker import upkeep, wakeup
 from framework.broker.channel import Channel
-from framework.broker.consumers import mark_full, mark_waiting, may_take
 from framework.broker.consuming import Consumer
+from framework.broker.handing import WINDOW
 from framework.broker.owners import OwnerLocks, locks_beside
-from framework.broker.posting import expire_late
-from framework.broker.queues import READY, Taken, take
+from framework.broker.posting import dispatch_all
+from framework.broker.queues import Taken, settle
 from framework.broker.store import Store, Transaction
 from framework.broker.topology import Topology
 from framework.errors import BrokerError
@@ -27,8 +27,9 @@ __all__ = ["Connection"]
 #: Seconds between the looks of an idle connection: for dead owners, passed deadlines, and wake-ups that got lost.
 LOOK = 0.5
 
-#: How many messages one transaction takes for a consumer whose prefetch count allows more.
-BATCH = 100
+_HANDED = """
+    select turn, consumer, id, exchange, routing_key, properties, body, returns
+    from message where holder = ? and turn > ? order by turn limit ?"""
 
 
 class Connection:
@@ -50,7 +51,6 @@ class Connection:
         self._cancelled: deque[Consumer] = deque()
         self._checked_version = -1
         self._turn = 0
-        self._waiting = False
         self._looked = 0.0
         self.store.read("select version from topology")
 
@@ -130,78 +130,64 @@ class Connection:
         assert self._bell is not None  # noqa: S101
         deadline = None if timeout is None else time.monotonic() + timeout
         while not self._deliver():
-            if self._bell.silence() or not self._waiting:
-                self.fill()
+            self._bell.silence()
+            self.fetch()
             pause = 0.0 if self._ready() else self.look()
-            if self._ready():
+            if self._ready() or pause <= 0:
                 continue
             if deadline is not None:
                 pause = min(pause, deadline - time.monotonic())
-                if pause <= 0 and deadline <= time.monotonic():
+                if pause <= 0:
                     raise TimeoutError("timed out")
             self._bell.wait(pause)
             self._check()
 
-    def fill(self) -> None:
-        """Take what is ready for the consumers of this connection."""
-        if self.consumers and not self._ready():
-            with self.working() as work:
-                upkeep.expire(work, self.topology)
-                self.take(work)
+    def fetch(self) -> None:
+        """Read what was handed to the consumers of this connection."""
+        with self.store.lock:
+            if not self.consumers or self._ready():
+                return
+            self._check_topology()
+            rows = self.store.read(_HANDED, self.owner, self._turn, WINDOW)
+            if not rows:
+                return
+            self._turn = rows[-1][0]
+            mine = [(self.consumers[row[1]], Taken._make(row[2:])) for row in rows if row[1] in self.consumers]
+            self._have_read(mine)
+            self.inbox.extend(mine)
+
+    def _have_read(self, handed: list[tuple[Consumer, Taken]]) -> None:
+        """Make room again for consumers without a prefetch count, and forget what nobody will acknowledge."""
+        unlimited = {consumer.id for consumer, _ in handed if consumer.unlimited}
+        if not unlimited:
+            return
+        with self.working() as work:
+            queues = settle(work, [taken.id for consumer, taken in handed if consumer.no_ack])
+            for consumer in unlimited:
+                queues.add(work.value("update consumer set unread = 0 where id = ? returning queue", consumer) or 0)
+            dispatch_all(work, self.topology, queues)
+
+    def _check_topology(self) -> None:
+        version = self.store.read("select version from topology")[0][0]
+        if version != self._checked_version:
+            with self.working():
+                pass
 
     def _ready(self) -> bool:
         return bool(self.inbox or self._cancelled)
 
-    def take(self, work: Transaction) -> None:
-        """Take what is ready, or note that the consumers wait."""
-        self._waiting = False
-        hungry = [consumer for consumer in self._in_turn() if self._feed(work, consumer)]
-        if not self.inbox:
-            self._waiting = True
-            mark_waiting(work, [consumer.id for consumer in hungry])
-
-    def _in_turn(self) -> list[Consumer]:
-        consumers = list(self.consumers.values())
-        self._turn = (self._turn + 1) % (len(consumers) or 1)
-        return consumers[self._turn :] + consumers[: self._turn]
-
-    def _feed(self, work: Transaction, consumer: Consumer) -> bool:
-        """Take for one consumer; true when it could take more."""
-        queue = self.topology.queue(work, consumer.queue)
-        if queue is None:
-            return False
-        room = min(consumer.room(), BATCH)
-        fed = room > 0 and may_take(work, queue, consumer.id)
-        if fed:
-            taken = take(work, queue, room, None if consumer.no_ack else self.owner)
-            consumer.hold(len(taken))
-            self.inbox.extend((consumer, message) for message in taken)
-            expire_late(work, self.topology, queue)
-        consumer.starved = consumer.room() <= 0
-        if consumer.starved != consumer.is_full:
-            consumer.is_full = consumer.starved
-            mark_full(work, queue, consumer.id, is_full=consumer.is_full)
-        return fed and not consumer.starved
-
     def look(self) -> float:
-        """Do what is due: dead owners, deadlines, messages that no bell announced; seconds until the next look."""
+        """Do what is due, about dead owners and deadlines; seconds until the next look."""
         now = time.time()
         if now - self._looked >= LOOK / 2:
             self._looked = now
             self.bury_the_dead()
-            if self._is_behind():
-                self.fill()
         deadline = upkeep.next_deadline(self.store)
         if deadline is not None and deadline <= now:
             with self.working() as work:
                 upkeep.expire(work, self.topology)
-            self.fill()
             return 0.0
         return LOOK if deadline is None else min(LOOK, deadline - now)
-
-    def _is_behind(self) -> bool:
-        hungry = [consumer.queue for consumer in self.consumers.values() if consumer.room() > 0]
-        return any(self.store.read(READY, queue) for queue in hungry)
 
     def bury_the_dead(self) -> bool:
         """Free what connections of vanished processes hold; true when there were any."""
@@ -213,10 +199,10 @@ class Connection:
             wakeup.remove(self.path, owner)
         return bool(dead)
 
-    def forget(self, consumer: Consumer) -> list[int]:
-        """Drop a consumer; the messages that were taken for it and not yet delivered."""
+    def forget(self, consumer: Consumer) -> set[int]:
+        """Drop a consumer; the messages that were read for it and not delivered."""
         self.consumers.pop(consumer.id, None)
-        undelivered = [message.id for of, message in self.inbox if of is consumer]
+        undelivered = {message.id for of, message in self.inbox if of is consumer}
         self.inbox = deque(entry for entry in self.inbox if entry[0] is not consumer)
         return undelivered
 
@@ -267,7 +253,7 @@ class Connection:
             alive = {alive for (alive,) in work.execute("select id from consumer where owner = ?", (self.owner,))}
             for cancelled in self.consumers.keys() - alive:
                 consumer = self.consumers[cancelled]
-                consumer.hold(-len(self.forget(consumer)))
+                self.forget(consumer)
                 self._cancelled.append(consumer)
         self._checked_version = self.topology.version
 

@@ -3,7 +3,7 @@
 from framework.broker.consumers import remove_consumers
 from framework.broker.declarations import drop_queue
 from framework.broker.owners import OwnerLocks
-from framework.broker.posting import expire_head, give_back
+from framework.broker.posting import dispatch_all, expire_head, give_back
 from framework.broker.store import Store, Transaction
 from framework.broker.topology import Topology
 
@@ -53,8 +53,11 @@ def release(work: Transaction, topology: Topology, owner: int) -> None:
         queue = topology.queue(work, name)
         if queue is not None:
             drop_queue(work, topology, queue)
-    consumers = work.execute("select id from consumer where owner = ?", (owner,)).fetchall()
-    remove_consumers(work, topology, [message for (message,) in consumers])
+    work.execute("update channel set active = 0 where owner = ?", (owner,))
     held = work.execute("select id from message where holder = ? order by id", (owner,)).fetchall()
-    give_back(work, topology, [message for (message,) in held])
+    returned = give_back(work, topology, [message for (message,) in held])
+    consumers = work.execute("select id from consumer where owner = ?", (owner,)).fetchall()
+    remove_consumers(work, topology, [consumer for (consumer,) in consumers])
+    dispatch_all(work, topology, returned)
+    work.execute("delete from channel where owner = ?", (owner,))
     work.execute("delete from owner where id = ?", (owner,))
