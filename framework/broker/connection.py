@@ -28,8 +28,8 @@ __all__ = ["Connection"]
 LOOK = 0.5
 
 _HANDED = """
-    select turn, consumer, id, exchange, routing_key, properties, body, returns
-    from message where holder = ? and turn > ? order by turn limit ?"""
+    select turn, id, exchange, routing_key, properties, body, returns
+    from message where holder = ? and consumer = ? and turn > ? order by turn limit ?"""
 
 
 class Connection:
@@ -50,7 +50,6 @@ class Connection:
         self._locks: OwnerLocks | None = None
         self._cancelled: deque[Consumer] = deque()
         self._checked_version = -1
-        self._turn = 0
         self._looked = 0.0
         self.store.read("select version from topology")
 
@@ -113,7 +112,7 @@ class Connection:
 
     def ring(self) -> None:
         """Wake whichever thread or event loop drains this connection."""
-        if self._bell is not None:
+        if self._bell is not None and self.connected:
             self._bell.ring()
 
     def drain_events(self, timeout: float | None = None) -> None:
@@ -147,25 +146,26 @@ class Connection:
         with self.store.lock:
             if not self.consumers or self._ready():
                 return
-            self._check_topology()
-            rows = self.store.read(_HANDED, self.owner, self._turn, WINDOW)
-            if not rows:
-                return
-            self._turn = rows[-1][0]
-            mine = [(self.consumers[row[1]], Taken._make(row[2:])) for row in rows if row[1] in self.consumers]
-            self._have_read(mine)
-            self.inbox.extend(mine)
+            for consumer in list(self.consumers.values()):
+                self._read(consumer)
+            if not self.inbox:
+                self._check_topology()
 
-    def _have_read(self, handed: list[tuple[Consumer, Taken]]) -> None:
-        """Make room again for consumers without a prefetch count, and forget what nobody will acknowledge."""
-        unlimited = {consumer.id for consumer, _ in handed if consumer.unlimited}
-        if not unlimited:
-            return
+    def _read(self, consumer: Consumer) -> None:
+        rows = self.store.read(_HANDED, self.owner, consumer.id, consumer.turn, WINDOW)
+        if rows:
+            if consumer.unlimited:
+                self._make_room(consumer, [row[1] for row in rows])
+            consumer.turn = rows[-1][0]
+            self.inbox.extend((consumer, Taken._make(row[1:])) for row in rows)
+
+    def _make_room(self, consumer: Consumer, read: list[int]) -> None:
+        """Let a consumer without a prefetch count be handed more, and forget what it will not acknowledge."""
         with self.working() as work:
-            queues = settle(work, [taken.id for consumer, taken in handed if consumer.no_ack])
-            for consumer in unlimited:
-                queues.add(work.value("update consumer set unread = 0 where id = ? returning queue", consumer) or 0)
-            dispatch_all(work, self.topology, queues)
+            if consumer.no_ack:
+                settle(work, read)
+            queue = work.value("update consumer set unread = 0 where id = ? returning queue", consumer.id)
+            dispatch_all(work, self.topology, [queue] if queue else [])
 
     def _check_topology(self) -> None:
         version = self.store.read("select version from topology")[0][0]

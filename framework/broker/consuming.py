@@ -12,7 +12,7 @@ __all__ = ["Consumer"]
 
 @dataclass(eq=False, slots=True)
 class Consumer:
-    """A consumer of a channel; ``unlimited`` when it has no prefetch count."""
+    """A consumer of a channel; ``unlimited`` when it has no prefetch count, ``turn`` is the last it has read."""
 
     id: int
     channel: "Delivering"
@@ -22,3 +22,4 @@ class Consumer:
     on_cancel: Callable[[str], object] | None
     no_ack: bool
     unlimited: bool
+    turn: int = 0

@@ -5,20 +5,18 @@ from typing import NamedTuple
 from framework.broker.store import Transaction
 from framework.broker.topology import Queue
 
-__all__ = ["WINDOW", "Target", "hand_head", "next_target"]
+__all__ = ["WINDOW", "Target", "hand_over", "next_target"]
 
 #: How many messages lie unread for a consumer without a prefetch count, before it gets no more.
 WINDOW = 200
 
-_HAS_ROOM = f"""
-    case when c.prefetch = 0 then c.unread < {WINDOW} else c.held < c.prefetch end
-    and (h.prefetch = 0 or h.held < h.prefetch or c.no_ack) and h.active"""
-_NEXT = f"""
-    select c.id, c.owner, c.channel from consumer c join channel h on h.id = c.channel
-    where c.queue = ? and {_HAS_ROOM} order by c.priority desc, c.turn limit 1"""  # noqa: S608
-_FIRST = f"""
-    select c.id, c.owner, c.channel from consumer c join channel h on h.id = c.channel
-    where c.id = (select min(id) from consumer where queue = ?) and {_HAS_ROOM}"""  # noqa: S608
+_CANDIDATES = f"""
+    select c.id, c.owner from consumer c join channel h on h.id = c.channel
+    where case when c.prefetch = 0 then c.unread < {WINDOW} else c.held < c.prefetch end and h.active
+    and (h.prefetch = 0 or c.no_ack or h.prefetch > (select sum(held) from consumer where channel = h.id))
+    and """  # noqa: S608
+_NEXT = _CANDIDATES + "c.queue = ? order by c.priority desc, c.turn limit 1"  # noqa: S608
+_FIRST = _CANDIDATES + "c.id = (select min(id) from consumer where queue = ?)"
 
 
 class Target(NamedTuple):
@@ -26,18 +24,17 @@ class Target(NamedTuple):
 
     consumer: int
     owner: int
-    channel: int
 
-    def hand(self, work: Transaction) -> tuple[int, int, int, int]:
-        """Count a message as handed over: its holder, its turn among the holder's, its consumer and its channel."""
-        turn = work.value("update owner set turn = turn + 1 where id = ? returning turn", self.owner)
-        work.execute(
-            "update consumer set turn = (select max(turn) + 1 from consumer o where o.queue = consumer.queue),"
-            " unread = unread + (prefetch = 0) where id = ?",
-            (self.consumer,),
+    def hand(self, work: Transaction) -> tuple[int, int, int]:
+        """Count a message as handed over: its holder, its consumer, and its turn among the consumer's messages."""
+        turn = work.value(
+            "update consumer set turn = ?, held = held + 1, handed = handed + 1, unread = unread + (prefetch = 0)"
+            " where id = ? returning handed",
+            work.tick(),
+            self.consumer,
         )
         work.woken.add(self.owner)
-        return self.owner, turn, self.consumer, self.channel
+        return self.owner, self.consumer, turn
 
 
 def next_target(work: Transaction, queue: Queue) -> Target | None:
@@ -46,8 +43,6 @@ def next_target(work: Transaction, queue: Queue) -> Target | None:
     return row and Target._make(row)
 
 
-def hand_head(work: Transaction, message: int, target: Target) -> None:
+def hand_over(work: Transaction, message: int, target: Target) -> None:
     """Hand over a message that was ready."""
-    work.execute(
-        "update message set holder = ?, turn = ?, consumer = ?, channel = ? where id = ?", (*target.hand(work), message)
-    )
+    work.execute("update message set holder = ?, consumer = ?, turn = ? where id = ?", (*target.hand(work), message))

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from framework.broker.deaths import came_back, dead_letter
 from framework.broker.declarations import drop_queue
-from framework.broker.handing import hand_head, next_target
+from framework.broker.handing import hand_over, next_target
 from framework.broker.queues import Letter, exceeds, insert
 from framework.broker.store import Transaction
 from framework.broker.topology import Queue, Topology
@@ -75,7 +75,7 @@ def dispatch(work: Transaction, topology: Topology, queue: Queue) -> None:
         message = expire_head(work, topology, queue)
         if message is None:
             return
-        hand_head(work, message, target)
+        hand_over(work, message, target)
     if work.value("select 1 from message where queue = ? and expires < 0 and holder is null limit 1", queue.id):
         expire_head(work, topology, queue)
 
@@ -137,7 +137,7 @@ def put_back(work: Transaction, ids: Sequence[int]) -> set[int]:
 
 
 _RETURN = (
-    "update message set holder = null, turn = null, consumer = null, channel = null, returns = returns + ?"
+    "update message set holder = null, turn = null, consumer = null, returns = returns + ?"
     " where id = ? returning queue, returns"
 )
 

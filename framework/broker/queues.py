@@ -40,7 +40,7 @@ def insert(work: Transaction, queue: Queue, letter: Letter, at: float, target: T
     expires = _deadline(at, queue.ttl, letter.expiration)
     work.execute(
         "insert into message (queue, rank, exchange, routing_key, more_keys, properties, body, expires,"
-        " holder, turn, consumer, channel) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " holder, consumer, turn) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             queue.id,
             -min(letter.priority, queue.max_priority),
@@ -50,7 +50,7 @@ def insert(work: Transaction, queue: Queue, letter: Letter, at: float, target: T
             letter.properties,
             letter.body,
             expires,
-            *(target.hand(work) if target else (None, None, None, None)),
+            *(target.hand(work) if target else (None, None, None)),
         ),
     )
     return expires

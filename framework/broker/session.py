@@ -92,7 +92,7 @@ class Session(StdChannel):
             self._open().forget(consumer)
             self.no_ack_consumers.discard(consumer.tag)
             handed = work.execute(
-                "select id from message where consumer = ? and holder = ?", (consumer.id, self._open().owner)
+                "select id from message where holder = ? and consumer = ?", (self._open().owner, consumer.id)
             )
             seen = set(self._unacked.values())
             queues = put_back(work, [message for (message,) in handed.fetchall() if message not in seen])

@@ -34,13 +34,18 @@ _NOT_OURS = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
 class Transaction:
     """One transaction: run SQL in it, and note whom to wake once it is committed."""
 
-    __slots__ = ("execute", "executemany", "now", "woken")
+    __slots__ = ("_ticks", "execute", "now", "woken")
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self.execute = db.execute
-        self.executemany = db.executemany
         self.now = time.time()
+        self._ticks = 0
         self.woken: set[int] = set()
+
+    def tick(self) -> float:
+        """A time a little later than the one before: what happens in one transaction keeps its order."""
+        self._ticks += 1
+        return self.now + self._ticks * 1e-6
 
     def value(self, sql: str, *parameters: Any) -> Any:
         """The first column of the first row, or None."""
@@ -81,7 +86,11 @@ class Store:
                 with suppress(sqlite3.Error):
                     db.rollback()
                 raise
-        for owner in transaction.woken:
+        self.ring(transaction.woken)
+
+    def ring(self, owners: set[int]) -> None:
+        """Wake connections, now that what they are to see is committed."""
+        for owner in owners:
             ring(self.path, owner)
 
     def read(self, sql: str, *parameters: Any) -> list[Any]:
