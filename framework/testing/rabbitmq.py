@@ -161,7 +161,14 @@ class RabbitMQ:
             RabbitMQFailed: It refused; the message says why.
         """
         command = [str(self._script.with_name("rabbitmqctl")), "--silent", *args]
-        done = subprocess.run(command, env=self._environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command,
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            process_group=self._epmd.pid,  # the guard ends it too
+        )
         if done.returncode:
             raise RabbitMQFailed.because(f"rabbitmqctl {args[0]} failed", done.stderr + done.stdout)
         return done.stdout
