@@ -181,6 +181,8 @@ class Connection:
         now = time.time()
         if now - self._looked >= LOOK / 2:
             self._looked = now
+            with self._lost_with_its_file():
+                self.store.check_still_there()
             self.bury_the_dead()
         deadline = upkeep.next_deadline(self.store)
         if deadline is not None and deadline <= now:

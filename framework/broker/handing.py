@@ -15,8 +15,8 @@ _CANDIDATES = f"""
     where case when c.prefetch = 0 then c.unread < {WINDOW} else c.held < c.prefetch end and h.active
     and (h.prefetch = 0 or c.no_ack or h.prefetch > (select sum(held) from consumer where channel = h.id))
     and """  # noqa: S608
-_NEXT = _CANDIDATES + "c.queue = ? order by c.priority desc, c.turn limit 1"  # noqa: S608
-_FIRST = _CANDIDATES + "c.id = (select min(id) from consumer where queue = ?)"
+_NEXT = _CANDIDATES + "c.queue = ? order by c.priority desc, c.turn limit 1"
+_FIRST = _CANDIDATES + "c.id = (select min(id) from consumer where queue = ?)"  # noqa: S608
 
 
 class Target(NamedTuple):

@@ -78,7 +78,7 @@ class Store:
                 patiently(lambda: db.execute("begin immediate"))
             transaction = Transaction(db)
             try:
-                self._check_still_there()
+                self.check_still_there()
                 with self._translating():
                     yield transaction
                     db.execute("commit")
@@ -122,8 +122,9 @@ class Store:
         except BaseException:
             db.close()
             raise
-        self._identity = self.path.stat()
         self._db = db
+        if self._identity is None:
+            self._identity = self.path.stat()
         return db
 
     def _prepare(self, db: sqlite3.Connection) -> None:
@@ -166,7 +167,14 @@ class Store:
             db.rollback()
             raise
 
-    def _check_still_there(self) -> None:
+    def check_still_there(self) -> None:
+        """Refuse to go on with a file that nobody else can find.
+
+        Raises:
+            BrokerFileUnavailable: it was removed, or another lies in its place.
+        """
+        if self._db is None:
+            return
         try:
             there = self._identity is not None and os.path.samestat(self._identity, self.path.stat())
         except OSError:
@@ -175,7 +183,7 @@ class Store:
             self.close()
             raise BrokerFileUnavailable(
                 f"The broker file {self.path} was removed or replaced while it was open. Nothing was queued. "
-                "Put it back, or start the workers again: they begin with an empty file."
+                "Try again: a new one is begun, unless it is put back."
             )
 
     @contextmanager
