@@ -96,13 +96,19 @@ class Connection:
             if self.owner is None:
                 locks = locks_beside(self.path)
                 with self.store.writing() as work:
-                    owner = int(work.value("insert into owner default values returning id"))
-                    locks.hold(owner)
+                    owner = self._new_number(work, locks)
                 self._locks, self.owner = locks, owner
                 self._bell = wakeup.Bell(self.path, owner)
                 # A connection that nobody closes is taken for dead as soon as nobody can use it any more.
                 weakref.finalize(self, locks.release, owner)
             return self.owner
+
+    @staticmethod
+    def _new_number(work: Transaction, locks: OwnerLocks) -> int:
+        # A number may be taken by somebody who still uses the file that lay here before this one.
+        while not locks.hold(owner := int(work.value("insert into owner default values returning id"))):
+            work.execute("delete from owner where id = ?", (owner,))
+        return owner
 
     def fileno(self) -> int:
         """A descriptor that is readable when there may be something to drain."""
@@ -178,13 +184,13 @@ class Connection:
 
     def look(self) -> float:
         """Do what is due, about dead owners and deadlines; seconds until the next look."""
-        now = time.time()
-        if now - self._looked >= LOOK / 2:
-            self._looked = now
+        if time.monotonic() - self._looked >= LOOK / 2:
+            self._looked = time.monotonic()
             with self._lost_with_its_file():
                 self.store.check_still_there()
             self.bury_the_dead()
         deadline = upkeep.next_deadline(self.store)
+        now = time.time()
         if deadline is not None and deadline <= now:
             with self.working() as work:
                 upkeep.expire(work, self.topology)

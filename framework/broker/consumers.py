@@ -4,9 +4,10 @@ from collections.abc import Iterable
 
 from framework.broker import refusals
 from framework.broker.declarations import drop_queue, touch
+from framework.broker.declared import Queue
 from framework.broker.posting import dispatch
 from framework.broker.store import Transaction
-from framework.broker.topology import Queue, Topology
+from framework.broker.topology import Topology
 
 __all__ = ["add_channel", "add_consumer", "remove_consumers"]
 

@@ -3,9 +3,9 @@
 from datetime import UTC, datetime
 from typing import Any
 
+from framework.broker.declared import Queue
 from framework.broker.properties import decoded, encoded
 from framework.broker.queues import Letter
-from framework.broker.topology import Queue
 
 __all__ = ["came_back", "dead_letter"]
 

@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
+from framework.broker.declared import Queue
 from framework.broker.store import Transaction
-from framework.broker.topology import Queue
 
 __all__ = ["WINDOW", "Target", "hand_over", "next_target"]
 

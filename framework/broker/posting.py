@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 
 from framework.broker.deaths import came_back, dead_letter
 from framework.broker.declarations import drop_queue
+from framework.broker.declared import Queue
 from framework.broker.handing import hand_over, next_target
 from framework.broker.queues import Letter, exceeds, insert
 from framework.broker.store import Transaction
-from framework.broker.topology import Queue, Topology
+from framework.broker.topology import Topology
 
 __all__ = ["Outcome", "bury", "dispatch", "dispatch_all", "give_back", "post", "put_back"]
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from json import dumps
 from typing import NamedTuple
 
+from framework.broker.declared import Queue
 from framework.broker.handing import Target
 from framework.broker.store import Transaction
-from framework.broker.topology import Queue
 
 __all__ = ["Letter", "Taken", "exceeds", "insert", "length", "purge", "settle", "take"]
 

@@ -11,9 +11,10 @@ from kombu.transport.base import StdChannel
 from framework.broker import declarations
 from framework.broker.consumers import remove_consumers
 from framework.broker.consuming import Consumer
+from framework.broker.declared import Queue
 from framework.broker.posting import dispatch_all, give_back, put_back
 from framework.broker.store import Transaction
-from framework.broker.topology import Queue, Topology
+from framework.broker.topology import Topology
 
 if TYPE_CHECKING:
     from framework.broker.connection import Connection

@@ -9,25 +9,20 @@ import os
 import sqlite3
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from random import uniform
 from threading import Lock, RLock
-from typing import Any, TypeVar
+from typing import Any
 
+from framework.broker import patience
+from framework.broker.patience import patiently
 from framework.broker.schema import APPLICATION_ID, DDL, VERSION
 from framework.broker.wakeup import ring
 from framework.errors import BrokerError, BrokerFileRefused, BrokerFileUnavailable
 
-__all__ = ["PATIENCE", "Store", "Transaction"]
+__all__ = ["Store", "Transaction"]
 
-T = TypeVar("T")
-
-#: Seconds that an operation waits for others to finish theirs before it gives up.
-PATIENCE = 30.0
-
-_IN_THE_WAY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _NOT_OURS = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
 
 
@@ -133,7 +128,8 @@ class Store:
             self._create(db)
         db.execute(f"pragma synchronous = {self._synchronous}")
         db.execute("pragma temp_store = memory")
-        db.execute("pragma journal_size_limit = 16777216")
+        db.execute("pragma wal_autocheckpoint = 4000")
+        db.execute("pragma journal_size_limit = 33554432")
 
     def _is_stamped(self, db: sqlite3.Connection) -> bool:
         application, version = (
@@ -206,7 +202,7 @@ class Store:
                 "Name another file in sqlite:///, or move this one away."
             )
         causes = {
-            sqlite3.SQLITE_BUSY: f"another process has kept it locked for {PATIENCE:.0f} seconds. End that process",
+            sqlite3.SQLITE_BUSY: f"another process has kept it locked for {patience.PATIENCE:.0f} seconds. End that process",
             sqlite3.SQLITE_FULL: "the disk is full. Make room",
             sqlite3.SQLITE_READONLY: "it is read-only. Make the file and its folder writable for this user",
             sqlite3.SQLITE_CANTOPEN: "it cannot be opened. Its folder must exist and be writable for this user",
@@ -215,24 +211,6 @@ class Store:
         return BrokerFileUnavailable(
             f"The broker file {self.path} cannot be used: {cause}, then try again. Nothing was queued, nothing lost."
         )
-
-
-def patiently(attempt: Callable[[], T]) -> T:
-    """Try until no other process is in the way, at most ``PATIENCE`` seconds.
-
-    SQLite's own waiting sleeps longer and longer, so that the oldest waiter is served last; these sleeps stay short and
-    random.
-    """
-    deadline = time.monotonic() + PATIENCE
-    longest = 0.0005
-    while True:
-        try:
-            return attempt()
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF not in _IN_THE_WAY or time.monotonic() > deadline:
-                raise
-        time.sleep(uniform(0, longest))
-        longest = min(longest * 2, 0.008)
 
 
 def _create_if_missing(path: Path) -> None:

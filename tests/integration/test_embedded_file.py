@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from kombu import Connection, Queue
 
-from framework.broker import register, store
+from framework.broker import patience, register
 from framework.errors import BrokerFileRefused, BrokerFileUnavailable
 
 NEWER = 9
@@ -142,10 +142,12 @@ def test_nobody_else_may_read_what_is_queued(file, connect):
     assert {stat.S_IMODE(path.stat().st_mode) for path in folders} == {0o700}
 
 
-def test_a_file_removed_while_open_is_told_to_the_publisher_who_may_begin_anew(file, connect):
+@pytest.mark.parametrize("removed", ["broker.db", "broker.db*"])
+def test_a_file_removed_while_open_is_told_to_the_publisher_who_may_begin_anew(file, connect, removed):
     connection = connect()
     declare(connection)
-    for path in file.parent.glob("broker.db*"):
+    connection.Consumer(Queue("mail")).consume()
+    for path in file.parent.glob(removed):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     with pytest.raises(BrokerFileUnavailable, match="was removed or replaced while it was open"):
@@ -158,7 +160,7 @@ def test_a_file_removed_while_open_is_told_to_the_publisher_who_may_begin_anew(f
 
 
 def test_a_file_locked_for_long_is_told_and_works_again_when_it_is_free(file, connect, monkeypatch):
-    monkeypatch.setattr(store, "PATIENCE", 0.2)
+    monkeypatch.setattr(patience, "PATIENCE", 0.2)
     connection = connect()
     declare(connection)
     somebody = sqlite3.connect(file, isolation_level=None)

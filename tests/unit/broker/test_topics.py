@@ -2,7 +2,7 @@
 
 import pytest
 
-from framework.broker.topology import topic_matches
+from framework.broker.topics import topic_matches
 
 
 @pytest.mark.parametrize(
