@@ -2,7 +2,6 @@
 
 import os
 import time
-import weakref
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,11 +14,12 @@ from framework.broker import upkeep, wakeup
 from framework.broker.channel import Channel
 from framework.broker.consuming import Consumer
 from framework.broker.handing import WINDOW
-from framework.broker.owners import OwnerLocks, locks_beside
+from framework.broker.membership import Membership
 from framework.broker.posting import dispatch_all
 from framework.broker.queues import Taken, settle
 from framework.broker.store import Store, Transaction
 from framework.broker.topology import Topology
+from framework.broker.wakeup import Bell
 from framework.errors import BrokerError
 
 __all__ = ["Connection"]
@@ -43,11 +43,9 @@ class Connection:
         self.channels: list[Channel] = []
         self.consumers: dict[int, Consumer] = {}
         self.inbox: deque[tuple[Consumer, Taken]] = deque()
-        self.owner: int | None = None
         self._pid = os.getpid()
         self._closed = False
-        self._bell: wakeup.Bell | None = None
-        self._locks: OwnerLocks | None = None
+        self._membership: Membership | None = None
         self._cancelled: deque[Consumer] = deque()
         self._checked_version = -1
         self._looked = 0.0
@@ -93,33 +91,28 @@ class Connection:
         """This connection's number among the living, by which it can hold messages and be woken."""
         with self.store.lock:
             self._check()
-            if self.owner is None:
-                locks = locks_beside(self.path)
-                with self.store.writing() as work:
-                    owner = self._new_number(work, locks)
-                self._locks, self.owner = locks, owner
-                self._bell = wakeup.Bell(self.path, owner)
-                # A connection that nobody closes is taken for dead as soon as nobody can use it any more.
-                weakref.finalize(self, locks.release, owner)
-            return self.owner
+            self._membership = self._membership or Membership(self.store)
+            return self._membership.number
 
-    @staticmethod
-    def _new_number(work: Transaction, locks: OwnerLocks) -> int:
-        # A number may be taken by somebody who still uses the file that lay here before this one.
-        while not locks.hold(owner := int(work.value("insert into owner default values returning id"))):
-            work.execute("delete from owner where id = ?", (owner,))
-        return owner
+    @property
+    def owner(self) -> int | None:
+        """That number, if there was need for one."""
+        return self._membership.number if self._membership else None
 
     def fileno(self) -> int:
         """A descriptor that is readable when there may be something to drain."""
-        self.enlist()
-        assert self._bell is not None  # noqa: S101
         return self._bell.fileno()
 
     def ring(self) -> None:
         """Wake whichever thread or event loop drains this connection."""
-        if self._bell is not None and self.connected:
-            self._bell.ring()
+        if self._membership is not None and self.connected:
+            self._membership.bell.ring()
+
+    @property
+    def _bell(self) -> Bell:
+        self.enlist()
+        assert self._membership is not None  # noqa: S101
+        return self._membership.bell
 
     def drain_events(self, timeout: float | None = None) -> None:
         """Hand the next message to its consumer.
@@ -131,11 +124,10 @@ class Connection:
             TimeoutError: there was none in time.
             amqp.exceptions.ConsumerCancelled: a consumer's queue was deleted.
         """
-        self.enlist()
-        assert self._bell is not None  # noqa: S101
+        bell = self._bell
         deadline = None if timeout is None else time.monotonic() + timeout
         while not self._deliver():
-            self._bell.silence()
+            bell.silence()
             self.fetch()
             pause = 0.0 if self._ready() else self.look()
             if self._ready() or pause <= 0:
@@ -144,7 +136,7 @@ class Connection:
                 pause = min(pause, deadline - time.monotonic())
                 if pause <= 0:
                     raise TimeoutError("timed out")
-            self._bell.wait(pause)
+            bell.wait(pause)
             self._check()
 
     def fetch(self) -> None:
@@ -199,8 +191,7 @@ class Connection:
 
     def bury_the_dead(self) -> bool:
         """Free what connections of vanished processes hold; true when there were any."""
-        locks = self._locks or locks_beside(self.path)
-        dead = upkeep.dead_owners(self.store, locks)
+        dead = upkeep.dead_owners(self.store)
         for owner in dead:
             with self.working() as work:
                 upkeep.release(work, self.topology, owner)
@@ -234,9 +225,8 @@ class Connection:
         self.consumers.clear()
         self.inbox.clear()
         if mine:
-            if self._bell is not None and self._locks is not None and self.owner is not None:
-                self._bell.close()
-                self._locks.release(self.owner)
+            if self._membership is not None:
+                self._membership.end()
             self.store.close()
 
     def _deliver(self) -> bool:

@@ -15,15 +15,12 @@ from pathlib import Path
 from threading import Lock, RLock
 from typing import Any
 
-from framework.broker import patience
+from framework.broker.faults import explained, gone, not_a_broker, other_version, unopened
 from framework.broker.patience import patiently
 from framework.broker.schema import APPLICATION_ID, DDL, VERSION
 from framework.broker.wakeup import ring
-from framework.errors import BrokerError, BrokerFileRefused, BrokerFileUnavailable
 
 __all__ = ["Store", "Transaction"]
-
-_NOT_OURS = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
 
 
 class Transaction:
@@ -138,16 +135,9 @@ class Store:
         if application == APPLICATION_ID and version == VERSION:
             return True
         if application == APPLICATION_ID:
-            age = "newer" if version > VERSION else "older"
-            raise BrokerFileRefused(
-                f"The broker file {self.path} was written by a{'n' if age == 'older' else ''} {age} version of the "
-                f"framework (format {version}; this one writes format {VERSION}). Use that version, or another file."
-            )
+            raise other_version(self.path, version)
         if application or version or db.execute("select 1 from sqlite_master").fetchone():
-            raise BrokerFileRefused(
-                f"{self.path} is an SQLite file, but not one of the embedded broker. It was left as it is. "
-                "Name a file that does not exist yet in sqlite:///."
-            )
+            raise not_a_broker(self.path)
         return False
 
     def _create(self, db: sqlite3.Connection) -> None:
@@ -177,40 +167,16 @@ class Store:
             there = False
         if not there:
             self.close()
-            raise BrokerFileUnavailable(
-                f"The broker file {self.path} was removed or replaced while it was open. Nothing was queued. "
-                "Try again: a new one is begun, unless it is put back."
-            )
+            raise gone(self.path)
 
     @contextmanager
     def _translating(self) -> Iterator[None]:
         try:
             yield
         except sqlite3.Error as error:
-            raise self._explained(error) from error
+            raise explained(self.path, error) from error
         except OSError as error:
-            raise BrokerFileUnavailable(
-                f"The broker file {self.path} cannot be opened: {error.strerror}. Nothing was queued. "
-                "Its folder must exist, and this user must be allowed to write to both."
-            ) from error
-
-    def _explained(self, error: sqlite3.Error) -> BrokerError:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code in _NOT_OURS:
-            return BrokerFileRefused(
-                f"{self.path} is not an SQLite file, or is damaged ({error}). It was left as it is. "
-                "Name another file in sqlite:///, or move this one away."
-            )
-        causes = {
-            sqlite3.SQLITE_BUSY: f"another process has kept it locked for {patience.PATIENCE:.0f} seconds. End that process",
-            sqlite3.SQLITE_FULL: "the disk is full. Make room",
-            sqlite3.SQLITE_READONLY: "it is read-only. Make the file and its folder writable for this user",
-            sqlite3.SQLITE_CANTOPEN: "it cannot be opened. Its folder must exist and be writable for this user",
-        }
-        cause = causes.get(code, f"{error}. Look at the disk")
-        return BrokerFileUnavailable(
-            f"The broker file {self.path} cannot be used: {cause}, then try again. Nothing was queued, nothing lost."
-        )
+            raise unopened(self.path, error) from error
 
 
 def _create_if_missing(path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from framework.broker.consumers import remove_consumers
 from framework.broker.declarations import drop_queue
-from framework.broker.owners import OwnerLocks
+from framework.broker.owners import locks_beside
 from framework.broker.posting import dispatch_all, expire_head, give_back
 from framework.broker.store import Store, Transaction
 from framework.broker.topology import Topology
@@ -42,8 +42,9 @@ def _expire_some(work: Transaction, topology: Topology) -> None:
         work.execute("update message set expires = -expires where id = ? and expires > 0", (message,))
 
 
-def dead_owners(store: Store, locks: OwnerLocks) -> list[int]:
+def dead_owners(store: Store) -> list[int]:
     """The connections whose process is gone."""
+    locks = locks_beside(store.path)
     return [owner for (owner,) in store.read("select id from owner") if not locks.alive(owner)]
 
 
