@@ -3,7 +3,7 @@ VENV := .venv
 PYTHON ?= $(shell python3.11 -c '' 2>/dev/null && echo python3.11 || echo python3)
 BIN := $(VENV)/bin
 
-.PHONY: help setup run test lint docs clean
+.PHONY: help setup run test bench lint docs clean
 
 help:  ## list what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -26,6 +26,10 @@ run: setup  ## see real tasks run, on the embedded broker
 test: setup  ## run every test, on both brokers
 	@$(BIN)/python -m framework.testing.rabbitmq install
 	@$(BIN)/python -m pytest
+
+bench: setup  ## measure the embedded broker beside kombu's own and RabbitMQ (about ten minutes on a quiet machine)
+	@$(BIN)/python -m framework.testing.rabbitmq install
+	@$(BIN)/python benchmarks/embedded.py
 
 lint: setup  ## style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
