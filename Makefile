@@ -3,7 +3,7 @@ VENV := .venv
 PYTHON ?= $(shell python3.11 -c '' 2>/dev/null && echo python3.11 || echo python3)
 BIN := $(VENV)/bin
 
-.PHONY: help setup run test chaos lint docs clean
+.PHONY: help setup run test chaos bench lint docs clean
 
 help:  ## list what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -30,6 +30,9 @@ test: setup  ## run every test, on both brokers
 chaos: setup  ## kill, cut, poison and starve everything, and count what is lost (half an hour)
 	@$(BIN)/python -m framework.testing.rabbitmq install
 	@CHAOS_SCALE=1 $(BIN)/python -m pytest tests/chaos
+bench: setup  ## measure the embedded broker beside kombu's own and RabbitMQ (about ten minutes on a quiet machine)
+	@$(BIN)/python -m framework.testing.rabbitmq install
+	@$(BIN)/python benchmarks/embedded.py
 
 lint: setup  ## style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

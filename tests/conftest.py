@@ -2,30 +2,38 @@
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from framework.errors import FrameworkError
 from framework.testing.borrowed_rabbitmq import BorrowedRabbitMQ
-from framework.testing.rabbitmq import RabbitMQ
+from framework.testing.rabbitmq import RabbitMQ, RabbitMQMissing
 
-OURS = ("CELERY_", "FRAMEWORK_", "MAIL_", "RABBITMQ_")
+OURS = ("CELERY_", "EXPORT_", "FRAMEWORK_", "MAIL_", "RABBITMQ_", "YARA_")
 # Settings of the person who runs the tests must not decide what they find; where to test is the exception.
 SET_ASIDE = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(OURS)}
 
 
+WITHOUT_RABBITMQ = pytest.StashKey[str]()
+
+
 @pytest.fixture(scope="session")
-def rabbitmq() -> Iterator[RabbitMQ | BorrowedRabbitMQ]:
+def rabbitmq(request: pytest.FixtureRequest) -> Iterator[RabbitMQ | BorrowedRabbitMQ]:
     """One RabbitMQ for all tests; skips where there is none, but fails under ``CI=true``."""
     try:
         server = borrowed_or_private()
-    except FrameworkError as missing:
+    except RabbitMQMissing as missing:
         if os.environ.get("CI") == "true":
             raise
+        request.config.stash[WITHOUT_RABBITMQ] = missing.message
         pytest.skip(missing.message)
     with server:
         yield server
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say once why the tests on RabbitMQ were skipped."""
+    if WITHOUT_RABBITMQ in config.stash:
+        terminalreporter.write_line(f"Skipped what needs RabbitMQ. {config.stash[WITHOUT_RABBITMQ]}", yellow=True)
 
 
 def borrowed_or_private() -> RabbitMQ | BorrowedRabbitMQ:
@@ -40,8 +48,12 @@ def broker(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def broker_url(broker: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def broker_url(broker: str, request: pytest.FixtureRequest) -> Iterator[str]:
     """The URL of a broker on which nothing has been declared yet."""
     if broker == "rabbitmq":
-        return request.getfixturevalue("rabbitmq").vhost()
-    return f"sqlite:///{tmp_path}/broker.db"
+        server = request.getfixturevalue("rabbitmq")
+        url = server.vhost()
+        yield url
+        server.drop_vhost(url)
+    else:
+        yield f"sqlite:///{request.getfixturevalue('tmp_path')}/broker.db"

@@ -2,7 +2,6 @@
 
 import os
 import time
-import weakref
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,13 +12,14 @@ from amqp.exceptions import ConsumerCancelled, RecoverableConnectionError
 
 from framework.broker import upkeep, wakeup
 from framework.broker.channel import Channel
-from framework.broker.consumers import mark_full, mark_waiting, may_take
 from framework.broker.consuming import Consumer
-from framework.broker.owners import OwnerLocks, locks_beside
-from framework.broker.posting import expire_late
-from framework.broker.queues import READY, Taken, take
+from framework.broker.handing import WINDOW
+from framework.broker.membership import Membership
+from framework.broker.posting import dispatch_all
+from framework.broker.queues import Taken, settle
 from framework.broker.store import Store, Transaction
 from framework.broker.topology import Topology
+from framework.broker.wakeup import Bell
 from framework.errors import BrokerError
 
 __all__ = ["Connection"]
@@ -27,8 +27,9 @@ __all__ = ["Connection"]
 #: Seconds between the looks of an idle connection: for dead owners, passed deadlines, and wake-ups that got lost.
 LOOK = 0.5
 
-#: How many messages one transaction takes for a consumer whose prefetch count allows more.
-BATCH = 100
+_HANDED = """
+    select turn, id, exchange, routing_key, properties, body, returns
+    from message where holder = ? and consumer = ? and turn > ? order by turn limit ?"""
 
 
 class Connection:
@@ -42,15 +43,11 @@ class Connection:
         self.channels: list[Channel] = []
         self.consumers: dict[int, Consumer] = {}
         self.inbox: deque[tuple[Consumer, Taken]] = deque()
-        self.owner: int | None = None
         self._pid = os.getpid()
         self._closed = False
-        self._bell: wakeup.Bell | None = None
-        self._locks: OwnerLocks | None = None
+        self._membership: Membership | None = None
         self._cancelled: deque[Consumer] = deque()
         self._checked_version = -1
-        self._turn = 0
-        self._waiting = False
         self._looked = 0.0
         self.store.read("select version from topology")
 
@@ -94,27 +91,28 @@ class Connection:
         """This connection's number among the living, by which it can hold messages and be woken."""
         with self.store.lock:
             self._check()
-            if self.owner is None:
-                locks = locks_beside(self.path)
-                with self.store.writing() as work:
-                    owner = int(work.value("insert into owner default values returning id"))
-                    locks.hold(owner)
-                self._locks, self.owner = locks, owner
-                self._bell = wakeup.Bell(self.path, owner)
-                # A connection that nobody closes is taken for dead as soon as nobody can use it any more.
-                weakref.finalize(self, locks.release, owner)
-            return self.owner
+            self._membership = self._membership or Membership(self.store)
+            return self._membership.number
+
+    @property
+    def owner(self) -> int | None:
+        """That number, if there was need for one."""
+        return self._membership.number if self._membership else None
 
     def fileno(self) -> int:
         """A descriptor that is readable when there may be something to drain."""
-        self.enlist()
-        assert self._bell is not None  # noqa: S101
         return self._bell.fileno()
 
     def ring(self) -> None:
         """Wake whichever thread or event loop drains this connection."""
-        if self._bell is not None:
-            self._bell.ring()
+        if self._membership is not None and self.connected:
+            self._membership.bell.ring()
+
+    @property
+    def _bell(self) -> Bell:
+        self.enlist()
+        assert self._membership is not None  # noqa: S101
+        return self._membership.bell
 
     def drain_events(self, timeout: float | None = None) -> None:
         """Hand the next message to its consumer.
@@ -126,97 +124,84 @@ class Connection:
             TimeoutError: there was none in time.
             amqp.exceptions.ConsumerCancelled: a consumer's queue was deleted.
         """
-        self.enlist()
-        assert self._bell is not None  # noqa: S101
+        bell = self._bell
         deadline = None if timeout is None else time.monotonic() + timeout
         while not self._deliver():
-            if self._bell.silence() or not self._waiting:
-                self.fill()
+            bell.silence()
+            self.fetch()
             pause = 0.0 if self._ready() else self.look()
-            if self._ready():
+            if self._ready() or pause <= 0:
                 continue
             if deadline is not None:
                 pause = min(pause, deadline - time.monotonic())
-                if pause <= 0 and deadline <= time.monotonic():
+                if pause <= 0:
                     raise TimeoutError("timed out")
-            self._bell.wait(pause)
+            bell.wait(pause)
             self._check()
 
-    def fill(self) -> None:
-        """Take what is ready for the consumers of this connection."""
-        if self.consumers and not self._ready():
-            with self.working() as work:
-                upkeep.expire(work, self.topology)
-                self.take(work)
+    def fetch(self) -> None:
+        """Read what was handed to the consumers of this connection."""
+        with self.store.lock:
+            if not self.consumers or self._ready():
+                return
+            for consumer in list(self.consumers.values()):
+                self._read(consumer)
+            if not self.inbox:
+                self._check_topology()
+
+    def _read(self, consumer: Consumer) -> None:
+        rows = self.store.read(_HANDED, self.owner, consumer.id, consumer.turn, WINDOW)
+        if rows:
+            if consumer.unlimited:
+                self._make_room(consumer, [row[1] for row in rows])
+            consumer.turn = rows[-1][0]
+            self.inbox.extend((consumer, Taken._make(row[1:])) for row in rows)
+
+    def _make_room(self, consumer: Consumer, read: list[int]) -> None:
+        """Let a consumer without a prefetch count be handed more, and forget what it will not acknowledge."""
+        with self.working() as work:
+            if consumer.no_ack:
+                settle(work, read)
+            queue = work.value("update consumer set unread = 0 where id = ? returning queue", consumer.id)
+            dispatch_all(work, self.topology, [queue] if queue else [])
+
+    def _check_topology(self) -> None:
+        version = self.store.read("select version from topology")[0][0]
+        if version != self._checked_version:
+            with self.working():
+                pass
 
     def _ready(self) -> bool:
         return bool(self.inbox or self._cancelled)
 
-    def take(self, work: Transaction) -> None:
-        """Take what is ready, or note that the consumers wait."""
-        self._waiting = False
-        hungry = [consumer for consumer in self._in_turn() if self._feed(work, consumer)]
-        if not self.inbox:
-            self._waiting = True
-            mark_waiting(work, [consumer.id for consumer in hungry])
-
-    def _in_turn(self) -> list[Consumer]:
-        consumers = list(self.consumers.values())
-        self._turn = (self._turn + 1) % (len(consumers) or 1)
-        return consumers[self._turn :] + consumers[: self._turn]
-
-    def _feed(self, work: Transaction, consumer: Consumer) -> bool:
-        """Take for one consumer; true when it could take more."""
-        queue = self.topology.queue(work, consumer.queue)
-        if queue is None:
-            return False
-        room = min(consumer.room(), BATCH)
-        fed = room > 0 and may_take(work, queue, consumer.id)
-        if fed:
-            taken = take(work, queue, room, None if consumer.no_ack else self.owner)
-            consumer.hold(len(taken))
-            self.inbox.extend((consumer, message) for message in taken)
-            expire_late(work, self.topology, queue)
-        consumer.starved = consumer.room() <= 0
-        if consumer.starved != consumer.is_full:
-            consumer.is_full = consumer.starved
-            mark_full(work, queue, consumer.id, is_full=consumer.is_full)
-        return fed and not consumer.starved
-
     def look(self) -> float:
-        """Do what is due: dead owners, deadlines, messages that no bell announced; seconds until the next look."""
-        now = time.time()
-        if now - self._looked >= LOOK / 2:
-            self._looked = now
+        """Do what is due, about dead owners and deadlines; seconds until the next look."""
+        if time.monotonic() - self._looked >= LOOK / 2:
+            self._looked = time.monotonic()
+            with self._lost_with_its_file():
+                self.store.check_still_there()
             self.bury_the_dead()
-            if self._is_behind():
-                self.fill()
         deadline = upkeep.next_deadline(self.store)
+        now = time.time()
         if deadline is not None and deadline <= now:
             with self.working() as work:
                 upkeep.expire(work, self.topology)
-            self.fill()
             return 0.0
         return LOOK if deadline is None else min(LOOK, deadline - now)
 
-    def _is_behind(self) -> bool:
-        hungry = [consumer.queue for consumer in self.consumers.values() if consumer.room() > 0]
-        return any(self.store.read(READY, queue) for queue in hungry)
-
     def bury_the_dead(self) -> bool:
         """Free what connections of vanished processes hold; true when there were any."""
-        locks = self._locks or locks_beside(self.path)
-        dead = upkeep.dead_owners(self.store, locks)
+        dead = upkeep.dead_owners(self.store)
         for owner in dead:
             with self.working() as work:
                 upkeep.release(work, self.topology, owner)
             wakeup.remove(self.path, owner)
         return bool(dead)
 
-    def forget(self, consumer: Consumer) -> list[int]:
-        """Drop a consumer; the messages that were taken for it and not yet delivered."""
+    def forget(self, consumer: Consumer) -> set[int]:
+        """Drop a consumer; the messages that were read for it and not delivered."""
         self.consumers.pop(consumer.id, None)
-        undelivered = [message.id for of, message in self.inbox if of is consumer]
+        undelivered = {message.id for of, message in self.inbox if of is consumer}
         self.inbox = deque(entry for entry in self.inbox if entry[0] is not consumer)
         return undelivered
 
@@ -240,9 +225,8 @@ class Connection:
         self.consumers.clear()
         self.inbox.clear()
         if mine:
-            if self._bell is not None and self._locks is not None and self.owner is not None:
-                self._bell.close()
-                self._locks.release(self.owner)
+            if self._membership is not None:
+                self._membership.end()
             self.store.close()
 
     def _deliver(self) -> bool:
@@ -267,7 +251,7 @@ class Connection:
             alive = {alive for (alive,) in work.execute("select id from consumer where owner = ?", (self.owner,))}
             for cancelled in self.consumers.keys() - alive:
                 consumer = self.consumers[cancelled]
-                consumer.hold(-len(self.forget(consumer)))
+                self.forget(consumer)
                 self._cancelled.append(consumer)
         self._checked_version = self.topology.version
 

@@ -1,18 +1,32 @@
-"""Who consumes what, as all processes see it."""
+"""Channels and consumers as all processes see them."""
 
 from collections.abc import Iterable
 
 from framework.broker import refusals
 from framework.broker.declarations import drop_queue, touch
-from framework.broker.queues import wake_all
+from framework.broker.declared import Queue
+from framework.broker.posting import dispatch
 from framework.broker.store import Transaction
-from framework.broker.topology import Queue, Topology
+from framework.broker.topology import Topology
 
-__all__ = ["add_consumer", "mark_full", "mark_waiting", "may_take", "remove_consumers"]
+__all__ = ["add_channel", "add_consumer", "remove_consumers"]
+
+
+def add_channel(work: Transaction, owner: int) -> int:
+    """Enter a channel; its id."""
+    return int(work.value("insert into channel (owner) values (?) returning id", owner))
 
 
 def add_consumer(
-    work: Transaction, queue: Queue, owner: int, tag: str, *, exclusive: bool = False, priority: int = 0
+    work: Transaction,
+    queue: Queue,
+    owner: int,
+    channel: int,
+    *,
+    exclusive: bool = False,
+    priority: int = 0,
+    prefetch: int = 0,
+    no_ack: bool = False,
 ) -> int:
     """Enter a consumer; its id.
 
@@ -23,12 +37,15 @@ def add_consumer(
     if others or (exclusive and others is not None):
         raise refusals.access_refused(f"queue {queue.name!r} in vhost '/' in exclusive use")
     consumer = work.value(
-        "insert into consumer (queue, owner, tag, priority, exclusive) values (?, ?, ?, ?, ?) returning id",
+        "insert into consumer (queue, owner, channel, priority, exclusive, prefetch, no_ack)"
+        " values (?, ?, ?, ?, ?, ?, ?) returning id",
         queue.id,
         owner,
-        tag,
+        channel,
         priority,
         exclusive,
+        0 if no_ack else prefetch,
+        no_ack,
     )
     touch(work, queue)
     return int(consumer)
@@ -45,38 +62,4 @@ def remove_consumers(work: Transaction, topology: Topology, ids: Iterable[int]) 
             drop_queue(work, topology, queue)
         else:
             touch(work, queue)
-            _promote(work, queue)
-
-
-def _promote(work: Transaction, queue: Queue) -> None:
-    """Wake the consumer whose turn it is now."""
-    if queue.single_active:
-        owner = work.value("select owner from consumer where queue = ? order by id limit 1", queue.id)
-        if owner is not None:
-            work.woken.add(owner)
-
-
-def may_take(work: Transaction, queue: Queue, consumer: int) -> bool:
-    """Whether it is a consumer's turn: the first's on a queue with a single active one, else the highest priority's.
-
-    Those of a lower priority get what the higher ones have no room for.
-    """
-    if queue.single_active:
-        return bool(work.value("select min(id) from consumer where queue = ?", queue.id) == consumer)
-    outranked = (
-        "select 1 from consumer where queue = ?1 and not is_full"
-        " and priority > (select priority from consumer where id = ?2) limit 1"
-    )
-    return work.value(outranked, queue.id, consumer) is None
-
-
-def mark_full(work: Transaction, queue: Queue, consumer: int, *, is_full: bool) -> None:
-    """Note whether a consumer has no room; what it leaves is for others, who hear of it."""
-    work.execute("update consumer set is_full = ? where id = ?", (is_full, consumer))
-    if is_full:
-        wake_all(work, queue.id)
-
-
-def mark_waiting(work: Transaction, ids: Iterable[int]) -> None:
-    """Note that consumers found nothing and go to sleep; the next message wakes one of them."""
-    work.executemany("update consumer set waiting = ? where id = ?", ((work.now, consumer) for consumer in ids))
+            dispatch(work, topology, queue)

@@ -7,9 +7,10 @@ from uuid import uuid4
 
 from framework.broker import refusals
 from framework.broker.arguments import checked, compare
+from framework.broker.declared import Queue
 from framework.broker.queues import length
 from framework.broker.store import Transaction
-from framework.broker.topology import Queue, Topology, changed
+from framework.broker.topology import Topology, changed
 
 __all__ = ["bind", "declare_queue", "delete_queue", "drop_queue", "queue_for", "touch", "unbind"]
 

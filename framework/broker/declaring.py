@@ -85,6 +85,7 @@ class Declaring(Session):
             upkeep.expire(work, self._topology)
             if passive:
                 found = declarations.queue_for(work, self._topology, queue, owner)
+                declarations.touch(work, found)
             else:
                 found = declarations.declare_queue(work, self._topology, queue, flags, arguments or {}, owner)
             consumers = work.value("select count(*) from consumer where queue = ?", found.id)

@@ -9,12 +9,12 @@ import amqp
 from amqp.exceptions import NotAllowed
 
 from framework.broker import declarations, refusals, upkeep
-from framework.broker.consumers import add_consumer
+from framework.broker.consumers import add_channel, add_consumer
 from framework.broker.consuming import Consumer
-from framework.broker.posting import bury, expire_late, give_back
+from framework.broker.posting import bury, dispatch, dispatch_all, give_back
 from framework.broker.properties import body_from, decoded
 from framework.broker.queues import Taken, length, settle, take
-from framework.broker.session import Session, Unacked
+from framework.broker.session import Session
 from framework.broker.store import Transaction
 
 __all__ = ["Delivering"]
@@ -24,22 +24,30 @@ class Delivering(Session):
     """Consumers, single gets, and what becomes of what they were given."""
 
     _tag = 0
-    _new_prefetch = 0
 
     def basic_qos(self, _prefetch_size: int, prefetch_count: int, a_global: bool = False) -> None:
         """How many unsettled messages the channel (global) or each of its next consumers may hold; 0 is unlimited."""
-        connection = self._open()
-        with connection.store.lock:
-            if a_global:
-                self.prefetch = prefetch_count
-            else:
-                self._new_prefetch = prefetch_count
-        connection.ring()
+        if not a_global:
+            self._new_prefetch = prefetch_count
+            return
+        self._set("update channel set prefetch = ? where id = ?", prefetch_count)
 
     def flow(self, active: bool) -> None:
         """Stop deliveries to this channel, or go on with them."""
-        self.active = active
-        self._open().ring()
+        self._set("update channel set active = ? where id = ?", active)
+
+    def _set(self, sql: str, value: int) -> None:
+        owner = self._open().enlist()
+        with self._working() as work:
+            channel = self._number(work, owner)
+            work.execute(sql, (value, channel))
+            queues = work.execute("select distinct queue from consumer where channel = ?", (channel,)).fetchall()
+            dispatch_all(work, self._topology, [queue for (queue,) in queues])
+
+    def _number(self, work: Transaction, owner: int) -> int:
+        if self._id is None:
+            self._id = add_channel(work, owner)
+        return self._id
 
     def basic_consume(
         self,
@@ -61,14 +69,24 @@ class Delivering(Session):
         priority = int((arguments or {}).get("x-priority", 0))
         with self._working() as work:
             found = self._queue(work, queue)
-            number = add_consumer(work, found, owner, tag, exclusive=exclusive, priority=priority)
-            consumer = Consumer(
-                number, self, found.name, tag, callback or _ignore, on_cancel, no_ack, self._new_prefetch
+            number = add_consumer(
+                work,
+                found,
+                owner,
+                self._number(work, owner),
+                exclusive=exclusive,
+                priority=priority,
+                prefetch=self._new_prefetch,
+                no_ack=no_ack,
             )
+            unlimited = no_ack or self._new_prefetch == 0
+            consumer = Consumer(
+                number, self, found.counts_deliveries, tag, callback or _ignore, on_cancel, no_ack, unlimited
+            )
+            dispatch(work, self._topology, found)
         self.consumers[tag] = connection.consumers[number] = consumer
         if no_ack:
             self.no_ack_consumers.add(tag)
-        connection.ring()
         return tag
 
     def basic_cancel(self, consumer_tag: str, **_: Any) -> None:
@@ -82,37 +100,37 @@ class Delivering(Session):
         """The next message of a queue, or None."""
         connection = self._open()
         owner = None if no_ack else connection.enlist()
-        taken, left = self._get(queue, owner)
+        taken, left, counted = self._get(queue, owner)
         if taken is None and connection.bury_the_dead():
-            taken, left = self._get(queue, owner)
+            taken, left, counted = self._get(queue, owner)
         if taken is None:
             return None
-        message = self._message(taken, None, no_ack=no_ack)
+        message = self._message(taken, counted=counted, no_ack=no_ack)
         message.delivery_info["message_count"] = left
         return message
 
-    def _get(self, queue: str, owner: int | None) -> tuple[Taken | None, int]:
+    def _get(self, queue: str, owner: int | None) -> tuple[Taken | None, int, bool]:
         connection = self._open()
         with self._working() as work:
             upkeep.expire(work, connection.topology)
             found = self._queue(work, queue)
             declarations.touch(work, found)
-            taken = take(work, found, 1, owner)
-            expire_late(work, connection.topology, found)
-            return (taken[0], length(work, found)) if taken else (None, 0)
+            taken = take(work, found, owner)
+            dispatch(work, connection.topology, found)
+            return taken, length(work, found), found.counts_deliveries
 
     def received(self, consumer: Consumer, taken: Taken) -> amqp.Message:
         """The message as ``consumer`` is handed it."""
-        message = self._message(taken, consumer, no_ack=consumer.no_ack)
+        message = self._message(taken, counted=consumer.counted, no_ack=consumer.no_ack)
         message.delivery_info["consumer_tag"] = consumer.tag
         return message
 
-    def _message(self, taken: Taken, consumer: Consumer | None, *, no_ack: bool) -> amqp.Message:
+    def _message(self, taken: Taken, *, counted: bool, no_ack: bool) -> amqp.Message:
         self._tag += 1
         if not no_ack:
-            self._unacked[self._tag] = Unacked(taken.id, consumer)
+            self._unacked[self._tag] = taken.id
         properties = decoded(taken.properties)
-        if taken.counted:
+        if counted:
             properties["application_headers"] = {
                 **(properties.get("application_headers") or {}),
                 "x-delivery-count": taken.returns,
@@ -129,7 +147,7 @@ class Delivering(Session):
     def basic_ack(self, delivery_tag: int, multiple: bool = False, **_: Any) -> None:
         """Settle a message, with ``multiple`` all up to it: they are done."""
         with self._settling(delivery_tag, multiple) as (work, ids):
-            settle(work, ids)
+            dispatch_all(work, self._topology, settle(work, ids))
 
     def basic_reject(self, delivery_tag: int, requeue: bool, **_: Any) -> None:
         """Refuse a message: back to its place in the queue, or to the dead letters."""
@@ -138,29 +156,22 @@ class Delivering(Session):
     def basic_nack(self, delivery_tag: int, multiple: bool = False, requeue: bool = True) -> None:
         """Refuse a message, with ``multiple`` all up to it."""
         with self._settling(delivery_tag, multiple) as (work, ids):
-            if requeue:
-                give_back(work, self._topology, ids)
-            else:
-                bury(work, self._topology, ids, "rejected")
+            topology = self._topology
+            queues = give_back(work, topology, ids) if requeue else bury(work, topology, ids, "rejected")
+            dispatch_all(work, topology, queues)
 
     def basic_recover(self, requeue: bool = False) -> None:  # noqa: ARG002
         """Put everything unsettled back into the queues, whatever ``requeue`` says, as RabbitMQ does."""
         with self._settling(0, multiple=True) as (work, ids):
-            give_back(work, self._topology, ids)
+            dispatch_all(work, self._topology, give_back(work, self._topology, ids))
 
     @contextmanager
     def _settling(self, delivery_tag: int, multiple: bool) -> Iterator[tuple[Transaction, list[int]]]:
-        connection = self._open()
         with self._working() as work:
             tags = self._tags(delivery_tag, multiple)
-            yield work, [self._unacked[tag].id for tag in tags]
-            starved = [unacked.consumer for tag in tags if (unacked := self._unacked.pop(tag)).consumer]
-            for consumer in starved:
-                consumer.hold(-1)
-            if any(consumer.starved for consumer in starved):
-                connection.take(work)
-        if connection.inbox:
-            connection.ring()
+            yield work, [self._unacked[tag] for tag in tags]
+        for tag in tags:
+            self._unacked.pop(tag, None)
 
     def _tags(self, delivery_tag: int, multiple: bool) -> list[int]:
         if multiple:

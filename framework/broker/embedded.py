@@ -6,6 +6,7 @@ Three slashes name a file relative to the current folder, four an absolute one. 
 
 import sqlite3
 from pathlib import Path
+from time import monotonic
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -17,6 +18,9 @@ from framework.broker.connection import LOOK, Connection
 from framework.errors import BrokerFileRefused, BrokerFileUnavailable
 
 __all__ = ["Transport"]
+
+#: Seconds for which messages are handed over before an event loop gets another turn.
+BURST = 0.005
 
 
 class Transport(base.Transport):
@@ -35,6 +39,8 @@ class Transport(base.Transport):
     implements = base.Transport.implements.extend(
         asynchronous=True, heartbeats=False, exchange_type=frozenset(["direct", "topic", "fanout"])
     )
+
+    _loop: Any = None
 
     def driver_version(self) -> str:
         """SQLite's version."""
@@ -56,12 +62,20 @@ class Transport(base.Transport):
 
     def close_connection(self, connection: Connection) -> None:
         """Close a connection; what it holds goes back at once."""
+        self._leave_loop(connection)
         connection.client = None
         connection.close()
 
     def _collect(self, connection: Connection | None) -> None:
         if connection is not None:
+            self._leave_loop(connection)
             connection.collect()
+
+    def _leave_loop(self, connection: Connection) -> None:
+        # The descriptor's number will be another file's: the loop must not take that for this connection.
+        if self._loop is not None and connection.connected:
+            self._loop.remove_reader(connection.fileno())
+        self._loop = None
 
     def verify_connection(self, connection: Connection) -> bool:
         """Whether a connection can be used by this process."""
@@ -77,19 +91,33 @@ class Transport(base.Transport):
 
     def register_with_event_loop(self, connection: Connection, loop: Any) -> None:
         """Have the event loop drain the connection when its bell rings, and look around when it does not."""
+        self._loop = loop
         loop.add_reader(connection.fileno(), self.on_readable, connection, loop)
+        loop.call_later(LOOK, self._look, connection, loop)
 
-        def look() -> None:
-            if connection.connected:
-                loop.call_later(self._look(connection), look)
-
-        loop.call_later(LOOK, look)
-
-    def _look(self, connection: Connection) -> float:
-        pause = connection.look()
-        if connection.inbox:
+    def on_readable(self, connection: Connection, loop: Any) -> None:
+        """Hand over what has come, for a moment; then it is the turn of the loop's other readers."""
+        until = monotonic() + BURST
+        try:
+            while monotonic() < until:
+                connection.drain_events(timeout=0)
+        except TimeoutError:
+            self._look_before_next(connection, loop)
+        else:
+            # The loop sleeps on descriptors even when it was asked to call something soon: the bell is one.
             connection.ring()
-        return max(pause, 0.01)
+
+    def _look(self, connection: Connection, loop: Any) -> None:
+        if connection.connected:
+            connection.fetch()
+            if connection.look() <= 0 or connection.inbox:
+                connection.ring()
+            loop.call_later(LOOK, self._look, connection, loop)
+
+    def _look_before_next(self, connection: Connection, loop: Any) -> None:
+        pause = connection.look()
+        if pause < LOOK:
+            loop.call_later(pause, connection.ring)
 
     def as_uri(self, uri: str, *_: Any) -> str:
         """The URL: it holds no password."""

@@ -7,8 +7,9 @@ from typing import Any
 from amqp.exceptions import InvalidCommand
 
 from framework.broker import refusals
+from framework.broker.declared import Exchange
 from framework.broker.store import Transaction
-from framework.broker.topology import Exchange, Topology, changed
+from framework.broker.topology import Topology, changed
 
 __all__ = ["TYPES", "declare_exchange", "delete_exchange"]
 

@@ -21,10 +21,13 @@ class OwnerLocks:
         self._held: set[int] = set()
         self._closing = weakref.finalize(self, os.close, self._fd)
 
-    def hold(self, owner: int) -> None:
-        """Prove from now on that ``owner`` lives in this process."""
+    def hold(self, owner: int) -> bool:
+        """Prove from now on that ``owner`` lives in this process; false when somebody else does so."""
+        if self.alive(owner):
+            return False
         fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, owner)
         self._held.add(owner)
+        return True
 
     def release(self, owner: int) -> None:
         """Let ``owner`` be taken for dead."""

@@ -31,7 +31,8 @@ def decoded(stored: str | bytes) -> dict[str, Any]:
 def body_of(body: Any, properties: dict[str, Any]) -> bytes:
     """A body as bytes; text is encoded, and its encoding noted in ``properties``, as py-amqp does."""
     if isinstance(body, str):
-        return body.encode(properties.setdefault("content_encoding", "utf-8"))
+        properties["content_encoding"] = properties.get("content_encoding") or "utf-8"
+        return body.encode(properties["content_encoding"])
     return bytes(body or b"")
 
 

@@ -1,39 +1,15 @@
-"""What lies in a queue: put, take, settle, give back; each function is part of its caller's transaction."""
+"""What lies in a queue; each function is part of its caller's transaction."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from json import dumps
 from typing import NamedTuple
 
+from framework.broker.declared import Queue
+from framework.broker.handing import Target
 from framework.broker.store import Transaction
-from framework.broker.topology import Queue
 
-__all__ = [
-    "READY",
-    "Letter",
-    "Taken",
-    "insert",
-    "length",
-    "length_up_to",
-    "purge",
-    "put_back",
-    "settle",
-    "size",
-    "take",
-    "wake_all",
-    "wake_many",
-]
-
-#: A query that finds a row when the queue of that name has something to take.
-READY = "select 1 from message where queue = (select id from queue where name = ?) and holder is null limit 1"
-
-_NEXT = "(select id from message where queue = ? and holder is null order by rank, id limit ?)"
-_WANTED = "id, rank, exchange, routing_key, properties, body, returns"
-_TAKE = f"update message set holder = ? where id in {_NEXT} returning {_WANTED}"  # noqa: S608
-_TAKE_AWAY = f"delete from message where id in {_NEXT} returning {_WANTED}"  # noqa: S608
-
-#: Seconds of waiting below which a deadline is announced to whoever listens, since none would look in time.
-SOON = 0.6
+__all__ = ["Letter", "Taken", "exceeds", "insert", "length", "purge", "settle", "take"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,21 +28,19 @@ class Taken(NamedTuple):
     """A message as it is handed to a consumer."""
 
     id: int
-    rank: int
     exchange: str
     routing_key: str
     properties: str | bytes
     body: bytes
     returns: int
-    counted: bool
 
 
-def insert(work: Transaction, queue: Queue, letter: Letter, at: float) -> None:
-    """Put a letter that arrived ``at`` a time at the end of a queue, and wake whoever waits for it."""
+def insert(work: Transaction, queue: Queue, letter: Letter, at: float, target: Target | None) -> float | None:
+    """Put a letter that came at time ``at`` into a queue, or into the hands of a consumer; when it expires."""
     expires = _deadline(at, queue.ttl, letter.expiration)
     work.execute(
-        "insert into message (queue, rank, exchange, routing_key, more_keys, properties, body, expires)"
-        " values (?, ?, ?, ?, ?, ?, ?, ?)",
+        "insert into message (queue, rank, exchange, routing_key, more_keys, properties, body, expires,"
+        " holder, consumer, turn) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             queue.id,
             -min(letter.priority, queue.max_priority),
@@ -76,11 +50,10 @@ def insert(work: Transaction, queue: Queue, letter: Letter, at: float) -> None:
             letter.properties,
             letter.body,
             expires,
+            *(target.hand(work) if target else (None, None, None)),
         ),
     )
-    _wake(work, queue.id)
-    if expires is not None and expires - work.now < SOON:
-        _wake_any(work)
+    return expires
 
 
 def _deadline(at: float, *waits: float | None) -> float | None:
@@ -88,14 +61,16 @@ def _deadline(at: float, *waits: float | None) -> float | None:
     return at + min(given) if given else None
 
 
-def take(work: Transaction, queue: Queue, count: int, holder: int | None) -> list[Taken]:
-    """The next messages of a queue in their order, now held by ``holder``; with None they are gone at once."""
+def take(work: Transaction, queue: Queue, holder: int | None) -> Taken | None:
+    """The next message of a queue, now held by ``holder``; with None it is gone at once."""
+    head = "(select id from message where queue = ?1 and holder is null order by rank, id limit 1)"
+    wanted = "returning id, exchange, routing_key, properties, body, returns"
     if holder is None:
-        rows = work.execute(_TAKE_AWAY, (queue.id, count))
+        row = work.execute(f"delete from message where id = {head} {wanted}", (queue.id,)).fetchone()  # noqa: S608
     else:
-        rows = work.execute(_TAKE, (holder, queue.id, count))
-    counted = queue.counts_deliveries
-    return sorted((Taken._make((*row, counted)) for row in rows), key=lambda taken: (taken.rank, taken.id))
+        sql = f"update message set holder = ?2 where id = {head} {wanted}"  # noqa: S608
+        row = work.execute(sql, (queue.id, holder)).fetchone()
+    return row and Taken._make(row)
 
 
 def length(work: Transaction, queue: Queue) -> int:
@@ -103,16 +78,17 @@ def length(work: Transaction, queue: Queue) -> int:
     return int(work.value("select count(*) from message where queue = ? and holder is null", queue.id))
 
 
-def length_up_to(work: Transaction, queue: Queue, enough: int) -> int:
-    """How many messages are ready, counted no further than ``enough``."""
-    sql = "select count(*) from (select 1 from message where queue = ? and holder is null limit ?)"
-    return int(work.value(sql, queue.id, enough))
-
-
-def size(work: Transaction, queue: Queue) -> int:
-    """Bytes of all ready bodies."""
-    sql = "select coalesce(sum(length(body)), 0) from message where queue = ? and holder is null"
-    return int(work.value(sql, queue.id))
+def exceeds(work: Transaction, queue: Queue, more: int, larger: int) -> bool:
+    """Whether a queue with ``more`` messages of ``larger`` bytes would be longer than its limits."""
+    longest, largest = queue.max_length, queue.max_bytes
+    if longest is not None:
+        ready = "select count(*) from (select 1 from message where queue = ? and holder is null limit ?)"
+        if int(work.value(ready, queue.id, longest + 1)) + more > longest:
+            return True
+    if largest is None:
+        return False
+    size = "select coalesce(sum(length(body)), 0) from message where queue = ? and holder is null"
+    return int(work.value(size, queue.id)) + larger > largest
 
 
 def purge(work: Transaction, queue: Queue) -> int:
@@ -120,48 +96,7 @@ def purge(work: Transaction, queue: Queue) -> int:
     return work.execute("delete from message where queue = ? and holder is null", (queue.id,)).rowcount
 
 
-def settle(work: Transaction, ids: Sequence[int]) -> None:
-    """Delete messages that are done."""
-    work.executemany("delete from message where id = ?", ((message,) for message in ids))
-
-
-def put_back(work: Transaction, ids: Sequence[int]) -> None:
-    """Put messages back that nobody has seen."""
-    for message in ids:
-        queue_id = work.value("update message set holder = null where id = ? returning queue", message)
-        if queue_id is not None:
-            _wake(work, queue_id)
-
-
-def _wake(work: Transaction, queue_id: int) -> bool:
-    """Wake the consumer that has waited longest for this queue; false when none waits."""
-    owner = work.value(
-        "update consumer set waiting = null where id = (select id from consumer where queue = ?"
-        " and waiting is not null order by priority desc, waiting limit 1) returning owner",
-        queue_id,
-    )
-    if owner is not None:
-        work.woken.add(owner)
-    return owner is not None
-
-
-def wake_many(work: Transaction, queue_ids: Iterable[int]) -> None:
-    """Wake a consumer for each message that came back, while any waits."""
-    exhausted: set[int] = set()
-    for queue_id in queue_ids:
-        if queue_id not in exhausted and not _wake(work, queue_id):
-            exhausted.add(queue_id)
-
-
-def wake_all(work: Transaction, queue_id: int) -> None:
-    """Wake every consumer that waits for this queue, if there is anything to take."""
-    if work.value("select 1 from message where queue = ? and holder is null limit 1", queue_id):
-        while _wake(work, queue_id):
-            pass
-
-
-def _wake_any(work: Transaction) -> None:
-    """Wake somebody, whoever it is, to look at a deadline."""
-    owner = work.value("select owner from consumer where waiting is not null limit 1")
-    if owner is not None:
-        work.woken.add(owner)
+def settle(work: Transaction, ids: Sequence[int]) -> set[int]:
+    """Delete messages that are done; the queues they were from."""
+    done = (work.value("delete from message where id = ? returning queue", message) for message in ids)
+    return {queue for queue in done if queue is not None}

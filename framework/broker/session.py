@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from amqp.exceptions import ChannelError, RecoverableConnectionError
 from kombu.transport.base import StdChannel
@@ -11,22 +11,15 @@ from kombu.transport.base import StdChannel
 from framework.broker import declarations
 from framework.broker.consumers import remove_consumers
 from framework.broker.consuming import Consumer
-from framework.broker.posting import give_back
-from framework.broker.queues import put_back
+from framework.broker.declared import Queue
+from framework.broker.posting import dispatch_all, give_back, put_back
 from framework.broker.store import Transaction
-from framework.broker.topology import Queue, Topology
+from framework.broker.topology import Topology
 
 if TYPE_CHECKING:
     from framework.broker.connection import Connection
 
-__all__ = ["Session", "Unacked"]
-
-
-class Unacked(NamedTuple):
-    """A message that was delivered and is not settled."""
-
-    id: int
-    consumer: Consumer | None
+__all__ = ["Session"]
 
 
 class Session(StdChannel):
@@ -37,10 +30,9 @@ class Session(StdChannel):
         self.consumers: dict[str, Consumer] = {}
         self.no_ack_consumers: set[str] = set()
         self.events: defaultdict[str, set[Callable[..., object]]] = defaultdict(set)
-        self.prefetch = 0
-        self.held = 0
-        self.active = True
-        self._unacked: dict[int, Unacked] = {}
+        self._id: int | None = None
+        self._new_prefetch = 0
+        self._unacked: dict[int, int] = {}
         self._last_queue = ""
 
     def close(self, *_: Any) -> None:
@@ -61,13 +53,16 @@ class Session(StdChannel):
         self._unacked.clear()
 
     def _reset(self) -> None:
-        if self.consumers or self._unacked:
+        if self.consumers or self._unacked or self._id is not None:
             with self._open().working() as work:
                 self._remove(work, list(self.consumers.values()))
-                give_back(work, self._topology, [unacked.id for unacked in self._unacked.values()])
+                returned = give_back(work, self._topology, list(self._unacked.values()))
+                dispatch_all(work, self._topology, returned)
+                work.execute("delete from channel where id = ?", (self._id,))
         self.consumers.clear()
         self._unacked.clear()
-        self.held = 0
+        self._id = None
+        self._new_prefetch = 0
 
     @contextmanager
     def _working(self) -> Iterator[Transaction]:
@@ -93,9 +88,14 @@ class Session(StdChannel):
         return declarations.queue_for(work, connection.topology, name or self._last_queue, connection.owner)
 
     def _remove(self, work: Transaction, consumers: Sequence[Consumer]) -> None:
-        remove_consumers(work, self._topology, [consumer.id for consumer in consumers])
+        """End consumers; what they were handed and have not seen goes back unseen."""
         for consumer in consumers:
-            undelivered = self._open().forget(consumer)
-            consumer.hold(-len(undelivered))
-            put_back(work, undelivered)
+            self._open().forget(consumer)
             self.no_ack_consumers.discard(consumer.tag)
+            handed = work.execute(
+                "select id from message where holder = ? and consumer = ?", (self._open().owner, consumer.id)
+            )
+            seen = set(self._unacked.values())
+            queues = put_back(work, [message for (message,) in handed.fetchall() if message not in seen])
+            remove_consumers(work, self._topology, [consumer.id])
+            dispatch_all(work, self._topology, queues)

@@ -9,38 +9,35 @@ import os
 import sqlite3
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from random import uniform
 from threading import Lock, RLock
-from typing import Any, TypeVar
+from typing import Any
 
+from framework.broker.faults import explained, gone, not_a_broker, other_version, unopened
+from framework.broker.patience import patiently
 from framework.broker.schema import APPLICATION_ID, DDL, VERSION
 from framework.broker.wakeup import ring
-from framework.errors import BrokerError, BrokerFileRefused, BrokerFileUnavailable
 
-__all__ = ["PATIENCE", "Store", "Transaction"]
-
-T = TypeVar("T")
-
-#: Seconds that an operation waits for others to finish theirs before it gives up.
-PATIENCE = 30.0
-
-_IN_THE_WAY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-_NOT_OURS = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
+__all__ = ["Store", "Transaction"]
 
 
 class Transaction:
     """One transaction: run SQL in it, and note whom to wake once it is committed."""
 
-    __slots__ = ("execute", "executemany", "now", "woken")
+    __slots__ = ("_ticks", "execute", "now", "woken")
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self.execute = db.execute
-        self.executemany = db.executemany
         self.now = time.time()
+        self._ticks = 0
         self.woken: set[int] = set()
+
+    def tick(self) -> float:
+        """A time a little later than the one before: what happens in one transaction keeps its order."""
+        self._ticks += 1
+        return self.now + self._ticks * 1e-6
 
     def value(self, sql: str, *parameters: Any) -> Any:
         """The first column of the first row, or None."""
@@ -73,7 +70,7 @@ class Store:
                 patiently(lambda: db.execute("begin immediate"))
             transaction = Transaction(db)
             try:
-                self._check_still_there()
+                self.check_still_there()
                 with self._translating():
                     yield transaction
                     db.execute("commit")
@@ -81,7 +78,11 @@ class Store:
                 with suppress(sqlite3.Error):
                     db.rollback()
                 raise
-        for owner in transaction.woken:
+        self.ring(transaction.woken)
+
+    def ring(self, owners: set[int]) -> None:
+        """Wake connections, now that what they are to see is committed."""
+        for owner in owners:
             ring(self.path, owner)
 
     def read(self, sql: str, *parameters: Any) -> list[Any]:
@@ -113,8 +114,9 @@ class Store:
         except BaseException:
             db.close()
             raise
-        self._identity = self.path.stat()
         self._db = db
+        if self._identity is None:
+            self._identity = self.path.stat()
         return db
 
     def _prepare(self, db: sqlite3.Connection) -> None:
@@ -123,7 +125,8 @@ class Store:
             self._create(db)
         db.execute(f"pragma synchronous = {self._synchronous}")
         db.execute("pragma temp_store = memory")
-        db.execute("pragma journal_size_limit = 16777216")
+        db.execute("pragma wal_autocheckpoint = 4000")
+        db.execute("pragma journal_size_limit = 33554432")
 
     def _is_stamped(self, db: sqlite3.Connection) -> bool:
         application, version = (
@@ -132,16 +135,9 @@ class Store:
         if application == APPLICATION_ID and version == VERSION:
             return True
         if application == APPLICATION_ID:
-            age = "newer" if version > VERSION else "older"
-            raise BrokerFileRefused(
-                f"The broker file {self.path} was written by a{'n' if age == 'older' else ''} {age} version of the "
-                f"framework (format {version}; this one writes format {VERSION}). Use that version, or another file."
-            )
+            raise other_version(self.path, version)
         if application or version or db.execute("select 1 from sqlite_master").fetchone():
-            raise BrokerFileRefused(
-                f"{self.path} is an SQLite file, but not one of the embedded broker. It was left as it is. "
-                "Name a file that does not exist yet in sqlite:///."
-            )
+            raise not_a_broker(self.path)
         return False
 
     def _create(self, db: sqlite3.Connection) -> None:
@@ -157,65 +153,30 @@ class Store:
             db.rollback()
             raise
 
-    def _check_still_there(self) -> None:
+    def check_still_there(self) -> None:
+        """Refuse to go on with a file that nobody else can find.
+
+        Raises:
+            BrokerFileUnavailable: it was removed, or another lies in its place.
+        """
+        if self._db is None:
+            return
         try:
             there = self._identity is not None and os.path.samestat(self._identity, self.path.stat())
         except OSError:
             there = False
         if not there:
             self.close()
-            raise BrokerFileUnavailable(
-                f"The broker file {self.path} was removed or replaced while it was open. Nothing was queued. "
-                "Put it back, or start the workers again: they begin with an empty file."
-            )
+            raise gone(self.path)
 
     @contextmanager
     def _translating(self) -> Iterator[None]:
         try:
             yield
         except sqlite3.Error as error:
-            raise self._explained(error) from error
+            raise explained(self.path, error) from error
         except OSError as error:
-            raise BrokerFileUnavailable(
-                f"The broker file {self.path} cannot be opened: {error.strerror}. Nothing was queued. "
-                "Its folder must exist, and this user must be allowed to write to both."
-            ) from error
-
-    def _explained(self, error: sqlite3.Error) -> BrokerError:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code in _NOT_OURS:
-            return BrokerFileRefused(
-                f"{self.path} is not an SQLite file, or is damaged ({error}). It was left as it is. "
-                "Name another file in sqlite:///, or move this one away."
-            )
-        causes = {
-            sqlite3.SQLITE_BUSY: f"another process has kept it locked for {PATIENCE:.0f} seconds. End that process",
-            sqlite3.SQLITE_FULL: "the disk is full. Make room",
-            sqlite3.SQLITE_READONLY: "it is read-only. Make the file and its folder writable for this user",
-            sqlite3.SQLITE_CANTOPEN: "it cannot be opened. Its folder must exist and be writable for this user",
-        }
-        cause = causes.get(code, f"{error}. Look at the disk")
-        return BrokerFileUnavailable(
-            f"The broker file {self.path} cannot be used: {cause}, then try again. Nothing was queued, nothing lost."
-        )
-
-
-def patiently(attempt: Callable[[], T]) -> T:
-    """Try until no other process is in the way, at most ``PATIENCE`` seconds.
-
-    SQLite's own waiting sleeps longer and longer, so that the oldest waiter is served last; these sleeps stay short and
-    random.
-    """
-    deadline = time.monotonic() + PATIENCE
-    longest = 0.0005
-    while True:
-        try:
-            return attempt()
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF not in _IN_THE_WAY or time.monotonic() > deadline:
-                raise
-        time.sleep(uniform(0, longest))
-        longest = min(longest * 2, 0.008)
+            raise unopened(self.path, error) from error
 
 
 def _create_if_missing(path: Path) -> None:

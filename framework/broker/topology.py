@@ -1,105 +1,14 @@
-"""What is declared: queues with their arguments, exchanges, bindings; and where a message goes."""
+"""What is declared, as one connection knows it, and where a message goes."""
 
-import json
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass
 
+from framework.broker.declared import Exchange, Queue, exchange_from, queue_from
 from framework.broker.refusals import not_found
 from framework.broker.store import Transaction
+from framework.broker.topics import topic_matches
 
-__all__ = ["Exchange", "Queue", "Topology", "changed", "topic_matches"]
-
-
-@dataclass(frozen=True)
-class Queue:
-    """A declared queue; times are in seconds."""
-
-    id: int
-    name: str
-    durable: bool
-    exclusive: bool
-    auto_delete: bool
-    arguments: dict[str, Any] = field(hash=False)
-    owner: int | None
-
-    @cached_property
-    def ttl(self) -> float | None:
-        """Seconds that a message may wait."""
-        return _seconds(self.arguments.get("x-message-ttl"))
-
-    @cached_property
-    def expires(self) -> float | None:
-        """Seconds that the queue lives unused."""
-        return _seconds(self.arguments.get("x-expires"))
-
-    @cached_property
-    def max_length(self) -> int | None:
-        """How many messages may be ready."""
-        return self.arguments.get("x-max-length")
-
-    @cached_property
-    def max_bytes(self) -> int | None:
-        """How many bytes of bodies may be ready."""
-        return self.arguments.get("x-max-length-bytes")
-
-    @cached_property
-    def limited(self) -> bool:
-        """Whether the queue has a length limit."""
-        return self.max_length is not None or self.max_bytes is not None
-
-    @cached_property
-    def overflow(self) -> str:
-        """What happens to a message too many: ``drop-head``, ``reject-publish`` or ``reject-publish-dlx``."""
-        return str(self.arguments.get("x-overflow", "drop-head"))
-
-    @cached_property
-    def max_priority(self) -> int:
-        """The highest priority that counts; 0 where priorities do not."""
-        return int(self.arguments.get("x-max-priority", 0))
-
-    @cached_property
-    def delivery_limit(self) -> int | None:
-        """How often a message may come back."""
-        return self.arguments.get("x-delivery-limit")
-
-    @cached_property
-    def dead_letter_exchange(self) -> str | None:
-        """Where dead messages go."""
-        return self.arguments.get("x-dead-letter-exchange")
-
-    @cached_property
-    def dead_letter_key(self) -> str | None:
-        """The routing key that dead messages get, if not their own."""
-        return self.arguments.get("x-dead-letter-routing-key")
-
-    @cached_property
-    def single_active(self) -> bool:
-        """Whether one consumer at a time gets messages."""
-        return bool(self.arguments.get("x-single-active-consumer"))
-
-    @cached_property
-    def counts_deliveries(self) -> bool:
-        """Whether messages tell how often they came back."""
-        return self.arguments.get("x-queue-type") == "quorum"
-
-
-@dataclass(frozen=True)
-class Exchange:
-    """A declared exchange."""
-
-    name: str
-    type: str
-    durable: bool
-    auto_delete: bool
-    internal: bool
-    arguments: dict[str, Any] = field(hash=False)
-
-    @property
-    def alternate(self) -> str | None:
-        """Where messages go that no binding wants."""
-        return self.arguments.get("alternate-exchange")
+__all__ = ["Topology", "changed"]
 
 
 @dataclass(frozen=True)
@@ -138,7 +47,7 @@ class Topology:
             row = work.execute(
                 "select id, name, durable, exclusive, auto_delete, arguments, owner from queue where name = ?", (name,)
             ).fetchone()
-            self._queues[name] = row and _queue(row)
+            self._queues[name] = row and queue_from(row)
         return self._queues[name]
 
     def queue_with_id(self, work: Transaction, number: int) -> Queue | None:
@@ -153,7 +62,7 @@ class Topology:
             row = work.execute(
                 "select name, type, durable, auto_delete, internal, arguments from exchange where name = ?", (name,)
             ).fetchone()
-            self._exchanges[name] = row and _exchange(row)
+            self._exchanges[name] = row and exchange_from(row)
         return self._exchanges[name]
 
     def route(self, work: Transaction, exchange: str, keys: tuple[str, ...]) -> tuple[Queue, ...]:
@@ -219,44 +128,3 @@ def _wants(kind: str, pattern: str, key: str) -> bool:
             return topic_matches(pattern, key)
         case _:
             return pattern == key
-
-
-@lru_cache(maxsize=4096)
-def topic_matches(pattern: str, key: str) -> bool:
-    """Whether a topic binding wants a routing key: ``*`` stands for one word, ``#`` for any number.
-
-    >>> topic_matches("stock.*.nyse", "stock.ibm.nyse"), topic_matches("stock.#", "stock"), topic_matches("*", "a.b")
-    (True, True, False)
-    """
-    return _match(tuple(_words(pattern)), tuple(_words(key)))
-
-
-def _match(pattern: tuple[str, ...], words: tuple[str, ...]) -> bool:
-    # Row by row, as edit distances are computed: no pattern of many "#" can make it slow.
-    reached = [True] + [False] * len(words)
-    for part in pattern:
-        if part == "#":
-            first = next((index for index, hit in enumerate(reached) if hit), len(reached))
-            reached = [index >= first for index in range(len(reached))]
-        else:
-            fits = [part in ("*", word) for word in words]
-            reached = [False] + [before and fit for before, fit in zip(reached, fits, strict=False)]
-    return reached[-1]
-
-
-def _words(key: str) -> Iterable[str]:
-    return key.split(".") if key else ()
-
-
-def _seconds(milliseconds: int | None) -> float | None:
-    return None if milliseconds is None else milliseconds / 1000
-
-
-def _queue(row: Any) -> Queue:
-    number, name, durable, exclusive, auto_delete, arguments, owner = row
-    return Queue(number, name, bool(durable), bool(exclusive), bool(auto_delete), json.loads(arguments), owner)
-
-
-def _exchange(row: Any) -> Exchange:
-    name, kind, durable, auto_delete, internal, arguments = row
-    return Exchange(name, kind, bool(durable), bool(auto_delete), bool(internal), json.loads(arguments))

@@ -2,8 +2,8 @@
 
 from framework.broker.consumers import remove_consumers
 from framework.broker.declarations import drop_queue
-from framework.broker.owners import OwnerLocks
-from framework.broker.posting import expire_head, give_back
+from framework.broker.owners import locks_beside
+from framework.broker.posting import dispatch_all, expire_head, give_back
 from framework.broker.store import Store, Transaction
 from framework.broker.topology import Topology
 
@@ -42,8 +42,9 @@ def _expire_some(work: Transaction, topology: Topology) -> None:
         work.execute("update message set expires = -expires where id = ? and expires > 0", (message,))
 
 
-def dead_owners(store: Store, locks: OwnerLocks) -> list[int]:
+def dead_owners(store: Store) -> list[int]:
     """The connections whose process is gone."""
+    locks = locks_beside(store.path)
     return [owner for (owner,) in store.read("select id from owner") if not locks.alive(owner)]
 
 
@@ -53,8 +54,11 @@ def release(work: Transaction, topology: Topology, owner: int) -> None:
         queue = topology.queue(work, name)
         if queue is not None:
             drop_queue(work, topology, queue)
-    consumers = work.execute("select id from consumer where owner = ?", (owner,)).fetchall()
-    remove_consumers(work, topology, [message for (message,) in consumers])
+    work.execute("update channel set active = 0 where owner = ?", (owner,))
     held = work.execute("select id from message where holder = ? order by id", (owner,)).fetchall()
-    give_back(work, topology, [message for (message,) in held])
+    returned = give_back(work, topology, [message for (message,) in held])
+    consumers = work.execute("select id from consumer where owner = ?", (owner,)).fetchall()
+    remove_consumers(work, topology, [consumer for (consumer,) in consumers])
+    dispatch_all(work, topology, returned)
+    work.execute("delete from channel where owner = ?", (owner,))
     work.execute("delete from owner where id = ?", (owner,))

@@ -10,6 +10,7 @@ from typing import Any
 from celery.exceptions import DuplicateTaskNameWarning  # type: ignore[attr-defined]
 from celery.loaders.app import AppLoader
 from celery.loaders.default import DEFAULT_CONFIG_MODULE
+from celery.utils.imports import cwd_in_path
 from celery.utils.log import get_logger
 
 import framework
@@ -59,7 +60,8 @@ class Loader(AppLoader):
         except Exception as exc:
             if isinstance(exc, ModuleNotFoundError) and exc.name == name and not required:
                 return None
-            place = where(exc, source_of(name))
+            with cwd_in_path():
+                place = where(exc, source_of(name))
             raise BrokenConfig(f"The configuration {name} cannot be read ({place}): {described(exc)}") from exc
 
     @cached_property

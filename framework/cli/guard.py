@@ -18,7 +18,7 @@ import click
 from framework.cli.exits import FAILED, KILLED_BY
 from framework.cli.family import adopt_orphans, end_descendants
 
-__all__ = ["guarded"]
+__all__ = ["FORWARDED", "guarded"]
 
 #: What the waiting process passes on; the last is a shell's ``fg`` after Ctrl-Z.
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCONT)
@@ -30,18 +30,23 @@ def guarded(work: Callable[[int], int]) -> int:
     """Run ``work`` in a process of its own, and end what it left behind; returns its exit status.
 
     Args:
-        work: takes a file descriptor, which can be read (and holds nothing) once the waiting process is gone.
+        work: takes a file descriptor, which can be read (and holds nothing) once the waiting process is gone. The
+            signals `FORWARDED` are blocked when it starts: it unblocks them when it listens, so that none gets lost.
     """
     sys.stdout.flush()
     sys.stderr.flush()
     adopt_orphans()
     gone, held = os.pipe()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)
     worker = os.fork()
     if not worker:
         os.close(held)
         _work(work, gone)
     os.close(gone)
-    status = _wait(worker)
+    _forward_signals(worker)
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    status = os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1])
+    _hear_nothing_more()
     end_descendants(GRACE)
     if status == -signal.SIGKILL:
         click.echo("Error: The launcher was killed; what it ran has been stopped.", err=True)
@@ -70,15 +75,12 @@ def _work(work: Callable[[int], int], gone: int) -> NoReturn:
         os._exit(status)
 
 
-def _wait(worker: int) -> int:
+def _forward_signals(worker: int) -> None:
     def forward(number: int, _: FrameType | None) -> None:
         os.kill(worker, number)
 
     for number in FORWARDED:
         signal.signal(number, forward)
-    status = os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1])
-    _hear_nothing_more()
-    return status
 
 
 def _hear_nothing_more() -> None:

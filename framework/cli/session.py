@@ -17,7 +17,7 @@ from framework.cli.stopping import Asked, Stop
 from framework.cli.terminal import Terminal
 from framework.errors import CommandNotRunnable, FrameworkError
 
-__all__ = ["Plan", "run", "say"]
+__all__ = ["Plan", "run"]
 
 T = TypeVar("T")
 
@@ -29,6 +29,8 @@ SILENCE = 4.0
 class Plan:
     """What to run."""
 
+    #: The broker's URL, without password; it is there already.
+    broker: str
     #: The services in the order of their start: name and options of ``framework``.
     services: Sequence[tuple[str, list[str]]]
     #: The command to run while they do; empty to run until asked to stop.
@@ -62,6 +64,7 @@ def say(name: str, what: str, state: str = "") -> None:
 async def _run(plan: Plan, gone: int) -> int:
     session = Session(plan, Stop(gone))
     try:
+        say("broker", plan.broker, "ready")
         for name, options in plan.services:
             await session.bring_up(name, options)
         return await session.run_command() if plan.command else await session.run_until_asked()

@@ -4,7 +4,12 @@ import asyncio
 import os
 import signal
 
+from framework.cli.guard import FORWARDED
+
 __all__ = ["Asked", "Stop"]
+
+#: Seconds to come down in once nobody waits for us.
+ALONE = 3.0
 
 
 class Asked(Exception):
@@ -19,7 +24,7 @@ class Stop:
     """Listens for the wish to stop; a second one is the wish to hurry."""
 
     def __init__(self, gone: int) -> None:
-        """Listen from now on.
+        """Listen from now on, also to the signals that were blocked so far.
 
         Args:
             gone: a file descriptor that can be read once the waiting process is gone.
@@ -30,6 +35,7 @@ class Stop:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self._ask, number)
         loop.add_reader(gone, self._left_alone, gone)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, FORWARDED)
 
     async def wait(self) -> None:
         """Raise `Asked` once we are."""
@@ -45,3 +51,4 @@ class Stop:
         asyncio.get_running_loop().remove_reader(gone)
         os.close(gone)
         self._ask(signal.SIGTERM)
+        asyncio.get_running_loop().call_later(ALONE, self.hurry.set)

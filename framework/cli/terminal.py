@@ -19,8 +19,7 @@ class Terminal:
         """Put the group of ``process`` into the foreground; nothing happens where the foreground is not ours."""
         if self._foreground() == self.group:
             self._lent_to = process
-            self._give(process)
-            self._wake()  # it may have been suspended for reading before the terminal was its own
+            self.resumed()  # it may have been suspended for reading before the terminal was its own
 
     def take_back(self) -> None:
         """Put our own group into the foreground again, for good."""
@@ -37,14 +36,12 @@ class Terminal:
 
     def resumed(self) -> None:
         """Lend it again after the shell's ``fg``; after ``bg``, the process goes on without it."""
-        if self._lent_to is not None:
-            self.lend(self._lent_to)
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._lent_to is not None:
-            with suppress(ProcessLookupError):
-                os.killpg(self._lent_to, signal.SIGCONT)
+        if self._lent_to is None:
+            return
+        if self._foreground() == self.group:
+            self._give(self._lent_to)
+        with suppress(ProcessLookupError):
+            os.killpg(self._lent_to, signal.SIGCONT)
 
     def _foreground(self) -> int | None:
         with suppress(OSError, ValueError):

@@ -10,7 +10,7 @@ import click
 from framework.cli.folder import Folder
 from framework.cli.guard import guarded
 from framework.cli.probe import check_broker
-from framework.cli.session import Plan, run, say
+from framework.cli.session import Plan, run
 from framework.errors import CommandNotFound
 
 __all__ = ["up"]
@@ -31,8 +31,8 @@ def up(ctx: click.Context, *, verbose: bool, command: Sequence[str]) -> None:
     folder = Folder(Path.cwd())
     with folder.locked():
         os.environ["CELERY_BROKER_URL"] = os.environ.get("CELERY_BROKER_URL") or folder.broker_url()
-        say("broker", check_broker(ctx.obj.app), "ready")
-        plan = Plan(_services(folder), command, _environment(ctx), folder, verbose)
+        broker = check_broker(ctx.obj.app)
+        plan = Plan(broker, _services(folder), command, _environment(ctx), folder, verbose)
         status = guarded(lambda gone: run(plan, gone))
     ctx.exit(status)
 

@@ -62,10 +62,16 @@ class BorrowedRabbitMQ:
         self._call("PUT", f"/api/permissions/{name}/{quote(self._user, safe='')}", rights)
         return urlunsplit(self._parts._replace(path=f"/{name}"))
 
+    def drop_vhost(self, url: str) -> None:
+        """Remove a virtual host."""
+        name = url.rpartition("/")[2]
+        self._vhosts.remove(name)
+        self._call("DELETE", f"/api/vhosts/{name}")
+
     def close(self) -> None:
-        """Remove the virtual hosts that were made."""
-        while self._vhosts:
-            self._call("DELETE", f"/api/vhosts/{self._vhosts.pop()}")
+        """Remove the virtual hosts that are left."""
+        for name in [*self._vhosts]:
+            self.drop_vhost(name)
 
     def _call(self, method: str, path: str, body: Mapping[str, str] | None = None) -> None:
         data = None if body is None else json.dumps(body).encode()

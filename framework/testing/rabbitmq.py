@@ -32,7 +32,8 @@ SBIN = "/usr/local/sbin:/usr/sbin:/sbin:/opt/homebrew/sbin"
 # Below the ports that the system hands out itself, so that no client takes ours while the node is down.
 PORTS = range(20_000, 32_000)
 VHOSTS_AT_ONCE = 25
-ADD_VHOSTS = (
+REPLACE_VHOSTS = (
+    '[rabbit_vhost:delete(V, <<"test">>) || V <- [{}]], '
     '[begin ok = rabbit_vhost:add(V, <<"test">>), ok = rabbit_auth_backend_internal:set_permissions('
     '<<"guest">>, V, <<".*">>, <<".*">>, <<".*">>, <<"test">>) end || V <- [{}]].'
 )
@@ -99,6 +100,7 @@ class RabbitMQ:
         self._beside = beside
         self._vhosts: list[str] = []
         self._vhosts_made = 0
+        self._vhosts_used: list[str] = []
         self._cleanup = ExitStack()
 
     def __enter__(self) -> Self:
@@ -163,6 +165,10 @@ class RabbitMQ:
             self._make_vhosts()
         return self.url.removesuffix("/") + self._vhosts.pop()
 
+    def drop_vhost(self, url: str) -> None:
+        """Remove a virtual host, at the latest when there is need for new ones: many slow the node down."""
+        self._vhosts_used.append(url.rpartition("/")[2])
+
     def ctl(self, *args: str) -> str:
         """What ``rabbitmqctl`` answers to ``args`` (about half a second).
 
@@ -170,7 +176,14 @@ class RabbitMQ:
             RabbitMQFailed: It refused; the message says why.
         """
         command = [str(self._script.with_name("rabbitmqctl")), "--silent", *args]
-        done = subprocess.run(command, env=self._environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command,
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            process_group=self._epmd.pid,  # the guard ends it too
+        )
         if done.returncode:
             raise RabbitMQFailed.because(f"rabbitmqctl {args[0]} failed", done.stderr + done.stdout)
         return done.stdout
@@ -253,9 +266,13 @@ class RabbitMQ:
 
     def _make_vhosts(self) -> None:
         first, self._vhosts_made = self._vhosts_made, self._vhosts_made + VHOSTS_AT_ONCE
-        names = [f"test-{number}" for number in range(first, self._vhosts_made)]
-        self.ctl("eval", ADD_VHOSTS.format(", ".join(f'<<"{name}">>' for name in names)))
-        self._vhosts = names[::-1]
+        self._vhosts = [f"test-{number}" for number in reversed(range(first, self._vhosts_made))]
+        self.ctl("eval", REPLACE_VHOSTS.format(_erlang(self._vhosts_used), _erlang(self._vhosts)))
+        self._vhosts_used.clear()
+
+
+def _erlang(names: list[str]) -> str:
+    return ", ".join(f'<<"{name}">>' for name in names)
 
 
 def free_ports(count: int) -> list[int]:

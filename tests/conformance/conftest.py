@@ -109,12 +109,13 @@ class Client:
             self.channel.basic_qos(0, prefetch, False)
         return Inbox(self, queue, options)
 
-    def drain(self, timeout: float) -> None:
-        """Deliver what has come, waiting so many seconds for the first."""
+    def drain(self, timeout: float) -> bool:
+        """Wait so many seconds for something to come, and deliver it; whether there was something."""
         try:
             self.connection.drain_events(timeout=timeout)
         except TimeoutError:
-            return
+            return False
+        return True
 
 
 class Inbox(list[Message]):
@@ -139,10 +140,8 @@ class Inbox(list[Message]):
 
     def after_a_while(self) -> list[str | bytes]:
         """The bodies, when nothing has come for a while."""
-        before = -1
-        while before < len(self):
-            before = len(self)
-            self.client.drain(timeout=QUIET)
+        while self.client.drain(timeout=QUIET):
+            pass
         return self.bodies
 
     def cancel(self) -> None:

@@ -144,6 +144,14 @@ def test_consumers_take_turns(client, connect):
     assert [len(inbox) for inbox in inboxes] == [2, 2, 2]
 
 
+def test_every_waiting_consumer_is_given_something_to_do(client, connect):
+    inboxes = [connect().consume(prefetch=1) for _ in range(3)]
+
+    client.publish("a", "b", "c")
+
+    assert sorted(chain.from_iterable(inbox.wait_for(1) for inbox in inboxes)) == ["a", "b", "c"]
+
+
 def test_a_busy_consumer_is_passed_over(client, connect):
     busy = connect().consume(prefetch=1)
     client.publish("a")

@@ -260,7 +260,7 @@ def test_deaths_in_several_queues_are_all_told_the_latest_first(client):
 
 
 def test_two_kinds_of_death_in_one_queue_are_told_apart(client):
-    client.queue("mail", message_ttl=200, dead_letter_exchange="", dead_letter_routing_key="back")
+    client.queue("mail", message_ttl=300, dead_letter_exchange="", dead_letter_routing_key="back")
     client.queue("back", dead_letter_exchange="", dead_letter_routing_key="mail")
     client.publish("hello")
 

@@ -3,7 +3,7 @@
 import pytest
 from amqp.exceptions import PreconditionFailed
 
-SOON = 60
+SOON = 100
 LATER = 60_000
 
 
@@ -15,11 +15,17 @@ def gone(client):
     return returned
 
 
-def wait(client, eventually, milliseconds):
-    """Let so much time pass on the broker's clock."""
+def wait(client, eventually, milliseconds, meanwhile=None):
+    """Let so much time pass on the broker's clock, doing something all the while."""
+
+    def over():
+        if meanwhile:
+            meanwhile(client)
+        return client.ready("clock") == 0
+
     client.queue("clock", message_ttl=milliseconds)
     client.publish("tick", key="clock")
-    assert eventually(lambda: client.ready("clock") == 0)
+    assert eventually(over)
     client.channel.queue_delete("clock")
 
 
@@ -140,11 +146,9 @@ def test_a_queue_that_nobody_uses_goes_after_its_time(client, eventually):
 
 
 def test_publishing_is_no_use_of_a_queue(client, eventually):
-    client.queue("mail", expires=3 * SOON)
+    client.queue("mail", expires=SOON)
 
-    for _ in range(4):
-        client.publish("hello")
-        wait(client, eventually, SOON)
+    wait(client, eventually, 2 * SOON, meanwhile=lambda client: client.publish("hello"))
 
     assert gone(client)
 
@@ -160,9 +164,7 @@ def test_publishing_is_no_use_of_a_queue(client, eventually):
 def test_a_queue_lives_longer_when_it_is_used(client, eventually, use):
     client.queue("mail", expires=4 * SOON)
 
-    for _ in range(3):
-        wait(client, eventually, 2 * SOON)
-        use(client)
+    wait(client, eventually, 6 * SOON, meanwhile=use)
     assert not gone(client)
 
     assert eventually(lambda: gone(client))

@@ -55,7 +55,7 @@ def test_what_was_given_out_takes_no_room(client, overflow):
 
 
 def test_room_is_made_by_time(client, eventually):
-    client.queue("visitor", max_length=1, overflow="reject-publish", message_ttl=60)
+    client.queue("visitor", max_length=1, overflow="reject-publish", message_ttl=200)
     client.publish("first", key="visitor")
     with pytest.raises(MessageNacked):
         client.publish("too soon", key="visitor")

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from queue import Queue
 
@@ -53,6 +54,10 @@ def flaky(self, failures):
 @celery.task
 def boom():
     raise ValueError("boom")
+
+@celery.task(rate_limit="4/s")
+def slowly():
+    note("slowly", time.time())
 
 @celery.task
 def total(numbers):
@@ -189,6 +194,19 @@ def app(broker_url):
 def call(app):
     """A signature of one of the project's tasks."""
     return lambda name, *args, **kwargs: app.signature(f"probe.tasks.any-name.{name}", args, kwargs, app=app)
+
+
+@pytest.fixture
+def eventually():
+    """Wait until a condition holds: files written by other processes have no event to wait for."""
+
+    def wait(condition, seconds=60):
+        end = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < end, "waited in vain"
+            time.sleep(0.02)
+
+    return wait
 
 
 @pytest.fixture

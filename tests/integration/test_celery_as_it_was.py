@@ -34,20 +34,27 @@ def test_a_bound_task_that_retries_runs_again_after_its_countdown(worker, call, 
     assert all(after - before >= 0.3 for before, after in itertools.pairwise(tries))
 
 
-def test_the_error_of_a_task_reaches_the_caller_and_its_link_error(worker, call, noted):
+def test_the_error_of_a_task_reaches_the_caller_and_its_link_error(worker, call, noted, eventually):
     sent = call("boom").apply_async(link_error=call("failed"))
 
     with pytest.raises(ValueError, match="boom"):
         sent.get(WAIT)
-    worker.stop()
-    assert noted("errors") == [f"{sent.id} boom"]
+    eventually(lambda: noted("errors") == [f"{sent.id} boom"])
 
 
-def test_a_link_gets_the_result(worker, call, noted):
+def test_a_link_gets_the_result(worker, call, noted, eventually):
     call("add", 2, 2).apply_async(link=call("tell")).get(WAIT)
 
-    worker.stop()
-    assert noted("told") == ["4"]
+    eventually(lambda: noted("told") == ["4"])
+
+
+def test_a_rate_limit_holds_a_worker_back(worker, call, noted, eventually):
+    for _ in range(5):
+        call("slowly").apply_async()
+
+    eventually(lambda: len(noted("slowly")) == 5)
+    first, *_, last = (float(moment) for moment in noted("slowly"))
+    assert last - first >= 0.7  # four further ones at four a second, but for the bucket's first token
 
 
 def test_a_countdown_is_waited_for(worker, call, noted):

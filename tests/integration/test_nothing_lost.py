@@ -1,39 +1,29 @@
 """A task whose worker was killed is run again, on both brokers."""
 
-import time
 
-
-def wait_for(condition, seconds=60):
-    """Until ``condition`` holds: files written by other processes have no event to wait for."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
-
-
-def test_a_task_whose_worker_was_killed_is_run_again(start_worker, call, noted):
+def test_a_task_whose_worker_was_killed_is_run_again(start_worker, call, noted, eventually):
     first = start_worker()
     call("work", 1, seconds=2).apply_async()
-    wait_for(lambda: noted("started"))
+    eventually(lambda: noted("started"))
 
     first.kill()
     start_worker()
 
-    wait_for(lambda: noted("done"))
+    eventually(lambda: noted("done"))
     assert noted("started") == ["1", "1"]
 
 
-def test_three_kills_of_the_worker_over_300_tasks_lose_none(start_worker, call, noted):
+def test_three_kills_of_the_worker_over_300_tasks_lose_none(start_worker, call, noted, eventually):
     worker = start_worker()
     for number in range(300):
         call("work", number, seconds=0.01).apply_async()
 
     for share in (50, 120, 200):
-        wait_for(lambda share=share: len(noted("done")) >= share)
+        eventually(lambda share=share: len(noted("done")) >= share)
         worker.kill()
         worker = start_worker()
 
-    wait_for(lambda: len(set(noted("done"))) == 300)
+    eventually(lambda: len(set(noted("done"))) == 300)
 
 
 def test_a_task_whose_pool_child_was_killed_is_run_again(start_worker, call, noted, tmp_path):

@@ -8,13 +8,13 @@ import subprocess
 import sys
 import threading
 import uuid
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from queue import Empty, Queue
 
 import pytest
 
 from framework.cli.exits import NOT_FOUND, NOT_RUNNABLE, SERVICE_DIED
+from framework.testing.mailbox import Mailbox
 
 UP = [sys.executable, "-m", "framework", "up"]
 # up's two processes, the worker and its two children, beat
@@ -350,6 +350,20 @@ def process_called(session, service):
 # The terminal
 
 
+PROMPT = "what now? "
+TELLS_WHEN_RESUMED = """
+import os, signal, threading
+
+def tell():
+    while signal.sigwait([signal.SIGCONT]):
+        os.write(1, b"resumed\\n")
+
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCONT])
+threading.Thread(target=tell, daemon=True).start()
+print(f"hello {input('name?')}")
+"""
+
+
 class Terminal:
     """A terminal with a program in it, typed at as by a person."""
 
@@ -364,9 +378,11 @@ class Terminal:
         os.write(self.keys, keys.encode())
 
     def wait_for(self, text, timeout=30):
+        """Read on until ``text`` is shown; what was shown up to there is not looked at again."""
         while text not in self.shown:
             assert select.select([self.keys], [], [], timeout)[0], self.shown
             self.shown += os.read(self.keys, 4096).decode()
+        self.shown = self.shown.partition(text)[2]
 
     def wait(self):
         while True:
@@ -394,7 +410,7 @@ def terminal(tmp_path):
 @pytest.fixture
 def shell(terminal):
     """A terminal with a shell, which can suspend what runs in it."""
-    return terminal(program=["bash", "--norc", "--noprofile", "-i"])
+    return terminal(program=["env", f"PS1={PROMPT}", "bash", "--norc", "--noprofile", "-i"])
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
@@ -419,19 +435,21 @@ class TestInATerminal:
         session.wait_for("hello Ann")
         assert session.wait() == 0
 
-    def test_ctrl_z_gives_the_terminal_to_the_shell_and_fg_gives_it_back(self, shell):
-        shell.type(f'{sys.executable} -m framework up -- sh -c \'echo "name"?; read name; echo "hello" $name\'\n')
+    def test_ctrl_z_gives_the_terminal_to_the_shell_and_fg_gives_it_back(self, shell, tmp_path):
+        (tmp_path / "ask.py").write_text(TELLS_WHEN_RESUMED)
+        shell.type(f"{sys.executable} -m framework up -- {sys.executable} ask.py\n")
         shell.wait_for("name?")
 
         shell.type("\x1a")
         shell.wait_for("Stopped")
-        shell.type("echo still$((40 + 2))here\n")
-        shell.wait_for("still42here")
+        shell.wait_for(PROMPT)
         shell.type("fg\n")
+        shell.wait_for("resumed")
         shell.type("Ann\n")
 
         shell.wait_for("hello Ann")
         shell.wait_for("stopped  beat, worker")
+        shell.wait_for(PROMPT)
         shell.type("exit\n")
         assert shell.wait() == 0
 
@@ -533,17 +551,11 @@ def test_a_virtual_host_that_is_missing_is_said_with_the_command_that_makes_it(u
 
 
 def test_a_port_that_another_program_has_is_said(up):
-    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as other:
-        serving = threading.Thread(target=other.serve_forever)
-        serving.start()
+    with Mailbox() as other:
+        session = up("true", CELERY_BROKER_URL=f"amqp://guest:guest@127.0.0.1:{other.port}//")
 
-        session = up("true", CELERY_BROKER_URL=f"amqp://guest:guest@127.0.0.1:{other.server_port}//")
-        status = session.wait()
-        other.shutdown()
-        serving.join()
-
-    assert status == 1
-    assert "does another program have that port?" in only_line(session)
+        assert session.wait() == 1
+        assert "does another program have that port?" in only_line(session)
 
 
 def test_it_runs_on_rabbitmq_too(up, rabbitmq):

@@ -58,6 +58,17 @@ def test_a_mistyped_setting_is_named(refused, project):
     assert status == 1
 
 
+def test_a_configuration_that_cannot_be_imported_is_named_with_its_line(refused, project):
+    config = project / "celeryconfig.py"
+    config.write_text("import os\nimport redis_of_mine\n")
+
+    output, status = refused()
+
+    assert f"Error: The configuration celeryconfig cannot be read ({config}, line 2): ModuleNotFoundError" in output
+    assert "Traceback" not in output
+    assert status == 1
+
+
 def test_a_file_that_is_no_broker_is_refused_by_name_and_left_as_it_was(refused, tmp_path):
     file = tmp_path / "notes.db"
     file.write_text("not a database, but somebody's notes\n" * 100)

@@ -175,9 +175,8 @@ def test_calling_a_task_without_a_broker_is_one_line(typed):
     assert "amqp://127.0.0.1:1//" in one_line(run)
 
 
-@pytest.mark.parametrize("command", ["purge -f", "list bindings", "result some-id"])
-def test_a_broker_that_is_down_is_one_line_in_celery_s_own_commands(typed, command):
-    run = typed(FRAMEWORK, "-b", "amqp://ann:secret@127.0.0.1:1//", *command.split())
+def test_a_broker_that_is_down_is_one_line_in_celery_s_own_commands(typed):
+    run = typed(FRAMEWORK, "-b", "amqp://ann:secret@127.0.0.1:1//", "purge", "-f")
 
     line = one_line(run)
     assert line.startswith(

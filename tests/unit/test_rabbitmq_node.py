@@ -55,6 +55,7 @@ def test_it_listens_on_loopback_alone_keeps_its_data_and_leaves_nothing_behind()
         # and a virtual host sees nothing of it, and what it refuses it explains
         with Connection(node.vhost()) as connection:
             assert Queue("mail", channel=connection).queue_declare().message_count == 0
+        assert gone_when_there_is_need_for_new_ones(node, node.vhost())
         with pytest.raises(RabbitMQFailed, match=r"(?s)rabbitmqctl list_permissions failed.*nowhere"):
             node.ctl("list_permissions", "--vhost", "nowhere")
         node.stop()
@@ -166,6 +167,14 @@ def test_installing_where_it_cannot_says_so_in_one_line_and_is_no_failure(capsys
 def test_installing_twice_does_and_says_nothing(capsys):
     assert main(["install"]) == 0
     assert capsys.readouterr() == ("", "")
+
+
+def gone_when_there_is_need_for_new_ones(node: RabbitMQ, url: str) -> bool:
+    """Whether a virtual host that was dropped has gone when every other one is taken too."""
+    node.drop_vhost(url)
+    taken = {node.vhost() for _ in range(module.VHOSTS_AT_ONCE)}
+    left = {f"{node.url.removesuffix('/')}{name}" for name in node.ctl("list_vhosts").split()}
+    return taken <= left and url not in left
 
 
 def listening_addresses(pid: int) -> set[str]:
