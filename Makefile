@@ -30,6 +30,7 @@ test: setup  ## run every test, on both brokers
 chaos: setup  ## kill, cut, poison and starve everything, and count what is lost (half an hour)
 	@$(BIN)/python -m framework.testing.rabbitmq install
 	@CHAOS_SCALE=1 $(BIN)/python -m pytest tests/chaos
+
 bench: setup  ## measure the embedded broker beside kombu's own and RabbitMQ (about ten minutes on a quiet machine)
 	@$(BIN)/python -m framework.testing.rabbitmq install
 	@$(BIN)/python benchmarks/embedded.py
