@@ -208,10 +208,31 @@ def test_tasks_sent_again_while_workers_work_are_run(typed, fail, start_worker, 
     assert answered(typed("retry", "id-3", "id-4")) == ["2 failed tasks sent again."]
     assert answered(typed("retry", "--all", "--task", "probe.tasks.any-name.tell")) == ["18 failed tasks sent again."]
 
-    end = time.monotonic() + 30
-    while len(noted("told")) < 20 and time.monotonic() < end:
-        time.sleep(0.02)
+    wait_until(lambda: len(noted("told")) >= 20)
     assert sorted(map(int, noted("told"))) == list(range(20))
+
+
+def test_a_task_that_failed_in_a_worker_is_listed_and_fails_again_when_sent_again(typed, call, app, start_worker):
+    start_worker()
+    sent = call("boom").apply_async()
+    wait_until(lambda: Failures(app).count() == 1)
+
+    (task,) = json.loads(typed("list", "--json").stdout)
+    assert (task["id"], task["task"], task["reason"]) == (sent.id, "probe.tasks.any-name.boom", "failed")
+    assert "boom" in task["error"]
+    assert (task["args"], task["kwargs"], task["queue"], task["attempts"]) == ([], {}, "celery", 1)
+    assert 'raise ValueError("boom")' in task["traceback"]
+    assert answered(typed("retry", sent.id)) == ["1 failed task sent again."]
+    wait_until(lambda: Failures(app).count() == 1)
+
+    assert Failures(app).get(sent.id).manual_retries == 1
+
+
+def wait_until(condition):
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
 
 
 def test_12_kills_in_the_middle_of_retry_all_over_300_entries_lose_none(fail, channel, project, environment, app):
