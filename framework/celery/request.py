@@ -158,8 +158,10 @@ class Request(Base):  # type: ignore[misc]
 
 
 def _worker_lost(exc: BaseException) -> ExceptionInfo:
-    lost = WorkerLostError(f"The task ran out of memory: {described(exc)}")
-    return ExceptionInfo((WorkerLostError, lost, exc.__traceback__))
+    try:
+        raise WorkerLostError(f"The task ran out of memory: {described(exc)}")  # noqa: TRY301
+    except WorkerLostError:
+        return ExceptionInfo()
 
 
 def _unwrapped(exc_info: Any) -> BaseException:
@@ -176,5 +178,7 @@ def _reason(exc: BaseException) -> str:
 def _error(exc: BaseException) -> str:
     if isinstance(exc, UnpickleableExceptionWrapper):
         return safe_str(exc.text)  # type: ignore[attr-defined]
-    text = safe_str(exc)
-    return f"{type(exc).__name__}: {text}" if text else type(exc).__name__
+    try:
+        return described(exc)
+    except Exception:  # whoever wrote its __str__ is to blame, and the task failed all the same
+        return type(exc).__name__
