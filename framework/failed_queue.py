@@ -15,6 +15,7 @@ from amqp.exceptions import ChannelError, MessageNacked, ResourceLocked
 from celery import Celery
 
 from framework.broker.failed import failed_queue
+from framework.broker.unreadable import tolerant_frame_handler
 from framework.config import DEFAULTS
 from framework.errors import FailedTasksBusy, FailedTasksUnread
 from framework.failed_task import Entry
@@ -46,6 +47,13 @@ def name_in(app: Celery) -> str:
     return str(app.conf.get("task_failed_queue", DEFAULTS["task_failed_queue"]))
 
 
+def _connection(app: Celery) -> Any:
+    connection: Any = app.connection_for_write(transport_options={"confirm_publish": True})
+    if connection.transport.driver_type == "amqp":
+        connection.transport_options["frame_handler"] = tolerant_frame_handler
+    return connection
+
+
 class FailedQueue:
     """Exclusive access to the queue of failed tasks, inside ``with``.
 
@@ -66,9 +74,7 @@ class FailedQueue:
 
     def __enter__(self) -> Self:
         with ExitStack() as undo:
-            self._connection: Any = undo.enter_context(
-                self._app.connection_for_write(transport_options={"confirm_publish": True})
-            )
+            self._connection = undo.enter_context(_connection(self._app))
             self._connection.ensure_connection(max_retries=2, interval_start=0, interval_step=1)
             failed_queue(self._name)(self._connection.default_channel).declare()
             self._channel: Any = self._connection.channel()

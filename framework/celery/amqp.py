@@ -86,7 +86,7 @@ class AMQP(celery.app.amqp.AMQP):
     def delay_message(self, message: Any, eta: datetime) -> None:
         """Hand a message that came too early back to the broker, until ``eta``; confirmed when this returns."""
         seconds = max((eta - datetime.now(UTC)).total_seconds(), 0.001)
-        way = self._way_to(self._queue_it_came_from(message.delivery_info), seconds)
+        way = self._way_to(self.queue_it_came_from(message.delivery_info), seconds)
         properties = {**message.properties}
         properties.pop("application_headers", None)
         with self.app.producer_or_acquire() as producer:
@@ -116,7 +116,8 @@ class AMQP(celery.app.amqp.AMQP):
             queue = self.queues[queue]
         return None if isinstance(queue, Broadcast) else queue
 
-    def _queue_it_came_from(self, delivery_info: dict[str, Any]) -> Queue:
+    def queue_it_came_from(self, delivery_info: dict[str, Any]) -> Queue:
+        """The queue of this worker that a message was delivered from, as far as its routing tells."""
         consumed = self.queues.consume_from
         name = queue_named_by(delivery_info["exchange"], delivery_info["routing_key"])
         bound = (

@@ -22,7 +22,7 @@ def record_failure(
         kombu.exceptions.OperationalError: the broker cannot be reached, or did not answer in time.
         amqp.exceptions.AMQPError: the broker refused it.
     """
-    queue = app.amqp._queue_it_came_from(message.delivery_info).name
+    queue = app.amqp.queue_it_came_from(message.delivery_info).name
     why = facts(reason=reason, error=error, traceback=traceback, attempts=attempts, worker=worker, queue=queue)
     copy = amqp.Message(getattr(message, "sent_body", message.body), **kept(message.properties, why))
     with app.producer_or_acquire() as producer:

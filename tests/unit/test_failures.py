@@ -2,9 +2,11 @@
 
 import json
 import multiprocessing
+import struct
 import time
 from datetime import UTC, datetime
 
+import amqp
 import pytest
 from kombu import Connection, Queue, pools
 
@@ -305,6 +307,27 @@ def test_whatever_lies_there_can_be_listed_got_exported_and_dropped(failures, ch
     assert failures.get(task.id) == task
     assert failures.export(tmp_path / "failed.jsonl") == 1
     assert failures.drop([task.id]) == 1
+
+
+class Unreadable(amqp.Message):
+    """A message with a timestamp that no clock will ever show."""
+
+    def _serialize_properties(self):
+        entry = b"\x01xT" + b"\x7f" * 8
+        return b"\x20\x00" + struct.pack(">I", len(entry)) + entry
+
+
+def test_properties_that_cannot_be_read_are_in_nobody_s_way(failures, fail, channel, broker):
+    if broker != "rabbitmq":
+        pytest.skip("only a network brings such properties")
+    channel.basic_publish(Unreadable("x"), exchange="celery.failed", routing_key="", mandatory=True)
+    fail("a")
+
+    (task,) = failures.page(reason="unknown")
+
+    assert task.args is None
+    assert failures.drop([task.id]) == 1
+    assert ids(failures.page()) == ["a"]
 
 
 class TestSecrets:
