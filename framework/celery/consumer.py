@@ -194,8 +194,8 @@ class Consumer(Base):  # type: ignore[misc]
     def call_soon_ack(self, p: Callable[..., Any], *args: Any, **options: Any) -> Any:
         """Acknowledge at once where that is safe.
 
-        Celery's worker leaves it to the next turn of its event loop. That turn comes after the loop has waited for
-        the next message, which the broker does not send before it has the acknowledgement: a task a second.
+        Celery's worker leaves it to a later turn of its event loop, after whatever that has begun: a solo worker ran
+        the tasks it had fetched first, and ran all of them again when it was killed in the last.
         """
         if self.hub is None or get_ident() != self._loop_thread:
             return super().call_soon_ack(p, *args, **options)

@@ -263,6 +263,57 @@ def test_failed_tasks_that_were_deleted_altogether_have_their_queue_again(worker
     assert [message.properties["message_id"] for message in wait_for_kept(app, 1)] == ["second"]
 
 
+def test_a_bad_message_that_cannot_be_kept_goes_to_the_dead_letters(worker, app):
+    publish(app, "first", "42", application_headers=headers())
+    wait_for_kept(app, 1)
+    with app.connection_for_write() as connection, connection.channel() as channel:
+        refuse_failed_tasks(channel)
+        channel.queue_declare("rescue", durable=True, auto_delete=False)
+        channel.queue_bind("rescue", "celery.failed")
+
+    publish(app, "second", "42", application_headers=headers())
+
+    wait_until(lambda: "x-death" in rescued(app))
+    assert "nor kept in celery.failed" in worker.output
+    assert worker.process.poll() is None
+
+
+def refuse_failed_tasks(channel):
+    """Have a full queue where failed tasks are kept."""
+    channel.queue_delete("celery.failed")
+    full = {"x-max-length": 0, "x-overflow": "reject-publish"}
+    channel.queue_declare("celery.failed", durable=True, auto_delete=False, arguments=full)
+    channel.queue_bind("celery.failed", "celery.failed")
+
+
+def rescued(app):
+    """The headers of the next message that was meant to be kept."""
+    with app.connection_for_read() as connection, connection.channel() as channel:
+        message = channel.basic_get("rescue", no_ack=True)
+        return message.headers if message else {}
+
+
+def test_a_bad_message_of_a_queue_without_dead_letters_is_tried_again_until_it_is_kept(start_worker, project, app):
+    with (project / "celeryconfig.py").open("a") as settings:
+        settings.write(
+            "from kombu import Queue\ntask_queues = [Queue('celery', queue_arguments={'x-queue-type': 'classic'})]\n"
+        )
+    worker = start_worker()
+    publish(app, "first", "42", application_headers=headers())
+    wait_for_kept(app, 1)
+    with app.connection_for_write() as connection, connection.channel() as channel:
+        refuse_failed_tasks(channel)
+
+    publish(app, "second", "42", application_headers=headers())
+    wait_until(lambda: worker.output.count("nor kept in celery.failed") == 2)
+    with app.connection_for_write() as connection, connection.channel() as channel:
+        channel.queue_delete("celery.failed")
+
+    wait_until(lambda: exists(app, "celery.failed"))
+    assert [message.properties["message_id"] for message in wait_for_kept(app, 1)] == ["second"]
+    assert worker.process.poll() is None
+
+
 def exists(app, queue):
     with app.connection_for_read() as connection, connection.channel() as channel:
         try:
