@@ -3,7 +3,7 @@
 import time
 from typing import Any
 
-from amqp.exceptions import ChannelError
+from amqp.exceptions import ChannelError, RecoverableConnectionError
 from kombu.exceptions import OperationalError
 from kombu.utils.functional import retry_over_time
 
@@ -42,6 +42,8 @@ class PatientProducer:
         def attempt() -> Any:
             nonlocal started
             started = time.monotonic()
+            if self._producer.channel.connection is None:  # kombu would call it a fault of the channel, and give up
+                raise RecoverableConnectionError("the connection was lost")
             # Celery names the timeout of every publish, mostly as None.
             limit = options.get("confirm_timeout") or max(deadline - started, 0.1)
             return self._producer.publish(body, retry=False, **{"mandatory": True, **options, "confirm_timeout": limit})

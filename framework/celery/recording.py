@@ -42,9 +42,13 @@ class _AsItIs:
         self.connection = producer.connection
         self.revive = producer.revive
 
+    @property
+    def channel(self) -> Any:
+        return self._producer.channel
+
     def publish(self, message: amqp.Message, *, mandatory: bool, confirm_timeout: float, **_: Any) -> None:
         self._producer.maybe_declare(self._queue)
-        self._producer.channel.basic_publish(
+        self.channel.basic_publish(
             message,
             exchange=self._queue.exchange.name,
             mandatory=mandatory,

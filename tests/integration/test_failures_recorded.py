@@ -9,7 +9,7 @@ WAIT = 60
 
 MORE_TASKS = '''
 
-from celery.exceptions import Ignore, Reject
+from celery.exceptions import Ignore, Reject, TaskRevokedError
 
 class Expected(Exception):
     """What callers may expect of a task."""
@@ -286,6 +286,8 @@ def test_a_revoked_task_is_not_kept(worker, call, app, noted):
 
     app.control.revoke(sent.id, terminate=True)
 
+    with pytest.raises(TaskRevokedError):
+        sent.get(WAIT)
     assert_nothing_is_kept(worker, call, app)
 
 
