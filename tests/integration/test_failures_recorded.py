@@ -4,12 +4,13 @@ import json
 import time
 
 import pytest
+from celery.exceptions import TaskRevokedError
 
 WAIT = 60
 
 MORE_TASKS = '''
 
-from celery.exceptions import Ignore, Reject, TaskRevokedError
+from celery.exceptions import Ignore, Reject
 
 class Expected(Exception):
     """What callers may expect of a task."""

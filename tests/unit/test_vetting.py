@@ -5,7 +5,7 @@ import json
 import lzma
 import pickle
 import zlib
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 from celery import Celery, chain, chord, group
@@ -183,7 +183,7 @@ def test_an_eta_of_protocol_1_is_in_its_body():
     assert vetted({}, body) == datetime(2030, 5, 1, 10, tzinfo=UTC)
 
 
-@pytest.mark.parametrize("eta", ["9999-12-31T23:59:59+00:00", (datetime.now(UTC) + timedelta(days=40_000)).isoformat()])
+@pytest.mark.parametrize("eta", ["9999-12-31T23:59:59+00:00", "2199-01-01T00:00:00+00:00"])
 def test_an_eta_more_than_a_century_away_is_too_far(eta):
     with pytest.raises(Fault) as refused:
         vetted(GOOD | {"eta": eta}, BODY)
