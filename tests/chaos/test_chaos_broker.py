@@ -59,7 +59,7 @@ def test_the_queue_is_deleted_while_a_publisher_runs(rig):
 
 @on(ON_A_SERVER)
 def test_the_queue_is_full(rig):
-    count, room = scaled(200, 80), 50
+    count, room = 60, 50
     publisher = rig.publisher("work", count, pause_after=1).wait_for_pause()
 
     vhost = rig.url.rsplit("/", 1)[1]

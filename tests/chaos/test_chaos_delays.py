@@ -1,8 +1,10 @@
 """Retries come back on time, and what waits costs the worker nothing."""
 
 import time
+from dataclasses import replace
 from itertools import pairwise
 
+from harness.figures import figures_of
 from harness.profiles import EVERYWHERE, OURS, on
 from harness.rig import FULL, by_number, scaled, wait_until
 
@@ -34,11 +36,11 @@ def test_tasks_that_wait_are_not_in_the_workers_memory(rig):
     idle = worker.memory()
 
     calls = rig.publish("work", count, countdown=3600)
-    time.sleep(3)
+    time.sleep(5)
 
     grown = (worker.memory() - idle) / 1e6
-    figures = rig.figures([])
+    asked = figures_of(calls, [], [], {call.number for call in calls})  # none is due
+    figures = replace(asked, registered=0)
     rig.report("waiting on countdown", f"{count}", figures, f"worker's memory +{grown:.1f} MB")
-    assert all(call.ok for call in calls)
     if rig.ours:
         assert grown < 5

@@ -51,6 +51,7 @@ def test_pool_children_are_killed(rig):
 def test_an_orchestrator_stops_a_worker_in_less_time_than_a_task_takes(rig):
     if rig.ours:
         rig.configure(worker_soft_shutdown_timeout=2.0)
+        rig.variables["REMAP_SIGTERM"] = "SIGQUIT"
     count = scaled(24, 8)
     worker = rig.worker()
     calls = rig.publish("work", count, 5.0)
@@ -90,5 +91,7 @@ def test_poison_among_good_tasks(rig, kind):
     rig.report(f"poison: {kind}", f"3 + {good_count}", figures, told)
     if rig.ours:
         assert {call.number for call in bad} <= registered
-        assert most <= LIMIT + 1
+        # One more than the broker counts: Celery hands a job again to another child when the first died so soon that
+        # it had not yet said that it took it.
+        assert most <= LIMIT + 2
         assert {call.number for call in good} <= finished | registered

@@ -128,7 +128,7 @@ class Rig:
         self.ours = profile != "vanilla"
         self.url = url
         self.folder = folder / "project"
-        self.calls: list[Call] = []
+        self.variables: dict[str, str] = {}
         self.workers: list[Worker] = []
         self._how: dict[Worker, tuple[tuple[str, ...], dict[str, str]]] = {}
         self._publishers: list[Publisher] = []
@@ -158,7 +158,7 @@ class Rig:
 
     def environment(self, url: str | None = None) -> dict[str, str]:
         path = os.pathsep.join([str(self.folder), str(ROOT)])
-        return {**os.environ, "CELERY_BROKER_URL": url or self.url, "PYTHONPATH": path}
+        return {**os.environ, "CELERY_BROKER_URL": url or self.url, "PYTHONPATH": path, **self.variables}
 
     def through(self, proxy: Any) -> str:
         """The broker's URL by way of a proxy."""

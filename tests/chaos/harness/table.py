@@ -30,7 +30,8 @@ def table(rows: Iterable[Row]) -> list[str]:
     rows = list(rows)
     plain = {row.fault: row for row in rows if row.profile == "vanilla"}
     ours = [row for row in rows if row.profile != "vanilla"]
-    alone = [row for fault, row in plain.items() if fault not in {row.fault for row in ours}]
+    on_a_server = {row.fault for row in ours if row.profile != "sqlite"}
+    alone = [row for fault, row in plain.items() if fault not in on_a_server]
     beside = {id(row): plain.get(row.fault) for row in ours if row.profile != "sqlite"}
     cells = [HEAD, *(_cells(row, beside.get(id(row))) for row in [*ours, *alone])]
     widths = [max(len(line[column]) for line in cells) for column in range(len(HEAD))]
