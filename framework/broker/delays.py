@@ -31,7 +31,7 @@ def route(seconds: float, queue: str) -> tuple[str, str]:
 
     >>> from framework.broker.delays import route
     >>> exchange, key = route(1.0, "mail")
-    >>> exchange, key[-11:]
+    >>> exchange, key[-10:]
     ('celery.delay.2', '1.0.0.mail')
     """
     quarters = min(ceil(seconds / UNIT), 2**LEVELS - 1)
