@@ -36,7 +36,6 @@ DEFAULTS: dict[str, Any] = {
     "worker_cancel_long_running_tasks_on_connection_loss": True,
     # SIGQUIT (and SIGTERM with REMAP_SIGTERM=SIGQUIT) lets tasks end for so many seconds, within docker stop's ten.
     "worker_soft_shutdown_timeout": 8.0,
-    "worker_enable_soft_shutdown_on_idle": True,
     # RabbitMQ closes the channel of whoever keeps a message for 30 minutes; a task that long is ended first.
     "task_time_limit": 1740,
     # With late acknowledgement, what a worker holds in advance waits for what it is running.
