@@ -37,7 +37,8 @@ class Failures:
     What is shown has no secrets: the setting ``task_redacted_arguments`` names the arguments that are hidden. The
     messages themselves keep them, or they could not be sent again.
 
-    Each method raises `~framework.errors.FailedTasksBusy` while somebody else reads, and ``kombu.exceptions.OperationalError`` where the
+    Each method raises `~framework.errors.FailedTasksBusy` while somebody else reads, and
+    ``kombu.exceptions.OperationalError`` where the
     broker cannot be reached.
     """
 

@@ -246,7 +246,12 @@ class Rig:
                 return 0
 
     def settle(
-        self, calls: list[Call], *, quiet: float = 12 if FULL else 6, seconds: float = 120, tick: Callable[[], object] = lambda: None
+        self,
+        calls: list[Call],
+        *,
+        quiet: float = 12 if FULL else 6,
+        seconds: float = 120,
+        tick: Callable[[], object] = lambda: None,
     ) -> Figures:
         """Until each accepted call has run or is in the registry, or nothing has moved for ``quiet`` seconds."""
         end = time.monotonic() + seconds
