@@ -10,6 +10,7 @@ from celery.result import AsyncResult
 
 from framework import broker
 from framework.celery.calling import as_arguments, check_call, not_before, publishing
+from framework.celery.replies import ReplyQueueMoved
 from framework.errors import DuplicateTask
 
 __all__ = ["App"]
@@ -43,6 +44,12 @@ class App(Celery):
         given = {"max_retries": 0, **limits, **(options.pop("transport_options", None) or {})}
         return super().connection_for_write(url, transport_options=given, **options)
 
+    def connection(self, hostname: str | None = None, **options: Any) -> Any:  # type: ignore[override]
+        """A connection for whoever waits for results, though the broker restarts or a node of its cluster is down."""
+        patience = {"max_retries": None, "connect_retries_timeout": self.conf.task_publish_timeout, "interval_max": 0.5}
+        options["transport_options"] = {**patience, **(options.get("transport_options") or {})}
+        return super().connection(hostname, **options)
+
     def send_task(
         self,
         name: str,
@@ -70,7 +77,15 @@ class App(Celery):
             # Not as eta: Celery would take its own way of delaying, which loses what was published before a worker ran.
             options["not_before"] = moment
         with publishing(self):
-            return super().send_task(name, args, kwargs, *more, **options)
+            try:
+                return super().send_task(name, args, kwargs, *more, **options)
+            except ReplyQueueMoved:
+                return super().send_task(name, args, kwargs, *more, **options)
+
+    @property
+    def thread_oid(self) -> str:
+        """The queue that this thread's results come to."""
+        return getattr(self.backend, "moved_to", None) or super().thread_oid
 
     @overload  # type: ignore[override]
     def task(self, fun: Callable[P, R], /) -> "Task[P, R]": ...

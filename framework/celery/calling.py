@@ -13,8 +13,8 @@ from amqp.exceptions import AccessRefused, AMQPError, NotAllowed
 from celery import Celery, Task
 from celery.utils.time import maybe_make_aware
 from kombu.exceptions import OperationalError
-from kombu.utils.url import maybe_sanitize_url
 
+from framework.broker.shown import shown
 from framework.celery import catalog
 from framework.errors import (
     BadDelay,
@@ -122,7 +122,7 @@ def publishing(app: Celery) -> Iterator[None]:
     except FrameworkError:
         raise
     except (OperationalError, AMQPError, OSError) as exc:
-        url = maybe_sanitize_url(app.conf.broker_write_url)
+        url = shown(app.conf.broker_write_url)
         cause = exc.__cause__ if isinstance(exc, OperationalError) and exc.__cause__ else exc
         if isinstance(cause, AccessRefused | NotAllowed):
             raise BrokerRefused.by(url, cause) from None

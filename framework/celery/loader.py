@@ -37,6 +37,8 @@ log = get_logger(__name__)
 class Loader(AppLoader):
     """Reads ``celeryconfig.py`` over our defaults, and imports task modules with an error that says which one broke."""
 
+    override_backends = {"rpc": "framework.celery.replies:RPCBackend"}  # noqa: RUF012 - Celery's own attribute
+
     def read_configuration(self, env: str = "CELERY_CONFIG_MODULE") -> dict[str, Any]:
         """The settings of ``CELERY_CONFIG_MODULE``, or of ``celeryconfig.py`` where there is one."""
         asked_for = os.environ.get(env)

@@ -3,8 +3,8 @@
 from amqp.exceptions import AccessRefused, AMQPError, NotAllowed
 from celery import Celery
 from kombu.exceptions import OperationalError
-from kombu.utils.url import maybe_sanitize_url
 
+from framework.broker.shown import shown
 from framework.errors import BrokerNotReady, FrameworkError
 
 __all__ = ["broker_error", "check_broker"]
@@ -16,7 +16,7 @@ def check_broker(app: Celery) -> str:
     Raises:
         BrokerError: it cannot be used; the message has the cause and the cure.
     """
-    url: str = maybe_sanitize_url(app.conf.broker_write_url)
+    url = shown(app.conf.broker_write_url)
     try:
         connection = app.connection_for_write()
     except (LookupError, ImportError) as exc:
@@ -34,7 +34,7 @@ def check_broker(app: Celery) -> str:
 def broker_error(app: Celery, error: BaseException) -> BrokerNotReady:
     """What to say about an error that the application's broker, or the way to it, is the cause of."""
     cause = error.__cause__ or error  # kombu wraps some of them
-    return BrokerNotReady.at(maybe_sanitize_url(app.conf.broker_write_url), cause, _cure(app, cause))
+    return BrokerNotReady.at(shown(app.conf.broker_write_url), cause, _cure(app, cause))
 
 
 def _cure(app: Celery, cause: BaseException) -> str:

@@ -8,8 +8,8 @@ import click
 from celery.exceptions import TimeoutError as ResultTimeout
 from celery.result import AsyncResult
 from kombu.exceptions import OperationalError
-from kombu.utils.url import maybe_sanitize_url
 
+from framework.broker.shown import shown
 from framework.errors import BrokerNotReady, NoWorker, TaskFailed, TookTooLong
 
 __all__ = ["wait_for", "wait_until"]
@@ -80,4 +80,4 @@ def _left(deadline: float) -> float:
 
 
 def _url(result: "AsyncResult[Any]") -> str:
-    return str(maybe_sanitize_url(result.app.conf.broker_write_url))
+    return shown(result.app.conf.broker_write_url)

@@ -1,5 +1,7 @@
-"""Three nodes; the one that leads the queue is killed, twice."""
+"""Three nodes; the one that leads the queue is killed, twice, and so is the one that keeps a caller's replies."""
 
+import subprocess
+import sys
 import time
 
 import pytest
@@ -44,3 +46,42 @@ def test_the_leader_is_killed_twice_under_load(cluster, profile, tmp_path, rows)
     rig.report("cluster: leader kill -9 x2", f"{count}, {RATE}/s", figures)
     if rig.ours:
         assert figures.slowest < 10
+
+
+ASK = """
+import sys
+from probe.tasks.chaos import work
+for number, _ in enumerate(sys.stdin):
+    print(work.delay(number).get(timeout=30), flush=True)
+"""
+
+
+def test_results_go_on_when_the_node_that_kept_the_replies_is_killed(cluster, tmp_path, rows):
+    rig = Rig("rabbitmq", tmp_path, cluster.vhost(), rows)
+    try:
+        rig.worker(concurrency=2)
+        caller = subprocess.Popen(
+            [sys.executable, "-c", ASK],
+            cwd=rig.folder,
+            env=rig.environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+        def ask():
+            caller.stdin.write("again\n")
+            caller.stdin.flush()
+            return caller.stdout.readline()
+
+        with caller:
+            assert ask() == "None\n"  # the replies are on the first node, to which the caller is connected
+            cluster.nodes[0].kill()
+            try:
+                assert [ask(), ask()] == ["None\n"] * 2
+            finally:
+                cluster.nodes[0].start()
+            assert ask() == "None\n"
+            caller.stdin.close()
+    finally:
+        rig.close()
