@@ -114,6 +114,20 @@ class BadDelay(FrameworkError, ValueError):
         )
 
 
+class BadSchedule(FrameworkError, ValueError):
+    """What an entry's ``schedule`` says cannot be followed."""
+
+    @classmethod
+    def of(cls, schedule: object, fault: str, cure: str) -> Self:
+        """Say which schedule, what is wrong with it, and what would be right."""
+        return cls(f"The schedule {schedule!r} cannot be followed: {fault}. {cure}")
+
+    @classmethod
+    def in_entry(cls, entry: str, cause: "BadSchedule") -> Self:
+        """Say which entry it stands in."""
+        return cls(f"The entry {entry!r}: {cause.message}")
+
+
 class UnknownTask(FrameworkError):
     """No task has that name."""
 
