@@ -395,6 +395,76 @@ class NotATransaction(FrameworkError, TypeError):
         )
 
 
+class BadPeriod(FrameworkError, ValueError):
+    """A number of days or months cannot be used; nothing was changed."""
+
+    @classmethod
+    def check(cls, name: str, value: object, *, least: int, most: int) -> None:
+        """Refuse what is no whole number from ``least`` to ``most``, by its ``name``."""
+        if type(value) is not int or not least <= value <= most:
+            raise cls(f"{name} is {value!r}: it must be a whole number from {least} to {most}. Nothing was changed.")
+
+
+class DatabaseUnreachable(FrameworkError, OSError):
+    """The database does not answer; trying again may help."""
+
+    @classmethod
+    def at(cls, url: str, cause: BaseException) -> Self:
+        """Name the database by its ``url`` (already without password), and the cause."""
+        return cls(
+            f"The database {url} cannot be used: {_one_line(cause)}. What was committed stays. "
+            "Start it, or set DATABASE_URL to one that runs."
+        )
+
+
+class DatabaseRefused(FrameworkError):
+    """The database answers and does not do what is asked; trying again will not help."""
+
+    @classmethod
+    def by(cls, url: str, cause: BaseException) -> Self:
+        """Name the database by its ``url`` (already without password), and what it said."""
+        return cls(
+            f"The database {url} refuses: {_one_line(cause)}. That transaction was undone. "
+            "Check the rights of the user in DATABASE_URL, and what the table's constraints ask for."
+        )
+
+
+class TableMismatch(FrameworkError):
+    """A table of the database is not as a task needs it; nothing was changed."""
+
+    @classmethod
+    def missing(cls, table: str, url: str, there: Collection[str]) -> Self:
+        """Name the table, the database by its ``url`` (already without password), and the tables it has."""
+        return cls(
+            f"The database {url} has no table {table!r}; it has {_listed(there)}. "
+            "Check DATABASE_URL, or name your table: CARDS_TABLE, ACCOUNTS_TABLE."
+        )
+
+    @classmethod
+    def without_column(cls, table: str, column: str, url: str, there: Collection[str]) -> Self:
+        """Name the column, its table, and the columns that it has."""
+        return cls(
+            f"The table {table!r} of {url} has no column {column!r}; it has {_listed(there)}. "
+            "Add it, or say which one is meant: CARDS_COLUMNS, ACCOUNTS_COLUMNS."
+        )
+
+    @classmethod
+    def of_type(cls, table: str, column: str, url: str, found: str, wanted: str) -> Self:
+        """Name the column, the type it has and the type it should have."""
+        return cls(
+            f"The column {column!r} of the table {table!r} of {url} is {found}: it must be {wanted}. "
+            "Change it, or name another: CARDS_COLUMNS, ACCOUNTS_COLUMNS."
+        )
+
+
+def _one_line(cause: BaseException) -> str:
+    return " ".join(described(cause).split()).rstrip(".")
+
+
+def _listed(names: Collection[str]) -> str:
+    return ", ".join(sorted(names)) or "none"
+
+
 def described(cause: BaseException) -> str:
     """An exception in one line: ``ValueError: too long``."""
     return f"{type(cause).__name__}: {cause}" if str(cause) else type(cause).__name__

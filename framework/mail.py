@@ -38,7 +38,7 @@ from framework import environment
 from framework.errors import BadEnvironment
 from framework.mail_checks import SUBJECT_LIMIT, address, many_lines, one_line, visitor_address
 
-__all__ = ["MailSettings", "compose", "deliver", "send"]
+__all__ = ["MailSettings", "compose", "deliver", "letter", "send"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,20 +139,29 @@ def compose(
     """The mail that `send` sends, without sending it."""
     visitor = None if sender is None else visitor_address(sender)
     parts = {"subject": one_line("subject", subject, SUBJECT_LIMIT), "text": many_lines(text)}
-    message = EmailMessage(policy=SMTP_POLICY)
-    message["From"] = settings.sender
-    message["To"] = settings.owner
+    body = settings.body(sender=str(visitor or "somebody who left no address"), **parts)
+    message = letter(settings, settings.owner, parts["subject"], body, key=key)
     if visitor:
         message["Reply-To"] = visitor
-    message["Subject"] = parts["subject"]
+    return message
+
+
+def letter(
+    settings: MailSettings, recipient: Address, subject: str, body: str, *, key: str | None = None
+) -> EmailMessage:
+    """A mail to one recipient; subject and body are taken as they are."""
+    message = EmailMessage(policy=SMTP_POLICY)
+    message["From"] = settings.sender
+    message["To"] = recipient
+    message["Subject"] = subject
     message["Date"] = localtime()
     message["Message-ID"] = _message_id(key, settings.sender.domain)
-    message.set_content(settings.body(sender=str(visitor or "somebody who left no address"), **parts))
+    message.set_content(body)
     return message
 
 
 def deliver(message: EmailMessage, settings: MailSettings) -> None:
-    """Hand a mail to the server.
+    """Hand a mail to the server, for whom it is addressed to.
 
     Raises:
         OSError: the server cannot be reached or did not take the mail.
@@ -162,7 +171,7 @@ def deliver(message: EmailMessage, settings: MailSettings) -> None:
             server.starttls(context=settings.encryption())
         if settings.username:
             server.login(settings.username, settings.password)
-        server.send_message(message, settings.sender.addr_spec, [settings.owner.addr_spec])
+        server.send_message(message, settings.sender.addr_spec, [each.addr_spec for each in message["To"].addresses])
         # The server has the mail now: a goodbye that fails must not have it sent again.
         with suppress(OSError):
             server.quit()

@@ -1,0 +1,157 @@
+"""Accounts that nobody has used for months: their owners are reminded, or they are deleted.
+
+=====================  ===========================================================================  ============
+variable               what it is                                                                   default
+=====================  ===========================================================================  ============
+``DATABASE_URL``       the database, see `framework.database`                                       none
+``ACCOUNTS_TABLE``     the table of accounts                                                        ``accounts``
+``ACCOUNTS_COLUMNS``   its columns, where they have other names: ``id=number email=address``        as below
+``ACCOUNTS_TEMPLATE``  the reminder, a ``string.Template``: ``Subject:``, an empty line, the text   one of ours
+=====================  ===========================================================================  ============
+
+The columns: ``id``, unique; ``email``, one address; ``last_active_at`` and ``reminded_at``, moments in UTC. An account
+whose ``last_active_at`` is null is left alone. The template's ``$address`` is the account's, ``$since`` the day of its
+last activity. How mail is sent: `framework.mail`.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from email.headerregistry import Address
+from importlib.resources import files
+from string import Template
+from typing import TYPE_CHECKING, Any
+
+from framework import environment, mail
+from framework.database import Rows
+from framework.errors import BadEnvironment, BadMail, BadPeriod
+from framework.mail_checks import SUBJECT_LIMIT, address, many_lines, one_line
+from framework.months import months_before
+
+if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement
+
+__all__ = ["delete_dormant", "remind", "to_remind"]
+
+COLUMNS = {"id": (), "email": (), "last_active_at": ("DateTime",), "reminded_at": ("DateTime",)}
+COLUMNS_TO_DELETE = {"id": (), "last_active_at": ("DateTime",)}
+#: Months back, at most.
+MOST_MONTHS = 1200
+
+
+def delete_dormant(now: datetime, months: int = 6) -> int:
+    """Delete the accounts without activity for ``months`` calendar months, reminded or not; return how many.
+
+    Some hundreds at a time, each time in a transaction of its own. One that is used meanwhile is kept.
+
+    Args:
+        now: with the time zone whose calendar counts.
+        months: at least 1.
+
+    Raises:
+        BadPeriod: ``months`` is no number of months.
+        BadEnvironment: a setting cannot be used.
+        TableMismatch: the table, or a column, is missing or of another type.
+        DatabaseUnreachable: the database does not answer; what was deleted stays so, and trying again goes on.
+        DatabaseRefused: the database does not let its rows be deleted: others refer to them, say.
+        MissingExtra: SQLAlchemy is not installed.
+    """
+    accounts = Rows.named("ACCOUNTS", "accounts", COLUMNS_TO_DELETE)
+    dormant = _dormant(accounts, now, months)
+    delete = accounts.table.delete().where(dormant)
+    pages = accounts.pages(dormant)
+    return sum(accounts.change(delete.where(accounts["id"].in_([row[0] for row in page]))) for page in pages)
+
+
+def to_remind(now: datetime, months: int = 6) -> Iterator[tuple[Any, str]]:
+    """The accounts to remind, each as its id and a key, the same as long as nobody uses the account.
+
+    Raises:
+        BadPeriod: ``months`` is no number of months.
+        BadEnvironment: a setting cannot be used.
+        TableMismatch: the table, or a column, is missing or of another type.
+        DatabaseUnreachable: the database does not answer.
+        DatabaseRefused: the database does not let its rows be read.
+        MissingExtra: SQLAlchemy is not installed.
+    """
+    accounts = Rows.named("ACCOUNTS", "accounts", COLUMNS)
+    for page in accounts.pages(_unreminded(accounts, now, months), "last_active_at"):
+        for row in page:
+            yield row[0], f"remind-{row[0]}-{_in_utc(row[1]):%Y%m%dT%H%M%S}"
+
+
+def remind(account: Any, now: datetime, months: int = 6, *, key: str | None = None) -> bool:
+    """Mail one account's owner, unless that was done since the account was last used; whether a mail was sent.
+
+    The row is changed first, and committed once the mail server has the mail: of two who try at once, the second waits
+    for the first and sends nothing. Only a crash between that answer and the commit lets the mail be sent again; the
+    ``key`` gives both the same Message-ID. (SQLite lets nobody else write in the meantime.)
+
+    Args:
+        account: its id.
+        now: with the time zone whose calendar counts.
+        months: at least 1.
+        key: see `framework.mail.send`.
+
+    Raises:
+        BadPeriod: ``months`` is no number of months.
+        BadMail: the account's address is none; nothing was sent.
+        OSError: the mail server or the database does not answer; the account counts as not reminded.
+        BadEnvironment, TableMismatch, DatabaseRefused, MissingExtra: as with `to_remind`.
+    """
+    accounts = Rows.named("ACCOUNTS", "accounts", COLUMNS)
+    is_it = accounts["id"] == account
+    due = is_it & _unreminded(accounts, now, months)
+    reminded = {accounts["reminded_at"]: accounts.moment("reminded_at", datetime.now(UTC))}
+    with accounts.transaction() as connection:
+        if connection.execute(accounts.table.update().where(due).values(reminded)).rowcount != 1:
+            return False
+        asked = accounts.table.select().where(is_it).with_only_columns(accounts["email"], accounts["last_active_at"])
+        email, since = connection.execute(asked).one()
+        _mail(_recipient(account, email), _in_utc(since).astimezone(now.tzinfo), key)
+    return True
+
+
+def _dormant(accounts: Rows, now: datetime, months: int) -> "ColumnElement[bool]":
+    BadPeriod.check("months", months, least=1, most=MOST_MONTHS)
+    return accounts["last_active_at"] <= accounts.moment("last_active_at", months_before(now, months))
+
+
+def _unreminded(accounts: Rows, now: datetime, months: int) -> "ColumnElement[bool]":
+    reminded, active = accounts["reminded_at"], accounts["last_active_at"]
+    return _dormant(accounts, now, months) & (reminded.is_(None) | (reminded < active))
+
+
+def _in_utc(stored: datetime) -> datetime:
+    return stored.astimezone(UTC) if stored.tzinfo else stored.replace(tzinfo=UTC)
+
+
+def _recipient(account: Any, email: object) -> Address:
+    try:
+        return address(str(email))
+    except ValueError as exc:
+        raise BadMail.of("recipient", f"(account {account}) is no address", "Correct it in the table.") from exc
+
+
+def _mail(recipient: Address, since: datetime, key: str | None) -> None:
+    settings = mail.MailSettings.from_environment()
+    subject, text = _reminder(address=recipient.addr_spec, since=f"{since:%Y-%m-%d}")
+    mail.deliver(mail.letter(settings, recipient, subject, text, key=key), settings)
+
+
+def _reminder(**parts: str) -> tuple[str, str]:
+    """Subject and text, with the parts filled in."""
+    path = environment.file("ACCOUNTS_TEMPLATE") or files("framework") / "templates" / "dormant.txt"
+    try:
+        subject, text = Template(path.read_text(encoding="utf-8")).substitute(parts).split("\n\n", 1)
+        return one_line("subject", _after("Subject:", subject), SUBJECT_LIMIT), many_lines(text)
+    except (OSError, KeyError, ValueError) as exc:
+        wanted = (
+            "a UTF-8 text: Subject: and one line, an empty line, the text with $address and $since, $$ for a dollar"
+        )
+        raise BadEnvironment.of("ACCOUNTS_TEMPLATE", str(path), f"{wanted} ({exc!r})") from exc
+
+
+def _after(word: str, line: str) -> str:
+    if not line.startswith(word):
+        raise ValueError(f"it does not begin with {word}")
+    return line.removeprefix(word).strip()
