@@ -12,6 +12,7 @@ from framework import broker
 from framework.celery.calling import as_arguments, check_call, not_before, publishing
 from framework.celery.replies import ReplyQueueMoved
 from framework.errors import DuplicateTask
+from framework.telling import stop_telling
 
 __all__ = ["App"]
 
@@ -49,6 +50,11 @@ class App(Celery):
         patience = {"max_retries": None, "connect_retries_timeout": self.conf.task_publish_timeout, "interval_max": 0.5}
         options["transport_options"] = {**patience, **(options.get("transport_options") or {})}
         return super().connection(hostname, **options)
+
+    def close(self) -> None:
+        """Let go of what the application holds; see ``celery.Celery.close``."""
+        stop_telling(self)
+        super().close()
 
     def send_task(
         self,

@@ -22,6 +22,7 @@ class Entry:
 
     name: str
     takes: Signature | None
+    tracked: bool = False
 
 
 def find(modules: Iterable[str], name: str) -> Entry | None:
@@ -53,7 +54,8 @@ def _entries(module: str, function: ast.FunctionDef | ast.AsyncFunctionDef) -> I
         called = target.attr if isinstance(target, ast.Attribute) else getattr(target, "id", "")
         if called in {"task", "shared_task"}:
             options = {keyword.arg: keyword.value for keyword in call.keywords} if call else {}
-            yield Entry(_name(module, function.name, options), _takes(function, options))
+            tracked = _is_true(options.get("track"))
+            yield Entry(_name(module, function.name, options), _takes(function, options), tracked)
 
 
 def _name(module: str, function: str, options: dict[str | None, ast.expr]) -> str:
@@ -63,13 +65,16 @@ def _name(module: str, function: str, options: dict[str | None, ast.expr]) -> st
     return f"{module}.{function}"
 
 
+def _is_true(option: ast.expr | None) -> bool:
+    return isinstance(option, ast.Constant) and bool(option.value)
+
+
 def _takes(function: ast.FunctionDef | ast.AsyncFunctionDef, options: dict[str | None, ast.expr]) -> Signature | None:
     """The signature that callers see; None where another decorator or an option may have changed it."""
     if len(function.decorator_list) > 1 or options.keys() & {None, "typing", "base"}:
         return None
     parameters = list(_parameters(function.args))
-    bound = options.get("bind")
-    if isinstance(bound, ast.Constant) and bound.value and parameters:
+    if _is_true(options.get("bind")) and parameters:
         parameters = parameters[1:]
     return Signature(parameters)
 

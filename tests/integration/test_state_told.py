@@ -1,0 +1,363 @@
+"""A task's states reach whoever watches, from any process, on both brokers, and the last one stays."""
+
+import threading
+import time
+
+import pytest
+
+from framework import state as states
+from framework.state import Watcher, last_state
+from framework.telling import stop_telling
+
+WAIT = 60
+
+MORE_TASKS = '''
+
+from datetime import date
+from framework.errors import FrameworkError
+from framework.progress import progress
+
+def hold(name):
+    """Wait until the test lets it go on."""
+    while not (HERE / name).exists():
+        time.sleep(0.01)
+
+@celery.task(track=True)
+def plain(value):
+    hold("go")
+    return {"value": value}
+
+@celery.task(track=True)
+def report(count):
+    for number in progress(range(count), "reading"):
+        if number == count // 2:
+            note("half", number)
+            hold("go")
+    return count
+
+@celery.task
+def untracked_report():
+    with progress(total=3, name="three") as step:
+        step.advance()
+        hold("go")
+        step.advance(2)
+
+@celery.task
+def nested():
+    for _ in progress(range(4), "outer"):
+        with progress(total=10, name="inner") as step:
+            step.set(5)
+            step.message("half of it")
+            note("nested", 1)
+            hold("go")
+
+@celery.task(track=True)
+def broken(text):
+    raise ValueError(text)
+
+@celery.task(track=True)
+def explained():
+    raise FrameworkError("The file has no rows. Choose another one.")
+
+class Expected(Exception):
+    """What callers may expect of a task."""
+
+@celery.task(track=True, throws=(Expected,))
+def expected():
+    raise Expected("as agreed")
+
+@celery.task(bind=True, track=True, max_retries=3)
+def again(self):
+    if self.request.retries < 1:
+        raise self.retry(countdown=1, exc=FrameworkError("The other side is busy."))
+    return "at last"
+
+@celery.task(bind=True, track=True, autoretry_for=(OSError,), retry_backoff=False, default_retry_delay=0, max_retries=5)
+def again_at_once(self):
+    if self.request.retries < 5:
+        raise OSError("not yet")
+    return self.request.retries
+
+@celery.task(track=True, time_limit=1)
+def too_slow():
+    for _ in progress(range(10), "slowly"):
+        time.sleep(30)
+
+@celery.task(track=True, soft_time_limit=1)
+def softly_too_slow():
+    time.sleep(30)
+
+@celery.task(track=True)
+def killed_once(count):
+    for number in progress(range(count), "reading"):
+        if number == count // 2 and not (HERE / "killed").exists():
+            note("half", os.getpid())
+            hold("killed")
+            time.sleep(30)
+    return count
+
+@celery.task(track=True, reject_on_worker_lost=False)
+def dies():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+@celery.task(track=True)
+def odd_results(kind):
+    return {"large": "x" * 100_000, "odd": {"day": date(2031, 2, 3)}, "none": None}[kind]
+'''
+
+
+@pytest.fixture
+def project(project):
+    file = project / "probe/tasks/any-name.py"
+    file.write_text(file.read_text() + MORE_TASKS)
+    return project
+
+
+@pytest.fixture(autouse=True)
+def told_to_the_end(app):
+    yield
+    stop_telling(app)
+
+
+@pytest.fixture
+def go(project):
+    return (project / "go").touch
+
+
+@pytest.fixture
+def watcher(app):
+    with Watcher(app) as watcher:
+        yield watcher
+
+
+@pytest.fixture
+def follow(watcher):
+    """Watch a task; the states that came so far, and a wait for one that fits."""
+
+    class Followed:
+        def __init__(self, task_id):
+            self.seen = []
+            self._came = threading.Condition()
+            self.end = watcher.subscribe(task_id, self._take)
+
+        def _take(self, state):
+            with self._came:
+                self.seen.append(state)
+                self._came.notify_all()
+
+        def until(self, fits, seconds=WAIT):
+            with self._came:
+                assert self._came.wait_for(lambda: any(map(fits, self.seen)), seconds), self.seen
+                return next(state for state in self.seen if fits(state))
+
+        def until_the_end(self, seconds=WAIT):
+            return self.until(lambda state: state.final, seconds)
+
+        @property
+        def statuses(self):
+            return [state.status for state in self.seen]
+
+    return Followed
+
+
+@pytest.fixture
+def tracked(app):
+    """A task of the project as its own code would call it: it is known to be tracked."""
+
+    def make(name):
+        def body(*args): ...
+
+        return app.task(body, name=f"probe.tasks.any-name.{name}", track=True, shared=False)
+
+    return make
+
+
+def is_half(state):
+    return state.status == "progress" and state.progress.steps[0].done == 50
+
+
+def test_a_task_is_told_of_from_its_call_to_its_result(start_worker, tracked, follow, go, app, eventually):
+    sent = tracked("plain").delay(7)
+    followed = follow(sent.id)
+    queued = followed.until(lambda state: state.status == "queued")
+
+    start_worker()
+    started = followed.until(lambda state: state.status == "started")
+    go()
+    ended = followed.until_the_end()
+
+    assert followed.statuses == ["queued", "started", "success"]
+    assert ended.result == {"value": 7}
+    assert [state.number for state in followed.seen] == sorted({state.number for state in followed.seen})
+    assert queued.at <= started.at <= ended.at
+    assert {state.id for state in followed.seen} == {sent.id}
+    assert ended.task == "probe.tasks.any-name.plain"
+    assert last_state(sent.id, app=app) == ended
+    assert sent.get(WAIT) == {"value": 7}
+
+
+def test_who_comes_late_gets_the_last_state_then_what_comes(start_worker, call, follow, go, app, noted, eventually):
+    start_worker()
+    sent = call("report", 100).apply_async()
+    eventually(lambda: noted("half"))
+
+    followed = follow(sent.id)
+    first = followed.until(is_half)
+    assert last_state(sent.id, app=app).progress.fraction == 0.5
+    go()
+    ended = followed.until_the_end()
+
+    assert first.progress.steps[0].name == "reading"
+    assert first.progress.steps[0].total == 100
+    assert ended.result == 100
+    assert ended.progress.fraction == 1.0
+    assert last_state(sent.id, app=app) == ended
+    assert list(states.watch(sent.id, app=app)) == [ended]
+
+
+def test_progress_alone_is_enough_to_be_told_of(start_worker, call, follow, go, app):
+    sent = call("untracked_report").apply_async()
+    followed = follow(sent.id)
+    start_worker()
+
+    one = followed.until(lambda state: state.status == "progress")
+    go()
+    ended = followed.until_the_end()
+
+    assert one.progress.steps[0].done == 1
+    assert ended.status == "success"
+    assert [(step.name, step.done, step.total) for step in ended.progress.steps] == [("three", 3, 3)]
+
+
+def test_a_step_within_a_step_is_shown_inside_it(start_worker, call, follow, go):
+    sent = call("nested").apply_async()
+    followed = follow(sent.id)
+    start_worker()
+
+    state = followed.until(lambda state: state.progress is not None and state.progress.message == "half of it")
+    go()
+
+    assert [(step.name, step.done, step.total) for step in state.progress.steps] == [("outer", 0, 4), ("inner", 5, 10)]
+    assert state.progress.fraction == 0.125
+    assert followed.until_the_end().progress.fraction == 1.0
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "error"),
+    [
+        ("broken", ["password=hunter2"], "Something went wrong (ValueError)."),
+        ("explained", [], "The file has no rows. Choose another one."),
+        ("expected", [], "as agreed"),
+        ("softly_too_slow", [], "It took too long and was stopped."),
+        ("dies", [], "What was running it ended unexpectedly."),
+    ],
+)
+def test_a_failure_is_told_in_words_for_who_waits(start_worker, call, follow, app, name, args, error):
+    sent = call(name, *args).apply_async()
+    followed = follow(sent.id)
+    start_worker()
+
+    ended = followed.until_the_end()
+
+    assert (ended.status, ended.error, ended.result) == ("failure", error, None)
+    assert last_state(sent.id, app=app) == ended
+
+
+def test_a_task_that_is_ended_at_its_time_limit_keeps_how_far_it_was(start_worker, call, follow):
+    sent = call("too_slow").apply_async()
+    followed = follow(sent.id)
+    start_worker()
+
+    ended = followed.until_the_end()
+
+    assert (ended.status, ended.error) == ("failure", "It took too long and was stopped.")
+    assert ended.progress.steps[0].name == "slowly"
+
+
+def test_a_retry_is_told_with_its_time_and_its_reason(start_worker, call, follow):
+    before = time.time()
+    sent = call("again").apply_async()
+    followed = follow(sent.id)
+    start_worker()
+
+    ended = followed.until_the_end()
+
+    retry = followed.until(lambda state: state.status == "retry")
+    assert before < retry.retry_at - 1 <= time.time()
+    assert (retry.error, retry.attempt) == ("The other side is busy.", 1)
+    assert (ended.result, ended.attempt) == ("at last", 2)
+    assert followed.statuses == ["started", "retry", "started", "success"]
+
+
+def test_retries_at_once_by_two_processes_stay_in_order(start_worker, call, follow, app):
+    sent = call("again_at_once").apply_async()
+    followed = follow(sent.id)
+    start_worker()
+    start_worker()
+
+    ended = followed.until_the_end()
+
+    numbers = [state.number for state in followed.seen]
+    assert numbers == sorted(set(numbers))
+    assert [state.attempt for state in followed.seen if state.status == "retry"] == [1, 2, 3, 4, 5]
+    assert (ended.result, ended.attempt) == (5, 6)
+    assert last_state(sent.id, app=app) == ended
+
+
+def test_a_revoked_task_is_told_of_when_a_worker_drops_it(start_worker, tracked, follow, app, call):
+    worker = start_worker()
+    app.control.revoke("called-off")
+    assert call("add", 1, 1).apply_async().get(WAIT) == 2
+    sent = tracked("plain").apply_async([1], task_id="called-off")
+
+    ended = follow(sent.id).until_the_end()
+
+    assert (ended.status, ended.error) == ("revoked", "It was called off."), worker.output
+
+
+def test_a_terminated_task_is_told_of(start_worker, call, follow, app, eventually, noted):
+    start_worker()
+    sent = call("report", 100).apply_async()
+    followed = follow(sent.id)
+    followed.until(is_half)
+
+    app.control.revoke(sent.id, terminate=True, signal="SIGKILL")
+    ended = followed.until_the_end()
+
+    assert (ended.status, ended.error) == ("revoked", "It was called off.")
+    assert ended.progress.steps[0].done == 50
+
+
+@pytest.mark.parametrize("pool", ["threads", "solo"])
+def test_every_pool_tells(start_worker, call, follow, go, pool):
+    go()
+    sent = [call("report", 10).apply_async(), call("broken", "x").apply_async(), call("again").apply_async()]
+    followed = [follow(each.id) for each in sent]
+    start_worker("-P", pool)
+
+    assert [each.until_the_end().status for each in followed] == ["success", "failure", "success"]
+
+
+@pytest.mark.parametrize(("kind", "result"), [("large", None), ("odd", {"day": "2031-02-03"}), ("none", None)])
+def test_a_result_is_told_as_json_has_it_or_not_at_all(start_worker, call, follow, kind, result):
+    sent = call("odd_results", kind).apply_async()
+    followed = follow(sent.id)
+    start_worker()
+
+    ended = followed.until_the_end()
+    assert ended.status in ("success", "failure")
+    assert ended.result == result
+
+
+def test_a_call_that_fails_leaves_nothing_to_watch(tracked, app, broker):
+    task = tracked("plain")
+    app.conf.task_queues = None
+    with pytest.raises(Exception):  # noqa: B017
+        task.apply_async([1], task_id="never", exchange="nowhere", routing_key="nothing")
+
+    assert last_state("never", app=app) is None
+
+
+def test_nothing_is_known_of_a_task_that_was_never_called(app):
+    assert last_state("who", app=app) is None
+    assert last_state("#", app=app) is None
