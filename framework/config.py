@@ -67,6 +67,10 @@ DEFAULTS: dict[str, Any] = {
     },
     # No message ends a worker, and none is thrown away.
     "worker_consumer": "framework.celery.consumer:Consumer",
+    # Beat may run on any number of servers: one leads, and what is due is sent once.
+    "beat_scheduler": "framework.schedule.scheduler:Scheduler",
+    # The queue whose first consumer leads, and which holds what was run last.
+    "beat_queue": "celery.schedule",
     # Bytes of the largest body that a worker takes, decompressed.
     "task_message_max_bytes": 16 * 1024 * 1024,
     # Names that ``send_task`` may use although their code lives in another project; ``*`` stands for any part.

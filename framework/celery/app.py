@@ -37,6 +37,7 @@ class App(Celery):
         #: Where each task is written, by its name.
         self.places: dict[str, str] = {}
         super().__init__(*args, **options)
+        self.steps["worker"].add("framework.schedule.startup:CheckedEntries")
 
     def connection_for_write(self, url: str | None = None, **options: Any) -> Any:
         """A connection to publish on, whose every wait for the broker has an end."""
@@ -50,6 +51,15 @@ class App(Celery):
         patience = {"max_retries": None, "connect_retries_timeout": self.conf.task_publish_timeout, "interval_max": 0.5}
         options["transport_options"] = {**patience, **(options.get("transport_options") or {})}
         return super().connection(hostname, **options)
+
+    def check_call(self, name: str, args: Any = None, kwargs: Any = None) -> str:
+        """Refuse a call by name that no task would take; the task's full name.
+
+        Raises:
+            UnknownTask: no task has that name, and no remote one was declared.
+            WrongArguments: the task does not take these arguments.
+        """
+        return check_call(self, name, args, kwargs)
 
     def close(self) -> None:
         """Let go of what the application holds; see ``celery.Celery.close``."""

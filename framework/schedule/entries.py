@@ -1,0 +1,192 @@
+"""What is to be scheduled: the entries of the configuration, checked before anything is started."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, tzinfo
+from difflib import get_close_matches
+from typing import Any, Literal
+
+from celery import Celery
+from celery.beat import BeatLazyFunc
+from celery.schedules import BaseSchedule, crontab
+
+from framework.errors import BadEntries, FrameworkError, UnknownEntry
+from framework.schedule.due import as_schedule, jitter_of, next_due
+
+__all__ = ["Entry", "entries_of", "entry_called"]
+
+#: What an entry may say.
+KEYS = ("task", "schedule", "args", "kwargs", "options", "relative", "timezone", "jitter", "missed")
+
+#: Those of ours; ``add_periodic_task`` hands them over among the options.
+OURS = ("timezone", "jitter", "missed")
+
+Missed = Literal["all", "latest"] | float
+
+CLEANUP = {"task": "celery.backend_cleanup", "schedule": crontab("0", "4", "*"), "options": {"expires": 12 * 3600}}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A task and when it is due.
+
+    Args:
+        name: what the entry is called.
+        task: the task's full name.
+        schedule: when it is due.
+        zone: where that is meant.
+        jitter: seconds over which servers of many projects spread it.
+        missed: which slots are made up for after an outage: ``all``, the ``latest``, or those of so many seconds.
+        args: of the call.
+        kwargs: of the call.
+        options: of ``apply_async``.
+    """
+
+    name: str
+    task: str
+    schedule: BaseSchedule
+    zone: tzinfo
+    jitter: float = 0.0
+    missed: Missed = "latest"
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def slot_after(self, moment: datetime) -> datetime | None:
+        """The first slot strictly later than ``moment``, in UTC; None where there is none any more."""
+        return next_due(self.schedule, moment, self.zone)
+
+    def delay_of(self, slot: datetime) -> float:
+        """Seconds by which a slot's task is sent later, the same on every server."""
+        return jitter_of(self.name, slot, self.jitter) if self.jitter else 0.0
+
+    @property
+    def when(self) -> str:
+        """The schedule in one line."""
+        return f"{_stable(self.schedule)} in {self.zone}"
+
+    @property
+    def fingerprint(self) -> str:
+        """A few letters that differ where anything about the entry does."""
+        parts = [self.task, self.args, self.kwargs, self.options, self.when, self.jitter, self.missed]
+        return _digest(parts)
+
+    @property
+    def timing(self) -> str:
+        """A few letters that differ where the slots do."""
+        return _digest(self.when)
+
+    def call(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments of a call made now."""
+        kwargs = {name: _evaluated(value) for name, value in self.kwargs.items()}
+        return tuple(_evaluated(value) for value in self.args), kwargs
+
+
+def entries_of(app: Celery) -> dict[str, Entry]:
+    """The entries of an application by name: its ``beat_schedule``, what ``add_periodic_task`` added, Celery's own.
+
+    The task modules must have been imported.
+
+    Raises:
+        BadEntries: some cannot be: an unknown task or key, arguments that do not fit, no schedule or zone.
+    """
+    found: dict[str, Entry] = {}
+    faults: list[str] = []
+    for name, given in {**_celerys_own(app), **app.conf.beat_schedule}.items():
+        try:
+            found[str(name)] = _entry(app, str(name), given)
+        except FrameworkError as exc:
+            faults.append(exc.message if repr(name) in exc.message else f"The entry {name!r}: {exc.message}")
+    if faults:
+        raise BadEntries.of(faults)
+    return found
+
+
+def entry_called(name: str, entries: Mapping[str, Entry]) -> Entry:
+    """One of the entries.
+
+    Raises:
+        UnknownEntry: none is called so; the message has the nearest name.
+    """
+    if name not in entries:
+        raise UnknownEntry.named(name, entries)
+    return entries[name]
+
+
+def _celerys_own(app: Celery) -> dict[str, Mapping[str, Any]]:
+    """What Celery adds where results have to be removed by somebody."""
+    backend: Any = app.backend
+    needed = app.conf.result_expires and not backend.supports_autoexpire
+    return {"celery.backend_cleanup": CLEANUP} if needed else {}
+
+
+def _entry(app: Celery, name: str, given: Any) -> Entry:
+    if not isinstance(given, Mapping):
+        raise FrameworkError(f"The entry {name!r} is {given!r}, and must be a mapping with 'task' and 'schedule'.")
+    options = dict(given.get("options") or {})
+    fields = {**{key: options.pop(key) for key in OURS if key in options}, **given}
+    _check_keys(name, fields)
+    args, kwargs = tuple(fields.get("args") or ()), dict(fields.get("kwargs") or {})
+    schedule = as_schedule(fields["schedule"], timezone=fields.get("timezone"), entry=name)
+    return Entry(
+        name=name,
+        task=_task(app, fields["task"], args, kwargs),
+        schedule=schedule,
+        zone=getattr(schedule, "zone", None) or app.timezone,
+        jitter=_seconds(name, "jitter", fields.get("jitter") or 0.0, least=0.0),
+        missed=_missed(name, fields.get("missed", "latest")),
+        args=args,
+        kwargs=kwargs,
+        options=options,
+    )
+
+
+def _check_keys(name: str, fields: Mapping[str, Any]) -> None:
+    for key in fields:
+        if key not in KEYS:
+            close = get_close_matches(str(key), KEYS, n=1)
+            cure = f"Did you mean {close[0]!r}?" if close else f"There are {', '.join(KEYS)}."
+            raise FrameworkError(f"The entry {name!r} has the unknown key {key!r}. {cure}")
+    for key in ("task", "schedule"):
+        if not fields.get(key):
+            raise FrameworkError(f"The entry {name!r} has no {key!r}.")
+
+
+def _task(app: Celery, task: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+    name = str(getattr(task, "name", task))
+    check = getattr(app, "check_call", None)  # a plain Celery application has none
+    return str(check(name, args, kwargs)) if check else name
+
+
+def _missed(name: str, given: Any) -> Missed:
+    if given == "all":
+        return "all"
+    if given == "latest":
+        return "latest"
+    if isinstance(given, str):
+        raise FrameworkError(f"The entry {name!r} has missed={given!r}. It is 'all', 'latest', or a number of seconds.")
+    return _seconds(name, "missed", given, least=1.0)
+
+
+def _seconds(name: str, key: str, given: Any, *, least: float) -> float:
+    given = given.total_seconds() if hasattr(given, "total_seconds") else given
+    if isinstance(given, bool) or not isinstance(given, int | float) or not least <= given < float("inf"):
+        raise FrameworkError(f"The entry {name!r} has {key}={given!r}. It is a number of seconds from {least:g} on.")
+    return float(given)
+
+
+def _evaluated(value: Any) -> Any:
+    return value() if isinstance(value, BeatLazyFunc) else value
+
+
+def _digest(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, default=_stable)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _stable(value: Any) -> str:
+    """A value in words that are the same in every process."""
+    words = repr(value)
+    return type(value).__qualname__ if " at 0x" in words else words

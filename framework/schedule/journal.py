@@ -1,0 +1,160 @@
+"""What is known of each entry, as the records of the state queue tell it, and which of those are still needed."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from framework.schedule.entries import Entry
+from framework.schedule.records import Kind, Record
+
+__all__ = ["EntryState", "Journal"]
+
+
+@dataclass
+class EntryState:
+    """What is known of an entry: its last slot that was run or passed over, and how many were run."""
+
+    last: datetime | None = None
+    runs: int = 0
+    paused: bool = False
+    #: What its timing was then; another one begins anew.
+    timing: str = ""
+    #: The whole entry's fingerprint then.
+    fingerprint: str = ""
+
+    def pass_over(self, slot: datetime) -> bool:
+        """Leave ``slot`` behind; false where that was done already."""
+        if self.last is not None and slot <= self.last:
+            return False
+        self.last = slot
+        return True
+
+    def as_json(self) -> dict[str, Any]:
+        """This, to be written."""
+        return {**vars(self), "last": self.last and self.last.isoformat()}
+
+
+def _state_of(written: Mapping[str, Any]) -> EntryState:
+    last = written.get("last")
+    return EntryState(
+        last=datetime.fromisoformat(last) if last else None,
+        runs=int(written.get("runs") or 0),
+        paused=bool(written.get("paused")),
+        timing=str(written.get("timing") or ""),
+        fingerprint=str(written.get("fingerprint") or ""),
+    )
+
+
+class Journal:
+    """The state, read record by record; the records that are held are those which a successor would need."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, EntryState] = {}
+        #: Whether a snapshot was found, or this is the first leader there is (or the queue was emptied).
+        self.found = False
+        self._held: dict[int, Record] = {}
+
+    @property
+    def held(self) -> int:
+        """How many records are unacknowledged."""
+        return len(self._held)
+
+    def read(self, record: Record) -> None:
+        """Take in a record that another scheduler, or somebody at a command line, has written."""
+        if record.kind == Kind.RUN and record.slot is not None:
+            state = self.entries.setdefault(record.entry, EntryState())
+            state.runs += state.pass_over(record.slot)
+        elif record.kind == Kind.SNAPSHOT:
+            self._read_snapshot(record.body)
+        elif record.kind in (Kind.PAUSE, Kind.RESUME):
+            self._control(record)
+        self.hold(record)
+
+    def hold(self, record: Record) -> None:
+        """Keep a record unacknowledged until a snapshot covers it."""
+        self._held[record.tag] = record
+
+    def _read_snapshot(self, body: Mapping[str, Any]) -> None:
+        self.found = True
+        for name, written in dict(body["entries"]).items():
+            known = self.entries.get(name)
+            self.entries[name] = state = _state_of(written)
+            # The records of runs may come in any order: a broker may let those with a priority pass.
+            if known is not None and known.last is not None:
+                state.pass_over(known.last)
+        covered = set(body.get("covers") or ())
+        for record in self._held.values():
+            if record.kind in (Kind.PAUSE, Kind.RESUME) and record.id not in covered:
+                self._control(record)  # it was on its way when the snapshot was written
+
+    def _control(self, record: Record) -> None:
+        state = self.entries.setdefault(str(record.body.get("entry")), EntryState())
+        if state.paused and record.kind == Kind.RESUME and state.last is not None:
+            state.pass_over(datetime.fromisoformat(str(record.body["at"])))  # what it missed was not wanted
+        state.paused = record.kind == Kind.PAUSE
+
+    def begin(self, entries: Mapping[str, Entry], now: datetime) -> Iterator[str]:
+        """Fit the state to the configuration; what there is to say about that.
+
+        An entry that is new, or due at other times than before, begins with its next slot from ``now`` on.
+        """
+        fresh = [name for name in entries if name not in self.entries or self.entries[name].last is None]
+        moved = [
+            name
+            for name, entry in entries.items()
+            if name not in fresh and self.entries[name].timing not in ("", entry.timing)
+        ]
+        changed = [
+            name
+            for name, entry in entries.items()
+            if name not in (*fresh, *moved) and self.entries[name].fingerprint not in ("", entry.fingerprint)
+        ]
+        gone = sorted(self.entries.keys() - entries.keys())
+        for name in fresh + moved:
+            self.entries.setdefault(name, EntryState()).pass_over(now)
+        for name in gone:
+            del self.entries[name]
+        for name, entry in entries.items():
+            self.entries[name].timing, self.entries[name].fingerprint = entry.timing, entry.fingerprint
+        yield from self._said(fresh, moved, changed, gone)
+
+    def _said(self, fresh: list[str], moved: list[str], changed: list[str], gone: list[str]) -> Iterator[str]:
+        if not self.found and fresh:
+            yield (
+                "The state queue holds no state: it is new, or was purged or deleted. "
+                f"Every entry starts with its next slot from now: {_listed(fresh)}"
+            )
+        elif fresh:
+            yield f"New entries start with their next slot from now: {_listed(fresh)}"
+        if moved:
+            yield f"Entries with a new schedule start with its next slot from now: {_listed(moved)}"
+        if changed:
+            yield f"Entries are not what they were for the last leader: {_listed(changed)}"
+        if gone:
+            yield f"Entries that this configuration does not have any more stop: {_listed(gone)}"
+
+    def snapshot(self, leader: str) -> dict[str, Any]:
+        """All that is known, to be written; it covers what is held now."""
+        return {
+            "leader": leader,
+            "entries": {name: state.as_json() for name, state in self.entries.items()},
+            "covers": [record.id for record in self._held.values() if record.kind in (Kind.PAUSE, Kind.RESUME)],
+        }
+
+    def superseded_by(self, snapshot: Record) -> list[int]:
+        """Hold a snapshot of one's own that came back; the records that nobody needs any more, to be acknowledged."""
+        covered = set(snapshot.body.get("covers") or ())
+        done = [
+            tag
+            for tag, record in self._held.items()
+            if record.kind not in (Kind.PAUSE, Kind.RESUME) or record.id in covered
+        ]
+        for tag in done:
+            del self._held[tag]
+        self.hold(snapshot)
+        return done
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(map(repr, names[:20])) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
