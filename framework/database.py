@@ -1,10 +1,10 @@
 """Your own tables, in any database that SQLAlchemy knows: read page by page, changed in short transactions.
 
-================  ==============================================================  ===========
-variable          what it is                                                      default
-================  ==============================================================  ===========
+================  ===============================================================  =======
+variable          what it is                                                       default
+================  ===============================================================  =======
 ``DATABASE_URL``  SQLAlchemy's URL, such as ``postgresql+psycopg://me@host/shop``  none
-================  ==============================================================  ===========
+================  ===============================================================  =======
 
 A table is used as it is; nothing is created. Moments are stored in UTC, with or without saying so.
 """
