@@ -51,7 +51,7 @@ class Lock:
         options = {"confirm_publish": True, "read_timeout": self.confirm, "write_timeout": self.confirm}
         self.client: Any = app.connection_for_write(heartbeat=HEARTBEAT, transport_options=options)
         if self.client.transport.driver_type == "amqp":
-            self.client.transport_options["frame_handler"] = tolerant_frame_handler
+            self.client.transport_options = {**options, "frame_handler": tolerant_frame_handler}
         with self.losing():
             self._open()
 
