@@ -1,10 +1,14 @@
 """Cards that expire and accounts nobody uses, in a real SQLite, and in a real PostgreSQL where there is one."""
 
+import asyncio
 import os
 import sys
 from calendar import monthrange
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
+from threading import Event, Semaphore
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -301,6 +305,73 @@ def test_who_came_back_after_being_queued_is_not_reminded(fill, mailbox):
     assert accounts.remind(1, NOW) is False
 
     assert mailbox.messages == []
+
+
+def test_who_tries_while_a_mail_is_being_sent_waits_and_sends_none(fill, monkeypatch):
+    fill(ACCOUNTS, [account(1, long_ago())])
+    with HoldingMailbox() as mailbox, ThreadPoolExecutor(2) as threads:
+        monkeypatch.setenv("MAIL_SERVER", "127.0.0.1")
+        monkeypatch.setenv("MAIL_PORT", str(mailbox.port))
+
+        first = threads.submit(accounts.remind, 1, NOW)
+        assert mailbox.asked.acquire(timeout=10)
+        second = threads.submit(accounts.remind, 1, NOW)
+        another_mail = mailbox.asked.acquire(timeout=0.5)
+        mailbox.answer.set()
+
+        assert not another_mail
+        assert (first.result(30), second.result(30)) == (True, False)
+        assert len(mailbox.messages) == 1
+
+
+class HoldingMailbox(Mailbox):
+    """Answers no mail until it is told to."""
+
+    def __init__(self):
+        super().__init__()
+        self.asked, self.answer = Semaphore(0), Event()
+
+    async def handle_DATA(self, *given):
+        self.asked.release()
+        await asyncio.to_thread(self.answer.wait, 30)
+        return await super().handle_DATA(*given)
+
+
+def test_a_card_that_is_renewed_while_its_batch_is_read_is_not_marked(fill, rows, engine):
+    fill(CARDS, [card(1, 2026, 11), card(2, 2026, 11)])
+    renewed = CARDS.update().where(CARDS.c.id == 1).values(exp_year=2030)
+
+    with just_before("UPDATE cards SET is_expiring", engine, renewed):
+        assert cards.mark_expiring(TODAY) == 1
+
+    assert marked(rows) == [2]
+
+
+def test_an_account_that_is_used_while_its_batch_is_read_is_not_deleted(fill, rows, engine):
+    fill(ACCOUNTS, [account(1, long_ago()), account(2, long_ago())])
+    used = ACCOUNTS.update().where(ACCOUNTS.c.id == 1).values(last_active_at=datetime.now(UTC))
+
+    with just_before("DELETE FROM accounts", engine, used):
+        assert delete_dormant_accounts() == 1
+
+    assert [row.id for row in rows(ACCOUNTS)] == [1]
+
+
+@contextmanager
+def just_before(beginning, engine, statement):
+    """Have somebody else change a row, just before the task executes what begins so."""
+    done = []
+
+    def interfere(connection, cursor, text, *_):
+        if text.startswith(beginning) and connection.engine is not engine and not done:
+            done.append(text)
+            with engine.begin() as other:
+                other.execute(statement)
+
+    sql.event.listen(sql.Engine, "before_cursor_execute", interfere)
+    yield
+    sql.event.remove(sql.Engine, "before_cursor_execute", interfere)
+    assert done
 
 
 def test_a_reminder_that_could_not_be_sent_counts_as_not_sent(fill, rows, monkeypatch):
