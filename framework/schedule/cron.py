@@ -33,8 +33,8 @@ NICKNAMES = {
 }
 
 WORDS = re.compile(
-    r"(?P<which>[a-z0-9]+) (?P<day>[a-z]+)(?: (?:of|in)(?: the month)?)?(?P<months>(?:[ ,]+[a-z]+)*?)(?:,? at)? "
-    r"(?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{2})"
+    r"(?P<which>[a-z0-9]+) (?P<day>[a-z]+)(?: (?:of|in)(?: (?:the|each|every) month)?)?"
+    r"(?P<months>(?:[ ,]+[a-z]+)*?)(?:,? at)? (?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{2})"
 )
 FORMS = "Write five fields, `0 1 * * tue#2`, or words, `2nd Tuesday 01:00`, `last Friday of March 18:30`."
 
@@ -183,6 +183,8 @@ class _Reading:
         self.expression = expression
 
     def fields(self) -> Fields:
+        if not isinstance(self.expression, str):
+            raise self._wrong("it is no string", FORMS)
         parts = self._line().lower().split()
         if len(parts) != 5:
             raise self._wrong(f"it has {len(parts)} field{'s'[: len(parts) != 1]}, a cron line has five", FORMS)
@@ -215,7 +217,8 @@ class _Reading:
 
     def _line_of_words(self, words: re.Match[str]) -> str:
         which, day, months, hour, minute = words.group("which", "day", "months", "hour", "minute")
-        months = ",".join(self._named(month, MONTHS, "month") for month in re.findall("[a-z]+", months)) or "*"
+        named = [word for word in re.findall("[a-z]+", months) if word != "and"]
+        months = ",".join(self._named(month, MONTHS, "month") for month in named) or "*"
         clock = f"{int(minute)} {int(hour)}"
         if day == "day" and which == "last":
             return f"{clock} L {months} *"
@@ -252,16 +255,16 @@ class _Reading:
         first, dash, last = span.partition("-")
         low = field.least if span == "*" else self._number(first, field)
         high = field.most if span == "*" else self._number(last, field) if dash else low
-        if span == "*" and field is WEEKDAY:
+        if field is WEEKDAY and span == "*":
             high = 6
-        if high == 0 and field is WEEKDAY:
+        if field is WEEKDAY and high == 0 < low:
             high = 7
         if high < low or (slash and not self._is_step(step, span, field)):
             raise self._bad(item, field)
         return range(low, high + 1, int(step) if slash else 1)
 
     def _is_step(self, step: str, span: str, field: Field) -> bool:
-        return step.isdecimal() and 0 < int(step) <= field.most and (span == "*" or "-" in span)
+        return bool(re.fullmatch("[0-9]{1,2}", step)) and 0 < int(step) <= field.most and (span == "*" or "-" in span)
 
     def _number(self, text: str, field: Field) -> int:
         number = field.names.get(text, int(text) if re.fullmatch("[0-9]{1,2}", text) else -1)

@@ -134,16 +134,14 @@ def _next_shown(fields: Fields, after: datetime, zone: tzinfo) -> datetime | Non
 
 def _next_fixed(fields: Fields, after: datetime, zone: tzinfo) -> datetime | None:
     low = _shown(after, zone) + min(_offset(after - MOST, zone) - _offset(after, zone), timedelta())
-    times = _shown_since(fields, low)
-    for shown in times:
-        due = _fixed(shown, zone)
-        if due > after:
+    due = None
+    for shown in _shown_since(fields, low):
+        instant = _fixed(shown, zone)
+        if instant > after:
+            due = min(due or instant, instant)
+        # Until the clock shows more than that: a time that is never shown is run after some that stand later on it.
+        if due and _shown(due, zone) <= shown:
             break
-    else:
-        return None
-    # Only a time that is never shown can be run after one that stands later on the clock.
-    while shown < _shown(due, zone) and (shown := next(times)):
-        due = min(due, _fixed(shown, zone))
     return due
 
 
