@@ -8,7 +8,7 @@ import pytest
 from framework.testing.borrowed_rabbitmq import BorrowedRabbitMQ
 from framework.testing.rabbitmq import RabbitMQ, RabbitMQMissing
 
-OURS = ("CELERY_", "EXPORT_", "FRAMEWORK_", "MAIL_", "RABBITMQ_", "YARA_")
+OURS = ("ACCOUNTS_", "CARDS_", "CELERY_", "DATABASE_", "EXPORT_", "FRAMEWORK_", "MAIL_", "RABBITMQ_", "YARA_")
 # Settings of the person who runs the tests must not decide what they find; where to test is the exception.
 SET_ASIDE = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(OURS)}
 
