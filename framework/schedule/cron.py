@@ -201,7 +201,7 @@ class _Reading:
         )
         if not fields.possible:
             raise self._wrong(
-                f"no month of {month!r} has a day {day!r}",
+                f"its day of the month {day!r} is in no month {month!r}",
                 "Give a day that exists; L is the last one of any month.",
             )
         return fields
