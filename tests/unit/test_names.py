@@ -18,6 +18,10 @@ from framework.config import RENAMED
 ROOT = Path(__file__).parents[2]
 CELERY = Path(sys.executable).with_name("celery")
 TASKS = [
+    "framework.tasks.dormant_accounts.delete_dormant_accounts",
+    "framework.tasks.dormant_accounts.remind_account",
+    "framework.tasks.dormant_accounts.remind_dormant_accounts",
+    "framework.tasks.expiring_cards.mark_expiring_cards",
     "framework.tasks.export_results_task.export_to_csv",
     "framework.tasks.main_task.main_task",
     "framework.tasks.send_mails.send_mail",
