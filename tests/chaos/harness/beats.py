@@ -1,0 +1,60 @@
+"""A program that is many schedulers: ``python beats.py APPLICATION COUNT LOG``.
+
+It imports once and forks, so that a hundred fit on a small machine; each is a process of its own with a connection of
+its own. A line on its input forks another one; at the end of its input they all end.
+"""
+
+import ctypes
+import logging
+import os
+import signal
+import sys
+from contextlib import suppress
+from importlib import import_module
+
+sys.path.insert(0, "")
+
+from celery.beat import PersistentScheduler, Service
+
+PR_SET_PDEATHSIG = 1
+
+
+def main(application: str, count: int, log: str) -> None:
+    app = import_module(application).celery
+    app.loader.import_default_modules()
+    app.finalize(auto=True)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    children = [fork(app, number, log) for number in range(count)]
+    while sys.stdin.readline():
+        children.append(fork(app, len(children), log))
+    for child in children:
+        with suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+
+
+def fork(app, number: int, log: str) -> int:
+    child = os.fork()
+    if child == 0:
+        try:
+            schedule(app, number, log)
+        finally:
+            os._exit(1)
+    return child
+
+
+def schedule(app, number: int, log: str) -> None:
+    leave_with_parent()
+    os.close(0)
+    logging.basicConfig(filename=log, level=logging.INFO, format="%(created).3f %(process)d %(message)s")
+    chosen = app.conf.beat_scheduler
+    plain = chosen.startswith("celery.beat")
+    logging.getLogger("beats").info("begins")
+    Service(app, scheduler_cls=PersistentScheduler if plain else chosen, schedule_filename=f"beat-{number}").start()
+
+
+def leave_with_parent() -> None:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), sys.argv[3])

@@ -1,0 +1,162 @@
+"""Schedulers that are killed and stopped, and the count of what they sent."""
+
+import os
+import re
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections import Counter, defaultdict
+from contextlib import suppress
+from datetime import datetime
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from harness.figures import Figures
+from harness.rig import Rig, wait_until
+from kombu import Connection
+
+TASK = "probe.tasks.chaos.work"
+LEADS = re.compile(r"^([\d.]+) (\d+) beat: \S+ leads", re.MULTILINE)
+SENDING = re.compile(r"^([\d.]+) \d+ beat: sending \S+ for '(.+)', due at (\S+)$", re.MULTILINE)
+
+
+class Schedulers:
+    """So many schedulers of a rig's project, on entries that are due each so many seconds."""
+
+    def __init__(self, rig: Rig, count: int, *periods: float) -> None:
+        self.rig = rig
+        self.periods = {f"each {period:g} s": period for period in periods}
+        own = {"missed": "all"} if rig.ours else {}
+        rig.configure(
+            beat_schedule={
+                name: {"task": TASK, "schedule": period, "args": (0,), **own} for name, period in self.periods.items()
+            }
+        )
+        self.log = rig.folder / "beats.log"
+        self.log.touch()
+        self.failovers: list[float] = []
+        application = "framework.celery.celery" if rig.ours else "probe.application"
+        command = [sys.executable, str(Path(__file__).with_name("beats.py")), application, str(count), str(self.log)]
+        with (rig.folder / "beats.output").open("wb") as output:
+            self.process = subprocess.Popen(
+                command, cwd=rig.folder, env=rig.environment(), stdin=subprocess.PIPE, stdout=output, stderr=output
+            )
+        self.began = time.time()
+        wait_until(lambda: self.text.count(" begins\n") == count, 60, "the schedulers")
+        if rig.ours:
+            wait_until(self.terms, 30, "the first leader")
+
+    @property
+    def text(self) -> str:
+        return self.log.read_text()
+
+    def terms(self) -> list[tuple[float, int]]:
+        """Who began to lead, and when."""
+        return [(float(at), int(pid)) for at, pid in LEADS.findall(self.text)]
+
+    @property
+    def leader(self) -> int:
+        return self.terms()[-1][1]
+
+    def pids(self) -> list[int]:
+        """Those that live."""
+        pids = [int(line.split()[1]) for line in self.text.splitlines() if line.endswith(" begins")]
+        return [pid for pid in pids if Path(f"/proc/{pid}/cmdline").exists()]
+
+    def fork(self) -> None:
+        assert self.process.stdin
+        self.process.stdin.write(b"\n")
+        self.process.stdin.flush()
+
+    def kill_leader(self, seconds: float = 30) -> None:
+        """kill -9, and wait for the next leader."""
+        at, terms = time.time(), len(self.terms())
+        os.kill(self.leader, signal.SIGKILL)
+        self._wait_for_leader(terms, at, seconds)
+
+    def kill_only(self) -> None:
+        """kill -9 for a scheduler that is alone."""
+        (pid,) = self.pids()
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not self.pids(), 10, "its end")
+
+    def stop_leader(self, seconds: float) -> None:
+        """SIGSTOP, and SIGCONT after so many seconds."""
+        at, terms, pid = time.time(), len(self.terms()), self.leader
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(seconds)
+        os.kill(pid, signal.SIGCONT)
+        self._wait_for_leader(terms, at, 30)
+
+    def kill_broker(self, away: float) -> None:
+        assert self.rig.node
+        terms = len(self.terms())
+        self.rig.node.kill()
+        time.sleep(away)
+        self.rig.node.start()
+        self._wait_for_leader(terms, time.time(), 30)
+
+    def _wait_for_leader(self, terms: int, since: float, seconds: float) -> None:
+        wait_until(lambda: len(self.terms()) > terms, seconds, "another leader")
+        self.failovers.append(self.terms()[terms][0] - since)
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait(20)
+        if self.process.stdin:
+            self.process.stdin.close()
+        for pid in self.pids():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not self.pids(), 20, "the end of the schedulers")
+
+    def settle(self) -> Figures:
+        """Go on until the latest slots were sent; stop; count what is in the queue."""
+        stopped = time.time()
+        if self.rig.ours:
+            wait_until(lambda: self._sent_up_to() >= stopped, 30, "the latest slots")
+        self.end()
+        return self._ours() if self.rig.ours else self._plain(stopped)
+
+    def _sent_up_to(self) -> float:
+        latest: dict[str, float] = dict.fromkeys(self.periods, 0.0)
+        for _, entry, slot in SENDING.findall(self.text):
+            latest[entry] = datetime.fromisoformat(slot).timestamp()
+        return min(latest.values())
+
+    def _ours(self) -> Figures:
+        slots: dict[str, Counter[int]] = defaultdict(Counter)
+        for headers in self._messages():
+            name, slot = headers["x-schedule-entry"], datetime.fromisoformat(headers["x-schedule-slot"])
+            slots[name][round(slot.timestamp() / self.periods[name])] += 1
+        missed = sum(max(numbers) - min(numbers) + 1 - len(numbers) for numbers in slots.values())
+        twice = sum(times - 1 for times in chain(*(numbers.values() for numbers in slots.values())))
+        self.slots = sum(map(len, slots.values()))
+        return Figures(lost=missed, duplicated=twice, raised=0, slowest=max(self.failovers, default=0.0))
+
+    def _plain(self, stopped: float) -> Figures:
+        """Plain Celery's messages name no slot: what there should be is worked out from the time that passed."""
+        sent = sum(1 for _ in self._messages())
+        self.slots = should = sum(int((stopped - self.began) / period) for period in self.periods.values())
+        return Figures(lost=max(0, should - sent), duplicated=max(0, sent - should), raised=0, slowest=0.0)
+
+    def _messages(self) -> list[dict[str, Any]]:
+        with Connection(self.rig.url) as connection:
+            channel = connection.channel()
+            found = []
+            while (message := channel.basic_get("celery", no_ack=True)) is not None:
+                found.append(dict(message.headers or {}))
+        return found
+
+    def remarks(self) -> list[str]:
+        late = [float(at) - datetime.fromisoformat(slot).timestamp() for at, _, slot in SENDING.findall(self.text)]
+        found = []
+        if self.failovers:
+            median, most = statistics.median(self.failovers), max(self.failovers)
+            found.append(f"fail-over {median * 1000:.0f} ms, at most {most * 1000:.0f}")
+        if late:
+            found.append(f"late by {statistics.median(late) * 1000:.0f} ms, at most {max(late):.1f} s")
+        return found
