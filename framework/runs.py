@@ -290,7 +290,10 @@ def _publish(line: Line, state: State) -> None:
 
 
 def _conclude(line: Line, state: State) -> None:
-    if line.exists(state.id) or line.make(state.id):
+    last = line.look(state.id)
+    if last is not None and last.final:  # the task ran twice at a time: what it came to first stays
+        return
+    if last is not None or line.exists(state.id) or line.make(state.id):
         last_value.conclude(line.channel, state.id, encoded(state))
     else:
         _publish(line, state)

@@ -88,6 +88,13 @@ class Request(Base):  # type: ignore[misc]
         else:
             self.reject(requeue=True)
 
+    def _announce_revoked(self, reason: str, terminated: bool, signum: Any, expired: bool) -> None:
+        if terminated and self.message.channel.connection is None:
+            # Its process was ended because the connection is lost: whoever gets the message next runs it.
+            self._already_cancelled = True
+            return
+        super()._announce_revoked(reason, terminated, signum, expired)
+
     @contextmanager
     def _recorded(self, failure: Failure | None) -> Iterator[None]:
         """Record ``failure`` when the message is acknowledged inside; at the end, where that had been done before."""

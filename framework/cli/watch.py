@@ -72,18 +72,20 @@ class Line:
 
     def show(self, state: State) -> None:
         """Show a state, in place of the one before where both are of one kind."""
-        running = ("started", "progress")
-        before = self._before
-        if before is not None and before.status != state.status and before.status not in running:
+        in_place = _runs(state) or (state.final and state.progress)
+        if self._before is not None and not (_runs(self._before) and in_place):
             click.echo()
-        width = shutil.get_terminal_size((80, 24)).columns - 1
-        lines = [_bar_of(state.progress)] if state.final and state.progress else []
-        for line in [*lines, line_of(state)]:
-            click.echo(f"\r\x1b[K{_cut(line, width)}", nl=line is not line_of(state) and bool(lines))
+        if state.final and state.progress:
+            self._write(_bar_of(state.progress))
+            click.echo()
+        self._write(line_of(state))
         if state.final:
             click.echo()
-        sys.stdout.flush()
         self._before = state
+
+    def _write(self, text: str) -> None:
+        width = shutil.get_terminal_size((80, 24)).columns - 1
+        click.echo(f"\r\x1b[K{_cut(text, width)}", nl=False)
 
 
 class Lines:
@@ -100,6 +102,10 @@ class Lines:
         elif state.status != "progress" or time.monotonic() >= self._next_progress:
             self._next_progress = time.monotonic() + PAUSE
             click.echo(line_of(state))
+
+
+def _runs(state: State) -> bool:
+    return state.status in ("started", "progress")
 
 
 def line_of(state: State) -> str:

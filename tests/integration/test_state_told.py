@@ -1,12 +1,18 @@
 """A task's states reach whoever watches, from any process, on both brokers, and the last one stays."""
 
+import os
+import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 
 from framework import state as states
-from framework.state import Watcher, last_state
+from framework.failures import Failures
+from framework.runs import Run
+from framework.state import Step, Watcher, last_state
 from framework.telling import stop_telling
 
 WAIT = 60
@@ -101,6 +107,11 @@ def dies():
     os.kill(os.getpid(), signal.SIGKILL)
 
 @celery.task(track=True)
+def once_broken():
+    if not (HERE / "mended").exists():
+        raise ValueError("not yet")
+
+@celery.task(track=True)
 def odd_results(kind):
     return {"large": "x" * 100_000, "odd": {"day": date(2031, 2, 3)}, "none": None}[kind]
 '''
@@ -158,6 +169,14 @@ def follow(watcher):
             return [state.status for state in self.seen]
 
     return Followed
+
+
+@pytest.fixture
+def rabbitmq_alone(broker, request):
+    """The broker, for a test that ends it."""
+    if broker != "rabbitmq":
+        pytest.skip("the embedded broker is no process")
+    return request.getfixturevalue("rabbitmq")
 
 
 @pytest.fixture
@@ -361,3 +380,134 @@ def test_a_call_that_fails_leaves_nothing_to_watch(tracked, app, broker):
 def test_nothing_is_known_of_a_task_that_was_never_called(app):
     assert last_state("who", app=app) is None
     assert last_state("#", app=app) is None
+
+
+@pytest.mark.parametrize("whole_worker", [True, False], ids=["worker", "child"])
+def test_a_killed_task_begins_its_bar_again_and_ends(
+    start_worker, call, follow, app, project, noted, eventually, whole_worker
+):
+    worker = start_worker()
+    sent = call("killed_once", 100).apply_async()
+    followed = follow(sent.id)
+    first = followed.until(is_half)
+
+    if whole_worker:
+        worker.kill()
+        (project / "killed").touch()
+        start_worker()
+    else:
+        os.kill(int(noted("half")[0]), signal.SIGKILL)
+        (project / "killed").touch()
+    ended = followed.until_the_end()
+
+    assert (ended.status, ended.result, ended.progress.fraction) == ("success", 100, 1.0)
+    after = followed.seen[followed.seen.index(first) + 1 :]
+    assert "started" in [state.status for state in after]
+    assert all(state.number > first.number for state in after)
+    assert ended.attempt == 1
+    assert last_state(sent.id, app=app) == ended
+
+
+def test_twenty_who_look_at_once_all_see_it(start_worker, call, follow, go, app):
+    start_worker()
+    sent = call("report", 100).apply_async()
+    follow(sent.id).until(is_half)
+    followed = [follow(sent.id) for _ in range(20)]
+
+    with ThreadPoolExecutor(20) as pool:
+        found = list(pool.map(lambda _: last_state(sent.id, app=app), range(200)))
+    for each in followed:
+        each.until(is_half)
+    go()
+
+    assert all(state is not None and is_half(state) for state in found)
+    assert {each.until_the_end() for each in followed} == {last_state(sent.id, app=app)}
+
+
+def test_what_a_run_says_that_was_given_up_comes_to_nothing(app, follow):
+    request = SimpleNamespace(id="twice", retries=0, delivery_info={"redelivered": False})
+    again = SimpleNamespace(**{**vars(request), "x-delivery-count": 1})
+    lost, second = Run(app, request, "twice"), Run(app, again, "twice")
+    followed = follow("twice")
+    lost.start()
+    second.start()
+
+    second.end("success", result=1)
+    lost.parts.append(SimpleNamespace(step=lambda now: Step("late", 1)))
+    lost.look()
+    lost.end("failure", error="late")
+
+    assert last_state("twice", app=app).result == 1
+    assert followed.until_the_end().result == 1
+    followed_late = follow("twice")
+    followed_late.until_the_end()
+    assert [state.result for state in followed_late.seen] == [1]
+
+
+def test_a_task_that_ended_and_runs_again_is_told_of_no_more(app, follow):
+    request = SimpleNamespace(id="acked", retries=0, delivery_info={"redelivered": False})
+    run = Run(app, request, "acked")
+    run.start()
+    run.end("success", result=1)
+
+    again = Run(app, SimpleNamespace(**{**vars(request), "x-delivery-count": 1}), "acked")
+    again.start()
+    again.end("failure", error="it cannot be done twice")
+
+    assert again.muted
+    assert last_state("acked", app=app).result == 1
+
+
+def test_a_failed_task_that_is_sent_again_is_told_of_again(start_worker, call, follow, app, project, eventually):
+    start_worker()
+    sent = call("once_broken").apply_async()
+    assert follow(sent.id).until_the_end().status == "failure"
+
+    eventually(lambda: Failures(app).count() == 1)
+
+    (project / "mended").touch()
+    Failures(app).retry([sent.id])
+
+    eventually(lambda: last_state(sent.id, app=app).status == "success")
+
+
+def test_no_more_tasks_than_set_have_their_last_state_kept(app, follow):
+    app.conf.task_state_max = 3
+    runs = [Run(app, SimpleNamespace(id=f"run-{n}", retries=0, delivery_info={}), "many") for n in range(5)]
+    followed = [follow(run.id) for run in runs]
+    follow("run-0")
+
+    for run in runs:
+        run.start()
+    for run in runs:
+        run.end("success", result=run.id)
+
+    assert [last_state(run.id, app=app) is not None for run in runs] == [True, True, True, False, False]
+    assert [each.until_the_end().result for each in followed] == [run.id for run in runs]
+
+
+def test_a_last_state_goes_away_in_time(app, eventually):
+    app.conf.task_state_expires = 1.0
+    run = Run(app, SimpleNamespace(id="short", retries=0, delivery_info={}), "short")
+    run.start()
+    run.end("success", result=1)
+    assert last_state("short", app=app).final
+    # Each look makes it last longer.
+    time.sleep(1.5)
+
+    assert last_state("short", app=app) is None
+
+
+def test_it_is_told_across_a_restart_of_the_broker(rabbitmq_alone, start_worker, call, follow, go, app):
+    worker = start_worker()
+    sent = call("report", 100).apply_async()
+    followed = follow(sent.id)
+    followed.until(is_half)
+
+    rabbitmq_alone.stop()
+    rabbitmq_alone.start()
+    go()
+
+    ended = followed.until_the_end()
+    assert (ended.status, ended.result) == ("success", 100), worker.output
+    assert last_state(sent.id, app=app) == ended
