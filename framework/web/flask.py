@@ -1,0 +1,164 @@
+"""The extension for Flask: ``TaskProgress(app)``, then ``{{ task_progress(result.id) }}`` in a template.
+
+=================================  ====================================================  =============
+setting                            what it is                                            default
+=================================  ====================================================  =============
+``TASK_PROGRESS_URL_PREFIX``       where its addresses begin                             ``/tasks``
+``TASK_PROGRESS_TOKEN_EXPIRES``    seconds that an address is good for                   ``86400``
+``TASK_PROGRESS_ORIGINS``          other sites whose pages may open sockets, such as     none
+                                   ``https://www.example.com``
+``TASK_PROGRESS_MAX_SOCKETS``      sockets in one process; whoever comes then is asked   ``1000``
+                                   to poll
+=================================  ====================================================  =============
+
+``SECRET_KEY`` signs, and ``SECRET_KEY_FALLBACKS`` are understood too.
+"""
+
+import secrets
+from collections.abc import Callable
+from functools import cached_property
+from hashlib import sha256
+from typing import Any
+
+from kombu.exceptions import OperationalError
+from markupsafe import Markup
+
+from framework.errors import MissingExtra
+from framework.web.core import SCRIPT, LiveStates, as_json, may_come_from, shown
+from framework.web.sockets import Hub, NoSocket, Opening
+from framework.web.tokens import DAY, BadTaskToken, ExpiredTaskToken, Tokens
+
+try:
+    from flask import Blueprint, Flask, Response, current_app, request, send_file, session, url_for
+except ImportError as missing:
+    raise MissingExtra.named("flask", "web") from missing
+
+__all__ = ["TaskProgress", "visitor_of_session"]
+
+NAME, SOCKETS = "task_progress", "task_progress_sockets"
+
+#: Seconds after which to ask again when the broker is away.
+LATER = 5
+
+
+def visitor_of_session() -> str:
+    """A random name for this visitor, kept in Flask's session."""
+    if "task_visitor" not in session:
+        session["task_visitor"] = secrets.token_urlsafe(16)
+    return str(session["task_visitor"])
+
+
+class TaskProgress:
+    """Shows visitors how far their tasks are.
+
+    Args:
+        app: the Flask application, or None and `init_app` later.
+        visitor: who asks, as text: a user's id, say. Called in a request; None is nobody, who may watch nothing.
+        celery: the Celery application; the framework's own where none is given.
+    """
+
+    def __init__(
+        self, app: Flask | None = None, *, visitor: Callable[[], str | None] = visitor_of_session, celery: Any = None
+    ) -> None:
+        self._visitor = visitor
+        self.live = LiveStates(celery)
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask) -> None:
+        """Add the addresses, and ``task_progress`` and ``task_progress_script`` for templates.
+
+        Raises:
+            MissingSecret: ``SECRET_KEY`` is not set.
+        """
+        app.config.setdefault("TASK_PROGRESS_URL_PREFIX", "/tasks")
+        app.config.setdefault("TASK_PROGRESS_TOKEN_EXPIRES", DAY)
+        app.config.setdefault("TASK_PROGRESS_ORIGINS", ())
+        app.config.setdefault("TASK_PROGRESS_MAX_SOCKETS", 1000)
+        _tokens(app)
+        app.extensions[NAME] = self
+        app.extensions[SOCKETS] = Hub(self.live, app.config["TASK_PROGRESS_MAX_SOCKETS"])
+        app.register_blueprint(self._blueprint(), url_prefix=app.config["TASK_PROGRESS_URL_PREFIX"])
+        app.jinja_env.globals.update(task_progress=self.element, task_progress_script=self.script)
+
+    def url(self, task_id: str) -> str:
+        """The address at which this visitor may watch a task.
+
+        Raises:
+            BadTaskToken: this visitor is nobody.
+        """
+        visitor = self._visitor()
+        if visitor is None:
+            raise BadTaskToken.refused()
+        return url_for(f"{NAME}.state", token=_tokens().make(task_id, visitor))
+
+    def element(self, task_id: str, **attributes: str) -> Markup:
+        """The element that shows a task to this visitor; ``attributes`` are HTML's."""
+        pairs = {"src": self.url(task_id), **attributes}.items()
+        return Markup("<task-progress{}></task-progress>").format(
+            Markup("").join(Markup(' {}="{}"').format(name, value) for name, value in pairs)
+        )
+
+    def script(self) -> Markup:
+        """The script that the element needs, once for a page."""
+        address = url_for(f"{NAME}.script", v=self._version)
+        return Markup('<script type="module" src="{}"></script>').format(address)
+
+    @cached_property
+    def _version(self) -> str:
+        return sha256(SCRIPT.read_bytes()).hexdigest()[:12]
+
+    def _blueprint(self) -> Blueprint:
+        blueprint = Blueprint(NAME, __name__)
+        blueprint.add_url_rule("/task-progress.js", "script", _send_script)
+        blueprint.add_url_rule("/<token>", "state", self._state)
+        blueprint.add_url_rule("/<token>/live", "live", self._socket)
+        blueprint.register_error_handler(BadTaskToken, lambda exc: _refusal(403, exc))
+        blueprint.register_error_handler(ExpiredTaskToken, lambda exc: _refusal(410, exc))
+        return blueprint
+
+    def _state(self, token: str) -> Response:
+        """The last state, as JSON; 404 where nothing is known of the task."""
+        task_id = _tokens().task_id(token, self._visitor())
+        try:
+            state = self.live.last(task_id)
+        except OperationalError:
+            return _json(503, {"error": "The broker does not answer."}, {"Retry-After": str(LATER)})
+        return _json(200 if state else 404, shown(state))
+
+    def _socket(self, token: str) -> Response:
+        """A WebSocket with each state as JSON, which ends with the final one."""
+        if not may_come_from(request.origin, request.host, current_app.config["TASK_PROGRESS_ORIGINS"]):
+            raise BadTaskToken.refused()
+        task_id = _tokens().task_id(token, self._visitor())
+        if request.headers.get("Upgrade", "").lower() != "websocket":
+            return _json(426, {"error": "This is the address of a WebSocket."}, {"Upgrade": "websocket"})
+        try:
+            far_end = current_app.extensions[SOCKETS].adopt(Opening(request.environ), task_id)
+        except NoSocket as exc:
+            return _refusal(503, exc)
+        # What the server writes from here on goes nowhere; the status is for its log.
+        response = Response(status=101, headers={"Connection": "close"})
+        response.call_on_close(far_end.close)
+        return response
+
+
+def _tokens(app: Flask | None = None) -> Tokens:
+    config = (app or current_app).config
+    keys = [*(config.get("SECRET_KEY_FALLBACKS") or ()), config.get("SECRET_KEY") or ""]
+    return Tokens(keys, config["TASK_PROGRESS_TOKEN_EXPIRES"])
+
+
+def _send_script() -> Response:
+    response = send_file(SCRIPT, mimetype="text/javascript", max_age=DAY * 365 if request.args.get("v") else None)
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response
+
+
+def _refusal(status: int, cause: Any) -> Response:
+    return _json(status, {"error": cause.message})
+
+
+def _json(status: int, fields: dict[str, Any], headers: dict[str, str] | None = None) -> Response:
+    always = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
+    return Response(as_json(fields), status, {**always, **(headers or {})}, "application/json")
