@@ -201,7 +201,7 @@ class _Reading:
         )
         if not fields.possible:
             raise self._wrong(
-                f"its day of the month {day!r} is in no month {month!r}",
+                f"no year has a day of the month {day!r} in the month {month!r} with the day of the week {weekday!r}",
                 "Give a day that exists; L is the last one of any month.",
             )
         return fields

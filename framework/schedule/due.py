@@ -59,7 +59,9 @@ def as_schedule(value: object, *, timezone: str | None = None, entry: str = "") 
     try:
         return _meant(value, timezone)
     except BadSchedule as exc:
-        raise BadSchedule.in_entry(entry, exc) if entry else exc from exc.__cause__
+        if not entry:
+            raise
+        raise BadSchedule.in_entry(entry, exc) from exc
 
 
 def jitter_of(entry: str, slot: datetime, jitter: float) -> float:
@@ -79,11 +81,11 @@ def _meant(value: object, timezone: str | None) -> BaseSchedule:
         return cron(value, timezone)
     if isinstance(value, cron):
         return _cron_in(value, timezone)
-    if isinstance(value, crontab):
+    if isinstance(value, crontab) and _answers_as(value, crontab):
         return _crontab_in(value, timezone)
     if timezone is not None:
         raise BadSchedule.of(value, f"the time zone {timezone!r} means nothing to it", "Leave `timezone` out.")
-    if isinstance(value, BaseSchedule) and not isinstance(value, interval):
+    if isinstance(value, BaseSchedule) and not _answers_as(value, interval):
         return value
     return _repeating(value)
 

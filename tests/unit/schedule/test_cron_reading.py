@@ -98,9 +98,10 @@ def test_a_day_field_that_begins_with_a_star_restricts_together_with_the_other_a
         ("0 0 * * mon-fri#2", ["day of the week 'mon-fri'"]),
         (
             "0 0 30 2 *",
-            ["day of the month '30' is in no month '2'", "L is the last"],
+            ["no year has a day of the month '30' in the month '2'", "L is the last"],
         ),
         ("0 0 31 4,6,9,11 *", ["'31'"]),
+        ("0 0 */16 * sun#L", ["day of the month '*/16'", "day of the week 'sun#l'"]),
         ("* * * *", ["4 fields", "five"]),
         ("", ["0 fields"]),
         ("0 0 1 1 * 2026", ["6 fields"]),

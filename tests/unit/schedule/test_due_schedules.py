@@ -59,7 +59,7 @@ def test_a_crontab_with_the_zone_of_its_entry_is_a_crontab_of_that_zone_to_celer
     assert made.remaining_estimate(NOON) == timedelta(hours=4)
 
 
-@pytest.mark.parametrize("value", [60, schedule(60), cron("@daily", timezone="Asia/Tokyo")])
+@pytest.mark.parametrize("value", [60, schedule(60), cron("@daily", timezone="Asia/Tokyo"), BaseSchedule()])
 def test_a_zone_that_would_mean_nothing_or_something_else_is_refused(value):
     with pytest.raises(BadSchedule, match=r"'Europe/Madrid'.*[Ll]eave"):
         as_schedule(value, timezone="Europe/Madrid", entry="nightly")
@@ -71,7 +71,7 @@ def test_a_crontab_in_a_zone_that_does_not_exist_is_refused():
 
 
 def test_a_schedule_that_is_one_already_is_left_as_it_is():
-    for given_one in (crontab(0, 1), cron("@daily"), schedule(5), Tides()):
+    for given_one in (crontab(0, 1), cron("@daily"), schedule(5), Tides(), Pulse()):
         assert as_schedule(given_one) is given_one
 
 
@@ -96,9 +96,17 @@ class Lunch(crontab):
         return timedelta(hours=1)
 
 
+class Pulse(schedule):
+    """An interval that knows its period when it is asked."""
+
+    def remaining_estimate(self, last_run_at):
+        return timedelta(seconds=7)
+
+
 def test_a_schedule_of_ones_own_is_asked_as_if_the_instant_were_now():
     assert next_due(Tides(), NOON, UTC) == NOON + timedelta(hours=12, minutes=25)
     assert next_due(Lunch(), NOON, UTC) == NOON + timedelta(hours=1)
+    assert next_due(Pulse(), NOON, UTC) == NOON + timedelta(seconds=7)
 
 
 def test_a_schedule_of_ones_own_that_goes_nowhere_is_refused():
