@@ -79,9 +79,14 @@ class Lock:
         except (AMQPError, BrokerError, MessageNacked, OperationalError, OSError) as exc:
             raise LockLost(str(exc) or type(exc).__name__) from exc
         except (AttributeError, TypeError, KeyError) as exc:  # py-amqp, of a connection that was closed meanwhile
-            if self._connection is None or self._connection.connected:
+            if self._connection is None or self.connected:
                 raise
             raise LockLost("the connection was closed") from exc
+
+    @property
+    def connected(self) -> bool:
+        """Whether the connection has not been closed, as far as this side knows."""
+        return bool(self._connection is not None and self._connection.connected)
 
     def channel(self) -> Any:
         """A new channel of this connection, and of no other."""

@@ -52,6 +52,8 @@ class Sender:
         except (LockLost, NotSent):
             raise
         except Exception as exc:
+            if not self._lock.connected:  # Celery, of a producer without connection
+                raise LockLost("the connection was closed") from exc
             raise NotSent(exc.message if isinstance(exc, FrameworkError) else described(exc)) from exc
         if not self._producer.published:  # the task's own apply_async decided otherwise
             raise NotSent("its apply_async published nothing")

@@ -105,7 +105,7 @@ class Term:
             self._barrier = self._lock.put(Kind.BARRIER, {"node": self._node})
         try:
             READERS.get(record.kind, Term._ignore)(self, record)
-        except (KeyError, TypeError, ValueError) as exc:  # anybody may write to a queue
+        except (AttributeError, KeyError, TypeError, ValueError) as exc:  # anybody may write to a queue
             log.warning("beat: a record in the state queue cannot be read and is dropped: %s", described(exc))
             self._ignore(record)
 
