@@ -61,7 +61,7 @@ class Steps(Generic[T]):
         self._name = name
         self._total = total
         self._message = ""
-        self._done = 0.0
+        self._done: float = 0
         self._handed_out: Callable[[], int] | None = None
         self._run: runs.Run | None = None
         self._pace = Pace()
@@ -73,7 +73,7 @@ class Steps(Generic[T]):
             return iter(self._iterable)
         if self._total is None:
             self._total = _length(self._iterable)
-        self._done = 0.0
+        self._done = 0
         items, self._handed_out = counted(self._iterable)
         self._enter(self._run)
         self._run.counting += 1

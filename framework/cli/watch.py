@@ -133,7 +133,7 @@ def _bar_of(progress: Progress) -> str:
         parts.append(f"{fraction:4.0%} [{'#' * full}{'-' * (BAR - full)}]")
     parts.append(_count(outer))
     if outer.rate:
-        parts.append(f"{outer.rate:.3g}/s")
+        parts.append(f"{_number(outer.rate)}/s")
     if outer.remaining:
         parts.append(f"{_duration(outer.remaining)} left")
     parts += [f"> {' '.join(filter(None, [_plain(step.name), _count(step)]))}" for step in inner]
@@ -141,11 +141,11 @@ def _bar_of(progress: Progress) -> str:
 
 
 def _count(step: Step) -> str:
-    return f"{step.done:g}" if step.total is None else f"{_number(step.done)}/{_number(step.total)}"
+    return _number(step.done) if step.total is None else f"{_number(step.done)}/{_number(step.total)}"
 
 
 def _number(number: float) -> str:
-    return f"{number:.0f}" if number == int(number) else f"{number:g}"
+    return f"{number:.0f}" if number == int(number) or number >= 1000 else f"{number:.3g}"
 
 
 def _duration(seconds: float) -> str:

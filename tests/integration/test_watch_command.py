@@ -1,0 +1,129 @@
+"""``framework watch``: a task's bar in a terminal, or line by line, on both brokers."""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+WAIT = 60
+
+MORE_TASKS = """
+
+from framework.errors import FrameworkError
+from framework.progress import progress
+
+@celery.task(track=True)
+def report(count):
+    for number in progress(range(count), "reading"):
+        if number == count // 2:
+            note("half", number)
+            while not (HERE / "go").exists():
+                time.sleep(0.01)
+    return {"rows": count}
+
+@celery.task(track=True)
+def refused():
+    raise FrameworkError("The file has no rows.")
+"""
+
+
+@pytest.fixture
+def project(project):
+    file = project / "probe/tasks/any-name.py"
+    file.write_text(file.read_text() + MORE_TASKS)
+    return project
+
+
+@pytest.fixture
+def watching(project, environment):
+    """Start `framework watch` in the project."""
+    started: list[subprocess.Popen] = []
+
+    def start(*args, **streams):
+        command = [Path(sys.executable).parent / "framework", "watch", *args]
+        options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
+        started.append(subprocess.Popen(command, cwd=project, env=environment, text=True, **options))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+        for stream in (process.stdout, process.stderr):
+            if stream:
+                stream.close()
+
+
+def test_it_shows_the_bar_and_ends_with_the_task(start_worker, call, watching, project, eventually, noted):
+    start_worker()
+    sent = call("report", 10).apply_async()
+    eventually(lambda: noted("half"))
+    watch = watching(sent.id)
+
+    first = watch.stdout.readline()
+    (project / "go").touch()
+    rest, errors = watch.communicate(timeout=WAIT)
+
+    assert first.startswith("reading   50% [############------------]  5/10")
+    assert rest.splitlines()[-1] == 'done: {"rows": 10}'
+    assert (watch.returncode, errors) == (0, "")
+
+
+def test_a_terminal_sees_one_line_written_over(start_worker, call, watching, project, eventually, noted):
+    start_worker()
+    sent = call("report", 10).apply_async()
+    eventually(lambda: noted("half"))
+    ours, theirs = pty.openpty()
+    watch = watching(sent.id, stdout=theirs)
+    os.close(theirs)
+
+    shown = os.read(ours, 4096).decode()
+    (project / "go").touch()
+    while "done" not in shown:
+        shown += os.read(ours, 4096).decode()
+    os.close(ours)
+
+    assert watch.wait(WAIT) == 0
+    first, *_, last_bar, ended = shown.split("\r\x1b[K")[1:]
+    assert first.startswith("reading   50% [############------------]  5/10")
+    assert "100% [########################]  10/10" in last_bar
+    assert last_bar.endswith("\r\n")
+    assert ended.strip() == 'done: {"rows": 10}'
+
+
+def test_a_script_gets_json_and_a_failure_its_status(start_worker, call, watching):
+    start_worker()
+    sent = call("refused").apply_async()
+
+    watch = watching(sent.id, "--json")
+    output, errors = watch.communicate(timeout=WAIT)
+
+    last = json.loads(output.splitlines()[-1])
+    assert (last["id"], last["status"], last["error"], last["final"]) == (
+        sent.id,
+        "failure",
+        "The file has no rows.",
+        True,
+    )
+    assert (watch.returncode, errors) == (1, "")
+
+
+def test_a_task_that_nothing_is_heard_of_is_an_error_that_says_why(watching):
+    watch = watching("no-such-task", "--wait", "0.5")
+    output, errors = watch.communicate(timeout=WAIT)
+
+    assert (watch.returncode, output) == (1, ""), errors
+    assert errors.startswith("Error: Nothing was heard of the task 'no-such-task' within 0.5 s.")
+
+
+def test_a_broker_that_is_not_there_is_an_error(watching, environment):
+    environment["CELERY_BROKER_URL"] = "amqp://guest:guest@127.0.0.1:1//"
+    watch = watching("any")
+    _, errors = watch.communicate(timeout=WAIT)
+
+    assert watch.returncode == 1
+    assert errors.startswith("Error: The broker amqp://guest:**@127.0.0.1:1// cannot be used")
