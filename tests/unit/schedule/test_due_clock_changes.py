@@ -44,6 +44,18 @@ def test_an_hourly_entry_in_spring_goes_from_one_hour_that_exists_to_the_next():
     assert found == ["29 01:15 +0100", "29 03:15 +0200", "29 04:15 +0200"]
 
 
+def test_a_rare_entry_that_follows_the_clock_begins_its_day_at_the_offset_of_that_day():
+    found = shown("0 * 15 7 *", "2025-11-01", "2026-07-15T01:30", "Europe/Madrid")
+
+    assert found == ["15 00:00 +0200", "15 01:00 +0200"]
+
+
+def test_the_second_showing_of_an_hour_comes_before_the_same_hour_of_another_year():
+    found = shown("*/30 2 25 10 *", "2026-10-25", "2027-10-25T02:10", "Europe/Madrid")
+
+    assert found == ["25 02:00 +0200", "25 02:30 +0200", "25 02:00 +0100", "25 02:30 +0100", "25 02:00 +0200"]
+
+
 def test_two_fixed_times_that_fall_on_one_instant_in_spring_run_once():
     found = shown("30 2,3 * * *", "2026-03-29", "2026-03-29T23:00", "Europe/Madrid")
 
