@@ -299,7 +299,7 @@ def main(args: list[str]) -> int:
         raise SystemExit("Usage: python -m framework.testing.rabbitmq install")
     if os.environ.get("RABBITMQ_URL") or server_script():
         return 0
-    reason = apt_install()
+    reason = apt_install("RabbitMQ", "rabbitmq-server")
     if reason or not server_script():
         print(f"{RabbitMQMissing.here().message} (Not installed now: {reason}.)", file=sys.stderr)
     return 0

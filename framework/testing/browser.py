@@ -1,0 +1,83 @@
+"""A real browser for tests: Debian's Chromium, without a window, driven by Selenium."""
+
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from framework.errors import FrameworkError
+from framework.testing.install import apt_install
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
+
+__all__ = ["BrowserMissing", "open_browser"]
+
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+class BrowserMissing(FrameworkError):
+    """There is no browser to test with."""
+
+    @classmethod
+    def here(cls) -> Self:
+        """Say how to get one."""
+        return cls("Chromium is not installed. Install it: sudo apt-get install chromium chromium-driver")
+
+
+def open_browser(
+    profile: Path, *, language: str = "en", size: tuple[int, int] = (900, 700), reduced_motion: bool = False
+) -> "Chrome":
+    """A browser of one's own, to be ended with ``quit()``.
+
+    Args:
+        profile: an empty folder for what it keeps.
+        language: what its user reads.
+        size: the page's width and height, in pixels.
+        reduced_motion: whether its user asked for few movements.
+
+    Raises:
+        BrowserMissing: it is not installed.
+    """
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not chromium or not driver:
+        raise BrowserMissing.here()
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    motion = ["--force-prefers-reduced-motion"] if reduced_motion else []
+    for flag in (*FLAGS, f"--user-data-dir={profile}", f"--lang={language}", *motion):
+        options.add_argument(flag)
+    options.add_argument(f"--window-size={size[0]},{size[1]}")
+    options.add_experimental_option("prefs", {"intl.accept_languages": language})
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    return webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+
+
+def main(args: list[str]) -> int:
+    """``python -m framework.testing.browser install``: get a browser for tests where there is none and we may.
+
+    Without one the other tests still run, so this never fails, and says what is missing.
+    """
+    if args != ["install"]:
+        raise SystemExit("Usage: python -m framework.testing.browser install")
+    if shutil.which("chromium") and shutil.which("chromedriver"):
+        return 0
+    if reason := apt_install("a browser", "chromium", "chromium-driver"):
+        print(f"{BrowserMissing.here().message} (Not installed now: {reason}.)", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
