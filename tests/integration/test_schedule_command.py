@@ -1,0 +1,247 @@
+"""`framework schedule` and schedulers as processes, on both brokers."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from datetime import datetime
+
+import pytest
+
+FRAMEWORK = [sys.executable, "-m", "framework"]
+CONFIG = """
+from celery.schedules import crontab
+from framework.discovery import find_tasks_in_project
+from framework.schedule import cron
+imports = find_tasks_in_project('probe')
+timezone = "Europe/Madrid"
+beat_schedule = {
+    "each": {"task": "probe.tasks.any-name.note_slot", "schedule": 1.0, "missed": "all"},
+    "monthly": {"task": "probe.tasks.any-name.tell", "schedule": "2nd Tuesday 01:00", "args": ("monthly",)},
+    "nightly": {"task": "probe.tasks.any-name.tell", "schedule": crontab(minute=0, hour=0), "args": ("nightly",)},
+}
+"""
+NOTE_SLOT = """
+
+@celery.task(bind=True)
+def note_slot(self):
+    note("slots", self.request.get("x-schedule-slot"))
+"""
+
+
+@pytest.fixture
+def scheduled(project):
+    (project / "celeryconfig.py").write_text(CONFIG)
+    with (project / "probe/tasks/any-name.py").open("a") as file:
+        file.write(NOTE_SLOT)
+    return project
+
+
+@pytest.fixture
+def typed(scheduled, environment):
+    """What `framework ...` prints in the project's folder."""
+
+    def run(*args, status=0):
+        done = subprocess.run(
+            [*FRAMEWORK, *args], cwd=scheduled, env=environment, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == status, done.stdout + done.stderr
+        assert "Traceback (most" not in done.stdout + done.stderr
+        return done.stderr if status else done.stdout
+
+    return run
+
+
+@pytest.fixture
+def start_beat(scheduled, environment):
+    """Start `framework beat`."""
+    running = []
+
+    def start():
+        running.append(
+            subprocess.Popen([*FRAMEWORK, "beat", "-l", "INFO"], cwd=scheduled, env=environment, stderr=subprocess.PIPE)
+        )
+        return running[-1]
+
+    yield start
+    for beat in running:
+        beat.kill()
+        beat.wait()
+        beat.stderr.close()
+
+
+@pytest.fixture
+def status(typed):
+    return lambda: json.loads(typed("schedule", "list", "--json"))
+
+
+def test_nobody_leads_yet(typed, status):
+    lines = typed("schedule", "list").splitlines()
+
+    assert lines[0].startswith("No scheduler is running; this is what the configuration says.")
+    assert lines[1] == "each  probe.tasks.any-name.note_slot"
+    assert status()["leader"] is None
+    assert "framework_schedule_leader 0" in typed("schedule", "list", "--prometheus").splitlines()
+
+
+def test_the_leader_is_seen_and_the_next_one_when_it_is_killed(start_beat, status, eventually):
+    first = start_beat()
+    eventually(lambda: status()["leader"])
+    assert status()["leader"].endswith(f":{first.pid}")
+    second = start_beat()
+
+    first.kill()
+
+    eventually(lambda: str(status()["leader"]).endswith(f":{second.pid}"))
+    found = status()
+    assert datetime.fromisoformat(found["since"]) <= datetime.fromisoformat(found["tick"])
+    assert [entry["name"] for entry in found["entries"]] == ["each", "monthly", "nightly"]
+    assert all(entry["same_here"] for entry in found["entries"])
+
+
+def test_a_paused_entry_stays_so_whoever_leads_until_it_is_resumed(start_beat, typed, status, eventually):
+    first = start_beat()
+    eventually(lambda: status()["leader"])
+
+    assert typed("schedule", "pause", "each") == "each is paused.\n"
+    start_beat()
+    first.kill()
+    eventually(lambda: not str(status()["leader"]).endswith(f":{first.pid}"))
+
+    (each,) = (entry for entry in status()["entries"] if entry["name"] == "each")
+    assert (each["paused"], each["next"]) == (True, None)
+    assert typed("schedule", "resume", "each") == "each goes on.\n"
+    (again,) = (entry for entry in status()["entries"] if entry["name"] == "each")
+    assert again["paused"] is False
+    assert again["next"] is not None
+    assert datetime.fromisoformat(again["last"]) > datetime.fromisoformat(each["last"])  # what it missed is left out
+
+
+def test_a_pause_without_a_leader_waits_for_one(start_beat, typed, status, eventually):
+    assert typed("schedule", "pause", "each") == "No scheduler is running: each is paused as soon as one does.\n"
+
+    start_beat()
+
+    eventually(lambda: status()["leader"])
+    (each,) = (entry for entry in status()["entries"] if entry["name"] == "each")
+    assert each["paused"] is True
+    assert each["runs"] == 0
+
+
+def test_an_entry_is_run_now_without_a_leader(typed, start_worker, noted, eventually):
+    number = typed("schedule", "run", "monthly").strip()
+
+    worker = start_worker()
+
+    eventually(lambda: noted("told") == ["monthly"])
+    assert number in worker.output
+
+
+def test_an_unknown_entry_gets_the_nearest(typed):
+    for command in ("run", "pause", "resume", "next"):
+        assert "Did you mean 'monthly'?" in typed("schedule", command, "montly", status=1)
+
+
+@pytest.mark.parametrize("broker", ["sqlite"], indirect=True)
+def test_the_next_times_of_a_second_tuesday_are_in_its_zone(typed):
+    lines = typed("schedule", "next", "monthly").splitlines()
+
+    moments = [
+        datetime.fromisoformat(moment)
+        for moment in json.loads(typed("schedule", "next", "monthly", "--json"))["monthly"]
+    ]
+    assert len(lines) == len(moments) == 10
+    for line, moment in zip(lines, moments, strict=True):
+        assert moment.weekday() == 1
+        assert 8 <= moment.day <= 14
+        assert line == f"Tue {moment:%Y-%m-%d} 01:00:00 {'CEST' if moment.utcoffset().seconds == 7200 else 'CET'}"
+
+
+WRONG = """
+beat_schedule |= {
+    "typo": {"task": "probe.tasks.any-name.tel", "schedule": 1.0, "args": (1,)},
+    "arguments": {"task": "probe.tasks.any-name.tell", "schedule": 1.0},
+    "day": {"task": "probe.tasks.any-name.tell", "schedule": "0 0 30 2 *", "args": (1,)},
+    "zone": {"task": "probe.tasks.any-name.tell", "schedule": "0 0 * * *", "timezone": "Mars/Olympus", "args": (1,)},
+    "key": {"task": "probe.tasks.any-name.tell", "schedule": 1.0, "args": (1,), "time_zone": "UTC"},
+    "late": {"task": "probe.tasks.any-name.tell", "schedule": 1.0, "args": (1,), "missed": "some"},
+}
+"""
+
+
+@pytest.mark.parametrize("broker", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("command", [["beat"], ["worker", "-B", "-c1"], ["schedule", "list"]])
+def test_what_is_wrong_with_entries_is_said_at_the_start_in_one_message(typed, scheduled, command):
+    with (scheduled / "celeryconfig.py").open("a") as config:
+        config.write(WRONG)
+
+    said = typed(*command, status=1)
+
+    message = said[said.index("Error: ") :]
+    assert message.startswith("Error: The beat schedule cannot be followed, so nothing was started.\n")
+    for name, cause in {
+        "typo": "Did you mean 'probe.tasks.any-name.tell'?",
+        "arguments": "missing",
+        "day": "30",
+        "zone": "Mars/Olympus",
+        "key": "unknown key 'time_zone'. Did you mean 'timezone'?",
+        "late": "'all', 'latest', or a number of seconds",
+    }.items():
+        (line,) = (line for line in message.splitlines() if line.startswith(f"The entry '{name}'"))
+        assert cause in line
+
+
+def test_a_rolling_restart_of_three_workers_with_a_scheduler_inside_misses_and_repeats_nothing(
+    scheduled, start_worker, noted, eventually
+):
+    servers = [start_worker("-B", "-s", f"beat-{number}") for number in range(3)]
+    eventually(lambda: len(noted("slots")) >= 2)
+
+    for number, server in enumerate(servers):
+        server.stop()
+        start_worker("-B", "-s", f"beat-{number}")
+    time.sleep(2)
+    for server in servers:
+        assert server.process.returncode == 0
+
+    slots = sorted(datetime.fromisoformat(slot).timestamp() for slot in noted("slots"))
+    assert max(Counter(slots).values()) == 1
+    assert slots == [slots[0] + number for number in range(len(slots))]
+    assert len(slots) > 5
+
+
+CHANGED = """
+del beat_schedule['nightly']
+beat_schedule['new'] = {**beat_schedule['each'], 'schedule': 2.0}
+"""
+
+
+def test_a_new_configuration_is_taken_over_by_the_leader_that_has_it(scheduled, start_beat, status, eventually):
+    old = start_beat()
+    eventually(lambda: status()["leader"])
+    with (scheduled / "celeryconfig.py").open("a") as config:
+        config.write(
+            "del beat_schedule['nightly']\nbeat_schedule['new'] = {**beat_schedule['each'], 'schedule': 2.0}\n"
+        )
+    new = start_beat()
+    time.sleep(2)
+    assert [entry["name"] for entry in status()["entries"]] == ["each", "monthly", "nightly"]
+
+    old.send_signal(signal.SIGTERM)
+
+    eventually(lambda: str(status()["leader"]).endswith(f":{new.pid}"))
+    assert [entry["name"] for entry in status()["entries"]] == ["each", "monthly", "new"]
+    assert b"is another one than that of" in _said(old)
+    assert b"'nightly'" in _said_later(new)
+
+
+def _said(beat):
+    beat.wait(20)
+    return os.read(beat.stderr.fileno(), 1 << 20)
+
+
+def _said_later(beat):
+    return os.read(beat.stderr.fileno(), 1 << 20)
