@@ -5,7 +5,7 @@ and the cure. They are click's exceptions too: a command line (Celery's, Flask's
 line and exits with 1, without a traceback.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from traceback import extract_tb
@@ -37,6 +37,19 @@ class BrokerUnreachable(BrokerError):
             f"The broker {url} cannot be used: {cause or type(cause).__name__}. Nothing was queued. "
             "Start it (`sudo rabbitmq-server`), or set CELERY_BROKER_URL to one that runs; on a laptop, "
             "`framework up` and CELERY_BROKER_URL=sqlite:///broker.db need no server."
+        )
+
+
+class QueueMismatch(BrokerError):
+    """A queue or an exchange exists with other arguments than it is declared with; nothing was queued."""
+
+    @classmethod
+    def of(cls, thing: str, url: str, differing: Iterable[tuple[str, object, object]], cure: str) -> Self:
+        """Name it, the broker by its ``url`` (already without password), and each argument: its name, ours, theirs."""
+        told = "; ".join(f"{name} is {_set(theirs)} there and {_set(ours)} here" for name, ours, theirs in differing)
+        return cls(
+            f"The {thing} of the broker {url} exists with other arguments: {told}. Nothing was queued, and no broker "
+            f"changes the arguments of what exists. {cure}"
         )
 
 
@@ -475,6 +488,10 @@ def _one_line(cause: BaseException) -> str:
 
 def _listed(names: Collection[str]) -> str:
     return ", ".join(sorted(names)) or "none"
+
+
+def _set(value: object) -> str:
+    return "not set" if value is None else repr(value)
 
 
 def described(cause: BaseException) -> str:
