@@ -20,7 +20,17 @@ from framework.errors import FrameworkError
 from framework.task_state import FINAL, Progress, State, Status, Step
 from framework.telling import Line, encoded, teller_of
 
-__all__ = ["Run", "current", "for_user", "listen", "note_reason", "tell_not_queued", "tell_queued", "tell_retry"]
+__all__ = [
+    "Run",
+    "current",
+    "for_user",
+    "listen",
+    "note_reason",
+    "tell_given_up",
+    "tell_not_queued",
+    "tell_queued",
+    "tell_retry",
+]
 
 #: Seconds that a call and the end of a task wait until that was told.
 CALL, END = 1.0, 2.0
@@ -177,6 +187,11 @@ def tell_retry(app: Any, task_id: str, name: str, at: float | None, *, tracked: 
         _runs[task_id].retry(at, error)
     elif tracked:
         _tell_from_outside(app, task_id, name, "retry", error, retry_at=at, tracked=True)
+
+
+def tell_given_up(task: Any, task_id: str) -> None:
+    """Tell that the broker will not have a task run again: whatever ran it ended each time."""
+    _end_from_outside(task, task_id, "failure", "What was running it ended unexpectedly each time.")
 
 
 def note_reason(task_id: str | None, reason: BaseException | None) -> None:

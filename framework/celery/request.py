@@ -20,6 +20,7 @@ from celery.utils.log import get_logger
 from celery.utils.serialization import UnpickleableExceptionWrapper
 from kombu.utils.encoding import safe_str
 
+from framework import runs
 from framework.celery.recording import record_failure
 from framework.errors import described
 
@@ -94,6 +95,12 @@ class Request(Base):  # type: ignore[misc]
             self._already_cancelled = True
             return
         super()._announce_revoked(reason, terminated, signum, expired)
+
+    def reject(self, requeue: bool = False) -> None:
+        """Give the message back, or to the dead letters."""
+        super().reject(requeue=requeue)
+        if requeue and self.message.headers.get("x-delivery-count", 0) >= self.app.conf.task_delivery_limit:
+            runs.tell_given_up(self.task, self.id)
 
     @contextmanager
     def _recorded(self, failure: Failure | None) -> Iterator[None]:

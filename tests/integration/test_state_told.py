@@ -107,6 +107,10 @@ def dies():
     os.kill(os.getpid(), signal.SIGKILL)
 
 @celery.task(track=True)
+def poison():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+@celery.task(track=True)
 def once_broken():
     if not (HERE / "mended").exists():
         raise ValueError("not yet")
@@ -280,6 +284,16 @@ def test_a_failure_is_told_in_words_for_who_waits(start_worker, call, follow, ap
 
     assert (ended.status, ended.error, ended.result) == ("failure", error, None)
     assert last_state(sent.id, app=app) == ended
+
+
+def test_a_task_that_ends_its_process_each_time_is_told_of_as_failed_when_it_is_given_up(start_worker, call, follow):
+    sent = call("poison").apply_async()
+    followed = follow(sent.id)
+    start_worker()
+
+    ended = followed.until_the_end()
+
+    assert (ended.status, ended.error) == ("failure", "What was running it ended unexpectedly each time.")
 
 
 def test_a_task_that_is_ended_at_its_time_limit_keeps_how_far_it_was(start_worker, call, follow):
