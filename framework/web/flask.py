@@ -112,7 +112,8 @@ class TaskProgress:
         blueprint = Blueprint(NAME, __name__)
         blueprint.add_url_rule("/task-progress.js", "script", _send_script)
         blueprint.add_url_rule("/<token>", "state", self._state)
-        blueprint.add_url_rule("/<token>/live", "live", self._socket)
+        blueprint.add_url_rule("/<token>/live", "live", self._socket, websocket=True)
+        blueprint.add_url_rule("/<token>/live", "no_socket", _not_a_socket)
         blueprint.register_error_handler(BadTaskToken, lambda exc: _refusal(403, exc))
         blueprint.register_error_handler(ExpiredTaskToken, lambda exc: _refusal(410, exc))
         return blueprint
@@ -131,12 +132,10 @@ class TaskProgress:
         if not may_come_from(request.origin, request.host, current_app.config["TASK_PROGRESS_ORIGINS"]):
             raise BadTaskToken.refused()
         task_id = _tokens().task_id(token, self._visitor())
-        if request.headers.get("Upgrade", "").lower() != "websocket":
-            return _json(426, {"error": "This is the address of a WebSocket."}, {"Upgrade": "websocket"})
         try:
             far_end = current_app.extensions[SOCKETS].adopt(Opening(request.environ), task_id)
         except NoSocket as exc:
-            return _refusal(503, exc)
+            return _refusal(exc.status, exc)
         # What the server writes from here on goes nowhere; the status is for its log.
         response = Response(status=101, headers={"Connection": "close"})
         response.call_on_close(far_end.close)
@@ -147,6 +146,10 @@ def _tokens(app: Flask | None = None) -> Tokens:
     config = (app or current_app).config
     keys = [*(config.get("SECRET_KEY_FALLBACKS") or ()), config.get("SECRET_KEY") or ""]
     return Tokens(keys, config["TASK_PROGRESS_TOKEN_EXPIRES"])
+
+
+def _not_a_socket(token: str) -> Response:  # noqa: ARG001 - a name of the address
+    return _json(426, {"error": "This is the address of a WebSocket."}, {"Upgrade": "websocket"})
 
 
 def _send_script() -> Response:

@@ -47,6 +47,11 @@ PATIENCE = 20.0
 class NoSocket(FrameworkError):
     """A socket cannot be opened here; whoever asked can ask for the state every few seconds instead."""
 
+    def __init__(self, message: str, status: int = 503) -> None:
+        super().__init__(message)
+        #: What HTTP calls it.
+        self.status = status
+
     @classmethod
     def under(cls, server: str) -> Self:
         """Name the server."""
@@ -58,7 +63,7 @@ class NoSocket(FrameworkError):
     @classmethod
     def malformed(cls, cause: Exception) -> Self:
         """Say what is wrong with the request."""
-        return cls(f"This is no request for a WebSocket: {cause}.")
+        return cls(f"This is no request for a WebSocket: {cause}.", 400)
 
     @classmethod
     def full(cls, most: int) -> Self:

@@ -79,6 +79,7 @@ class TaskProgress extends HTMLElement {
   #epoch = 0; // grows when the src changes: answers to older questions are not for us
   #clock = 0; // the server's time less ours, in seconds
   #spoken = "";
+  #connected = false; // an element of the page is told of its attributes first
   #parts = {};
 
   constructor() {
@@ -110,15 +111,17 @@ class TaskProgress extends HTMLElement {
   }
 
   connectedCallback() {
+    this.#connected = true;
     this.#begin();
   }
 
   disconnectedCallback() {
+    this.#connected = false;
     this.#stop();
   }
 
   attributeChangedCallback(name, before, now) {
-    if (!this.isConnected || before === now) return;
+    if (!this.#connected || before === now) return;
     if (name === "src") this.#begin();
     else this.#show();
   }
@@ -284,7 +287,7 @@ class TaskProgress extends HTMLElement {
     this.#parts.done.hidden = status !== "success";
     this.#parts.failed.hidden = status !== "failure" && status !== "revoked";
     this.#speak(status, title, percent);
-    if (status === "retry" && this.isConnected && !this.#over) this.#later("count", 500, () => this.#show());
+    if (status === "retry" && !this.#over) this.#later("count", 500, () => this.#show());
   }
 
   #draw(status, fraction, percent) {

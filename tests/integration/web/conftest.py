@@ -1,0 +1,281 @@
+"""A site with tasks to watch, behind real servers, and a real browser to watch them with."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from http.cookiejar import CookieJar
+from urllib.parse import urlsplit
+
+import pytest
+from websockets.sync.client import connect
+
+from framework.testing.browser import BrowserMissing, open_browser
+from framework.testing.rabbitmq import free_ports
+
+WAIT = 60
+
+MORE_TASKS = '''
+
+from framework.errors import FrameworkError
+from framework.progress import progress
+
+@celery.task(track=True)
+def report(rows):
+    """Its first half; the second when the test says so."""
+    for number in progress(range(rows), "Reading"):
+        if number == rows // 2:
+            note("half", number)
+            while not (HERE / "go").exists():
+                time.sleep(0.01)
+    return {"rows": rows}
+
+@celery.task(track=True)
+def broken():
+    raise FrameworkError("The file has no rows. <b>Choose</b> another one.")
+
+@celery.task(bind=True, track=True, max_retries=1)
+def busy(self):
+    if self.request.retries < 1:
+        raise self.retry(countdown=3, exc=FrameworkError("The other side is busy."))
+    return "at last"
+
+@celery.task
+def counting():
+    for number in progress(iter(lambda: (HERE / "go").exists(), True), "Counting"):
+        for _ in progress(range(10), "inner"):
+            note("counting", number)
+            time.sleep(0.05)
+
+@celery.task
+def endless_numbers():
+    with progress(total=float("inf"), name="for ever") as step:
+        step.advance(1)
+        note("half", 1)
+        while not (HERE / "go").exists():
+            time.sleep(0.01)
+    return float("nan")
+'''
+
+SITE = '''
+from flask import Flask, jsonify, render_template_string, request, session
+from framework.celery.celery import celery
+from framework.web.flask import TaskProgress
+
+PAGE = """<!doctype html>
+<html lang="{{ lang }}"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>Report</title>
+<link rel="stylesheet" href="/static/site.css">
+{{ task_progress_script() }}
+<script type="module" src="/static/site.js"></script>
+<main><h1>Report</h1>
+<task-progress {{ attributes|safe }} src="{{ progress.url(id) }}"><p slot="done" id="done">Download</p></task-progress>
+</main></html>"""
+
+progress = TaskProgress(celery=celery)
+
+def create_app(**config):
+    app = Flask(__name__, static_folder="files", static_url_path="/static")
+    app.config.update({"SECRET_KEY": "not a secret, this is a test", **config})
+    app.config.from_prefixed_env("SITE")
+    progress.init_app(app)
+
+    @app.post("/call/<name>")
+    def call(name):
+        sent = celery.send_task(f"probe.tasks.any-name.{name}", request.get_json())
+        return jsonify(id=sent.id, url=progress.url(sent.id))
+
+    @app.get("/url/<id>")
+    def url(id):
+        return jsonify(url=progress.url(id))
+
+    @app.get("/page/<id>")
+    def page(id):
+        lang = request.args.get("lang", "en")
+        return render_template_string(
+            PAGE, id=id, progress=progress, lang=lang, attributes=request.args.get("attributes", "")
+        )
+
+    @app.after_request
+    def policy(response):
+        own = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'"
+        response.headers["Content-Security-Policy"] = own
+        return response
+
+    return app
+'''
+
+EVENTS_SCRIPT = """
+window.events = [];
+window.broken = [];
+window.addEventListener("securitypolicyviolation", (event) => window.broken.push(event.violatedDirective));
+window.addEventListener("error", (event) => window.broken.push(event.message));
+for (const name of ["update", "done", "failed", "refused"])
+  document.addEventListener(`task-progress:${name}`, (event) => window.events.push([name, event.detail]));
+const Real = window.WebSocket;
+"""
+
+
+@pytest.fixture
+def broker(request):
+    """The embedded one, but where a test asks for another."""
+    return getattr(request, "param", "sqlite")
+
+
+@pytest.fixture
+def project(project):
+    tasks = project / "probe/tasks/any-name.py"
+    tasks.write_text(tasks.read_text() + MORE_TASKS)
+    (project / "site_app.py").write_text(SITE)
+    (project / "files").mkdir()
+    (project / "files/site.css").write_text("body { font: 18px sans-serif; margin: 2em; max-width: 40em }")
+    (project / "files/site.js").write_text(EVENTS_SCRIPT)
+    return project
+
+
+@pytest.fixture
+def go(project):
+    """Let the tasks that wait go on."""
+    return (project / "go").touch
+
+
+class Server:
+    """A web server's processes on a port, which stays the same when it starts again."""
+
+    def __init__(self, command, folder, environment, port):
+        self.url = f"http://127.0.0.1:{port}"
+        self._command, self._folder, self._environment, self._port = command, folder, environment, port
+        self.start()
+
+    def start(self):
+        self._log = (self._folder / "server.log").open("ab")
+        self.process = subprocess.Popen(
+            self._command,
+            cwd=self._folder,
+            env=self._environment,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        end = time.monotonic() + WAIT
+        while True:
+            assert self.process.poll() is None, self.log
+            assert time.monotonic() < end, self.log
+            try:
+                socket.create_connection(("127.0.0.1", self._port), 1).close()
+                return
+            except OSError:
+                time.sleep(0.05)
+
+    @property
+    def log(self):
+        return (self._folder / "server.log").read_text()
+
+    def kill(self):
+        """kill -9 for all its processes; sockets are cut without a word."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(20)
+        self._log.close()
+
+    def stop(self):
+        self.process.terminate()
+        return self.process.wait(WAIT)
+
+
+@pytest.fixture
+def serve(project, environment):
+    """Start a server; a command has ``{port}`` where its port is to stand."""
+    servers = []
+
+    def start(*command, folder=project, **more):
+        [port] = free_ports(1)
+        filled = [sys.executable, "-m", *(part.format(port=port) for part in command)]
+        servers.append(Server(filled, folder, {**environment, "PYTHONUNBUFFERED": "1", **more}, port))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.kill()
+
+
+@pytest.fixture
+def serve_site(serve):
+    """The site behind gunicorn: processes, and threads of each."""
+
+    def start(processes=2, threads=4, **more):
+        options = ["--workers", str(processes), "--threads", str(threads), "--no-control-socket"]
+        return serve("gunicorn", "--bind", "127.0.0.1:{port}", *options, "site_app:create_app()", **more)
+
+    return start
+
+
+class Visitor:
+    """Somebody with cookies of their own."""
+
+    def __init__(self, site):
+        self.site = site
+        self._jar = CookieJar()
+        self._opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(self._jar))
+
+    def ask(self, path, data=None, headers=()):
+        """The status, the headers and the body."""
+        body = None if data is None else json.dumps(data).encode()
+        request = urllib.request.Request(self.site + path, body, {"Content-Type": "application/json", **dict(headers)})
+        try:
+            with self._opener.open(request, timeout=WAIT) as answer:
+                return answer.status, answer.headers, answer.read().decode()
+        except urllib.error.HTTPError as refusal:
+            with refusal:
+                return refusal.code, refusal.headers, refusal.read().decode()
+
+    def get(self, path):
+        status, _, body = self.ask(path)
+        return status, json.loads(body)
+
+    def call(self, name, *args):
+        """Call a task: its id, and the address of its state."""
+        status, _, body = self.ask(f"/call/{name}", list(args))
+        assert status == 200, body
+        return json.loads(body)
+
+    @property
+    def cookie(self):
+        return "; ".join(f"{each.name}={each.value}" for each in self._jar)
+
+    def watch(self, path, origin=None, cookie=None):
+        """A socket, as a browser opens it."""
+        address = f"ws://{urlsplit(self.site).netloc}{path}/live"
+        headers = {"Cookie": self.cookie if cookie is None else cookie}
+        opening = connect(address, origin=origin or self.site, additional_headers=headers, proxy=None)
+        return opening.__enter__()  # what is not closed goes with the server
+
+
+@pytest.fixture
+def visitor():
+    """A function that makes a visitor of a server."""
+    return lambda server: Visitor(server.url)
+
+
+@pytest.fixture
+def open_window(tmp_path_factory):
+    """Open a browser with cookies of its own."""
+    opened = []
+
+    def start(**options):
+        try:
+            opened.append(open_browser(tmp_path_factory.mktemp("profile"), **options))
+        except BrowserMissing as missing:
+            if os.environ.get("CI") == "true":
+                raise
+            pytest.skip(missing.message)
+        return opened[-1]
+
+    yield start
+    for each in opened:
+        each.quit()

@@ -1,0 +1,76 @@
+"""The guide's examples run as they are printed: in Flask, in FastAPI and beside Django."""
+
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from websockets.exceptions import InvalidStatus
+
+EXAMPLES = Path(__file__).parents[3] / "docs/examples"
+SECRET = "not a secret, this is a test"
+COMMANDS = {
+    "flask": ["gunicorn", "--threads", "4", "-b", "127.0.0.1:{port}", "flask_app:create_app()"],
+    "fastapi": ["uvicorn", "--port", "{port}", "fastapi_app:app"],
+    "django": ["uvicorn", "--port", "{port}", "django_app:app"],
+}
+
+
+@pytest.fixture
+def project(tmp_path):
+    return shutil.copytree(EXAMPLES, tmp_path / "project", ignore=shutil.ignore_patterns("__pycache__"))
+
+
+@pytest.fixture(params=COMMANDS)
+def site(request, serve, environment):
+    path = f"{environment['PYTHONPATH']}{os.pathsep}."
+    return serve(*COMMANDS[request.param], SECRET_KEY=SECRET, PYTHONPATH=path)
+
+
+def address_of(page):
+    return re.search(r'<task-progress src="([^"]+)"', page)[1]
+
+
+def test_a_visitor_orders_a_report_and_watches_it(start_worker, site, visitor):
+    start_worker()
+    ann, ben = visitor(site), visitor(site)
+
+    status, _, page = ann.ask("/reports", data={})
+    address = address_of(page)
+    with ann.watch(address) as socket:
+        states = [json.loads(text) for text in socket]
+    _, headers, script = ann.ask(re.search(r'src="([^"]+task-progress\.js[^"]*)"', page)[1])
+
+    assert status == 200
+    assert states[-1]["result"] == {"rows": 40}
+    assert states[-1]["status"] == "success"
+    assert any(state["status"] == "progress" for state in states)
+    assert ann.get(address)[1] | {"now": 0} == states[-1] | {"now": 0}
+    assert "customElements.define" in script
+    assert headers["Content-Type"].startswith("text/javascript")
+    refused(ben, address)
+    ben.ask("/reports", data={})
+    refused(ben, address)
+    refused(ann, address + "x")
+    with pytest.raises(InvalidStatus, match="403"):
+        ann.watch(address, origin="https://evil.example")
+
+
+def refused(someone, address):
+    assert someone.ask(address)[0] == 403
+    with pytest.raises(InvalidStatus, match="403"):
+        someone.watch(address)
+
+
+def test_of_an_unknown_task_it_says_so(site, visitor, project):
+    ann = visitor(site)
+
+    _, _, page = ann.ask("/reports", data={})  # nobody works
+    address = address_of(page)
+    with ann.watch(address) as socket:
+        first = json.loads(socket.recv(10))
+
+    assert ann.get(address)[0] == 404
+    assert first["status"] == "unknown"

@@ -1,0 +1,98 @@
+"""A token is for one task, one visitor and a time; nothing else gets in."""
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from framework.errors import FrameworkError
+from framework.web.tokens import BadTaskToken, ExpiredTaskToken, MissingSecret, Tokens
+
+SECRET = "long and random"
+
+
+@pytest.fixture
+def tokens():
+    return Tokens(SECRET)
+
+
+@given(task_id=st.text(), visitor=st.text())
+def test_a_token_is_good_for_its_visitor_and_says_which_task(task_id, visitor):
+    tokens = Tokens(SECRET)
+
+    assert tokens.task_id(tokens.make(task_id, visitor), visitor) == task_id
+
+
+def test_it_fits_into_an_address(tokens):
+    token = tokens.make("a task / of ?ours é", "ann@example.com")
+
+    assert set(token) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
+    assert "ann" not in token
+
+
+@pytest.mark.parametrize("visitor", ["ben", "", "Ann", "ann ", None])
+def test_it_is_worth_nothing_to_anybody_else(tokens, visitor):
+    with pytest.raises(BadTaskToken):
+        tokens.task_id(tokens.make("task", "ann"), visitor)
+
+
+def test_not_one_character_of_it_can_be_changed(tokens):
+    token = tokens.make("task", "ann")
+
+    for place, character in enumerate(token[:-1]):  # the last one's lowest bits mean nothing in base64
+        forged = token[:place] + ("A" if character != "A" else "B") + token[place + 1 :]
+        with pytest.raises(BadTaskToken):
+            tokens.task_id(forged, "ann")
+
+
+@given(text=st.text())
+def test_what_was_not_made_here_is_refused(text):
+    with pytest.raises(BadTaskToken):
+        Tokens(SECRET).task_id(text, "ann")
+
+
+def test_another_secret_s_token_is_refused(tokens):
+    with pytest.raises(BadTaskToken):
+        tokens.task_id(Tokens("another").make("task", "ann"), "ann")
+
+
+def test_a_token_of_the_secret_before_is_good_until_that_is_dropped(tokens):
+    before = tokens.make("task", "ann")
+    both = Tokens([SECRET, "the new one"])
+
+    assert both.task_id(before, "ann") == "task"
+    with pytest.raises(BadTaskToken):
+        Tokens("the new one").task_id(before, "ann")
+    with pytest.raises(BadTaskToken):
+        tokens.task_id(both.make("task", "ann"), "ann")
+
+
+def test_it_expires_for_its_visitor_and_is_nothing_to_others_as_before(monkeypatch):
+    tokens = Tokens(SECRET, expires=60)
+    token = tokens.make("task", "ann")
+    later = time.time() + 62
+    monkeypatch.setattr(time, "time", lambda: later)
+
+    with pytest.raises(ExpiredTaskToken, match="60 s"):
+        tokens.task_id(token, "ann")
+    with pytest.raises(BadTaskToken):
+        tokens.task_id(token, "ben")
+
+
+def test_every_refusal_says_the_same(tokens):
+    mine = tokens.make("task", "ann")
+
+    assert refusal(tokens, mine, "ben") == refusal(tokens, "nonsense", "ann") == refusal(tokens, mine + "x", "ann")
+
+
+@pytest.mark.parametrize("secret", [None, "", b"", [], [""], ["old", ""]])
+def test_without_a_secret_nothing_is_signed(secret):
+    with pytest.raises(MissingSecret, match="SECRET_KEY"):
+        Tokens(secret)
+
+
+def refusal(tokens, token, visitor):
+    with pytest.raises(FrameworkError) as refused:
+        tokens.task_id(token, visitor)
+    return refused.value.message
