@@ -8,7 +8,9 @@ from typing import Any
 
 import click
 from celery import Celery
-from celery.schedules import maybe_schedule, schedule
+
+from framework.schedule.entries import entries_of
+from framework.schedule.words import in_words
 
 __all__ = ["described_tasks", "tasks"]
 
@@ -35,30 +37,23 @@ def described_tasks(app: Celery) -> list[dict[str, Any]]:
     Raises:
         BrokenTaskModule: one cannot be imported.
         DuplicateTask: two functions have one task name.
+        BadEntries: an entry of the beat schedule cannot be.
     """
     app.loader.import_default_modules()
     app.finalize(auto=True)
+    entries = entries_of(app).values()
     return [
         {
             "name": name,
             "signature": str(inspect.signature(task.run)),
             "doc": (inspect.getdoc(task.run) or "").partition("\n")[0],
-            "schedule": list(_times(app, name)),
+            "schedule": [
+                {"entry": entry.name, "when": in_words(entry.schedule)} for entry in entries if entry.task == name
+            ],
         }
         for name, task in sorted(app.tasks.items())
         if not name.startswith("celery.")
     ]
-
-
-def _times(app: Celery, task: str) -> Iterator[dict[str, str]]:
-    for entry, options in app.conf.beat_schedule.items():
-        if options["task"] == task:
-            yield {"entry": entry, "when": _when(maybe_schedule(options["schedule"]))}
-
-
-def _when(times: Any) -> str:
-    every = times.seconds if type(times) is schedule else None
-    return f"every {every:g} s" if every else repr(times).strip("<>")
 
 
 def _lines(task: dict[str, Any]) -> Iterator[str]:

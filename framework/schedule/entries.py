@@ -14,6 +14,7 @@ from celery.schedules import BaseSchedule, crontab
 
 from framework.errors import BadEntries, FrameworkError, UnknownEntry
 from framework.schedule.due import as_schedule, jitter_of, next_due
+from framework.schedule.words import in_words
 
 __all__ = ["Entry", "entries_of", "entry_called"]
 
@@ -65,18 +66,18 @@ class Entry:
     @property
     def when(self) -> str:
         """The schedule in one line."""
-        return f"{_stable(self.schedule)} in {self.zone}"
+        return in_words(self.schedule, self.zone)
 
     @property
     def fingerprint(self) -> str:
         """A few letters that differ where anything about the entry does."""
-        parts = [self.task, self.args, self.kwargs, self.options, self.when, self.jitter, self.missed]
-        return _digest(parts)
+        how = [self.task, self.args, self.kwargs, self.options, self.jitter, self.missed]
+        return _digest([*how, self.timing])
 
     @property
     def timing(self) -> str:
         """A few letters that differ where the slots do."""
-        return _digest(self.when)
+        return _digest([self.when, str(self.zone)])
 
     def call(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments of a call made now."""

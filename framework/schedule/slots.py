@@ -33,7 +33,7 @@ def upcoming(entry: Entry, last: datetime, now: datetime) -> Due | None:
         return next(_slots(entry, last), None)
     horizon = GRACE if entry.missed == "latest" else float(entry.missed)
     start = max(last, now - timedelta(seconds=horizon + entry.jitter))
-    first = next((due for due in _slots(entry, start) if now - due.at <= timedelta(seconds=horizon)), None)
+    first = next(_slots(entry, start), None)
     if entry.missed == "latest" and start > last and (first is None or first.at > now):
         return _latest(entry, last, start) or first
     return first

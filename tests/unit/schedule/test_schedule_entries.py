@@ -1,0 +1,144 @@
+"""The entries of the configuration, as they are checked and understood."""
+
+from datetime import timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from celery.beat import BeatLazyFunc
+from celery.schedules import crontab
+
+from framework.celery.app import App
+from framework.errors import BadEntries, UnknownEntry
+from framework.schedule import cron
+from framework.schedule.entries import entries_of, entry_called
+
+
+@pytest.fixture
+def app():
+    made = App("entries", set_as_current=False, broker="memory://", backend="rpc://")
+    made.conf.timezone = "Europe/Madrid"
+
+    @made.task(name="probe.tell", shared=False)
+    def tell(value, name="told"): ...
+
+    yield made
+    made.close()
+
+
+def entry(app, **fields):
+    app.conf.beat_schedule = {"each": {"task": "probe.tell", "schedule": 60, "args": (1,), **fields}}
+    return entries_of(app)["each"]
+
+
+def refused(app, **fields):
+    with pytest.raises(BadEntries) as error:
+        entry(app, **fields)
+    first, *lines = error.value.message.splitlines()
+    assert first == "The beat schedule cannot be followed, so nothing was started."
+    (line,) = lines
+    assert "'each'" in line
+    return line
+
+
+def test_an_entry_has_the_zone_of_the_application_or_its_own(app):
+    assert entry(app).zone == ZoneInfo("Europe/Madrid")
+    assert entry(app, schedule="0 1 * * *", timezone="Asia/Tokyo").zone == ZoneInfo("Asia/Tokyo")
+    assert entry(app, schedule=cron("0 1 * * *", timezone="Asia/Tokyo")).zone == ZoneInfo("Asia/Tokyo")
+
+
+def test_what_add_periodic_task_is_given_becomes_an_entry(app):
+    app.conf.beat_schedule = {}
+    app.add_periodic_task(30, app.tasks["probe.tell"].s(1), name="each", jitter=5, missed="all", queue="mail")
+
+    each = entries_of(app)["each"]
+
+    assert (each.task, each.args, each.jitter, each.missed) == ("probe.tell", (1,), 5.0, "all")
+    assert each.options["queue"] == "mail"
+    assert not each.options.keys() & {"jitter", "missed"}
+
+
+def test_lazy_arguments_are_worked_out_at_each_call(app):
+    numbers = iter(range(3))
+    each = entry(app, args=(BeatLazyFunc(lambda: next(numbers)),), kwargs={"name": BeatLazyFunc(str)})
+
+    assert [each.call() for _ in range(2)] == [((0,), {"name": ""}), ((1,), {"name": ""})]
+
+
+def test_where_results_have_to_be_removed_by_somebody_celery_s_own_entry_is_there(app, tmp_path):
+    app.conf.beat_schedule = {}
+    assert entries_of(app) == {}
+
+    other = App("other", set_as_current=False, broker="memory://", backend=f"file://{tmp_path}")
+    other.conf.beat_schedule = {}
+
+    assert [name for name in entries_of(other)] == ["celery.backend_cleanup"]  # noqa: C416
+    other.close()
+
+
+@pytest.mark.parametrize(
+    ("fields", "cause"),
+    [
+        ({"task": "probe.tel"}, "Did you mean 'probe.tell'?"),
+        ({"args": ()}, "missing 1 required positional argument: 'value'"),
+        ({"kwargs": {"nam": 1}}, "got an unexpected keyword argument 'nam'"),
+        ({"schedule": "0 0 30 2 *"}, "The schedule '0 0 30 2 *' cannot be followed"),
+        ({"schedule": -1}, "The schedule -1 cannot be followed"),
+        ({"schedule": "@daily", "timezone": "Mars/Olympus"}, "Mars/Olympus"),
+        ({"schedul": 5}, "unknown key 'schedul'. Did you mean 'schedule'?"),
+        ({"schedule": None}, "has no 'schedule'"),
+        ({"task": ""}, "has no 'task'"),
+        ({"jitter": -1}, "jitter=-1. It is a number of seconds from 0 on"),
+        ({"jitter": "a"}, "jitter='a'. It is a number of seconds from 0 on"),
+        ({"missed": "some"}, "missed='some'. It is 'all', 'latest', or a number of seconds"),
+        ({"missed": 0}, "missed=0. It is a number of seconds from 1 on"),
+        ({"missed": True}, "missed=True. It is a number of seconds"),
+    ],
+)
+def test_what_an_entry_cannot_be_is_said_by_name(app, fields, cause):
+    assert cause in refused(app, **fields)
+
+
+def test_every_fault_is_in_the_one_message(app):
+    app.conf.beat_schedule = {
+        "a": {"task": "no.such"},
+        "b": 7,
+        "good": {"task": "probe.tell", "schedule": 1, "args": (1,)},
+    }
+
+    with pytest.raises(BadEntries) as error:
+        entries_of(app)
+
+    assert len(error.value.message.splitlines()) == 3
+    assert "'good'" not in error.value.message
+
+
+def test_missed_and_jitter_may_be_timedeltas(app):
+    each = entry(app, missed=timedelta(hours=1), jitter=timedelta(seconds=5))
+
+    assert (each.missed, each.jitter) == (3600.0, 5.0)
+
+
+def test_fingerprints_are_the_same_in_every_process_and_differ_where_something_does(app):
+    variants = [
+        {},
+        {"args": (2,)},
+        {"kwargs": {"name": "x"}},
+        {"options": {"queue": "mail"}},
+        {"schedule": 61},
+        {"missed": "all"},
+        {"jitter": 1},
+        {"schedule": crontab(minute=1)},
+        {"schedule": "1 * * * *"},
+        {"schedule": "1 * * * *", "timezone": "Asia/Tokyo"},
+    ]
+    found = [entry(app, **fields).fingerprint for fields in variants]
+
+    assert len(set(found)) == len(variants)
+    assert found == [entry(app, **fields).fingerprint for fields in variants]
+    lazy = [entry(app, args=(BeatLazyFunc(lambda: 1),)).fingerprint for _ in range(2)]
+    assert lazy[0] == lazy[1]
+
+
+def test_an_unknown_entry_is_told_with_the_nearest(app):
+    with pytest.raises(UnknownEntry, match="Did you mean 'each'"):
+        entry_called("eahc", {"each": entry(app)})
