@@ -40,6 +40,19 @@ class BrokerUnreachable(BrokerError):
         )
 
 
+class NotConfirmed(BrokerUnreachable):
+    """The task was sent, and the broker did not say that it has it: it may be queued, or not."""
+
+    @classmethod
+    def by(cls, url: str, cause: BaseException, task_id: str) -> Self:
+        """Name the broker by its ``url`` (already without password), the cause, and the id to call again with."""
+        return cls(
+            f"The broker {url} was sent the task and did not confirm it: {cause or type(cause).__name__}. It may have "
+            f"been queued, with the id {task_id}. Calling again with task_id={task_id!r} loses nothing; if both "
+            "arrive, it runs twice with that one id."
+        )
+
+
 class QueueMismatch(BrokerError):
     """A queue or an exchange exists with other arguments than it is declared with; nothing was queued."""
 
