@@ -149,10 +149,21 @@ class Steps(Generic[T]):
         if self not in run.parts:
             return
         place = run.parts.index(self)
-        del run.parts[place or 1 :]  # the outermost stays to be seen as it ended
-        if not place:
-            run.ended.append(self)
+        # The outermost stays to be seen as it ended: not itself, which may hold a million rows.
+        run.ended[:] = [] if place else [Ended(self.step(time.monotonic()))]
+        run.parts[place:] = run.ended
         self._changed()
+
+
+class Ended:
+    """A step that is over."""
+
+    def __init__(self, step: Step) -> None:
+        self._step = step
+
+    def step(self, _now: float) -> Step:
+        """How far it came."""
+        return self._step
 
 
 class Pace:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from celery import signals
 from celery._state import _task_stack  # type: ignore[attr-defined]
-from celery.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded, WorkerLostError
+from celery.exceptions import Reject, SoftTimeLimitExceeded, TimeLimitExceeded, WorkerLostError
 from celery.states import IGNORED
 from kombu.utils.encoding import safe_repr
 
@@ -45,6 +45,9 @@ LONGEST_ERROR = 500
 # one, and the last state of a delivery after its others. Clocks of several servers have no part in it.
 _RETRY, _DELIVERY = 2**32, 2**24
 _LAST = _DELIVERY - 1
+
+# Failures that the worker's main process tells of, which knows nothing of what its pool's process has told.
+OUTSIDE = (TimeLimitExceeded, WorkerLostError, Reject)
 
 _runs: dict[str, "Run"] = {}
 _reasons: dict[str, BaseException] = {}
@@ -213,6 +216,8 @@ def for_user(exc: BaseException, expected: tuple[type[BaseException], ...] = ())
         return "It took too long and was stopped."
     if isinstance(exc, WorkerLostError):
         return "What was running it ended unexpectedly."
+    if isinstance(exc, Reject):
+        return "It was rejected."
     if isinstance(exc, expected):
         with suppress(Exception):  # whoever wrote its __str__ is to blame
             return str(exc)[:LONGEST_ERROR]
@@ -244,9 +249,12 @@ def _on_failure(sender: Any, task_id: str, exception: BaseException, **_: Any) -
     error = for_user(exception, tuple(sender.throws or ()))
     if run is not None:
         run.end("failure", error=error)
-    elif not isinstance(exception, TimeLimitExceeded) or sender.acks_on_timeout or not sender.acks_late:
-        # In the worker's main process, which knows nothing of what its pool's process has told.
+    elif isinstance(exception, OUTSIDE) and not _runs_again(sender, exception):
         _end_from_outside(sender, task_id, "failure", error)
+
+
+def _runs_again(task: Any, exc: BaseException) -> bool:
+    return isinstance(exc, TimeLimitExceeded) and task.acks_late and not task.acks_on_timeout
 
 
 def _on_revoked(sender: Any, request: Any, expired: bool, **_: Any) -> None:

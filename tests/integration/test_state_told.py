@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +22,7 @@ WAIT = 60
 MORE_TASKS = '''
 
 from datetime import date
+from celery.exceptions import Ignore, Reject
 from framework.errors import FrameworkError
 from framework.progress import progress
 
@@ -105,6 +108,14 @@ def killed_once(count):
 @celery.task(track=True, reject_on_worker_lost=False)
 def dies():
     os.kill(os.getpid(), signal.SIGKILL)
+
+@celery.task(track=True)
+def ignored():
+    raise Ignore
+
+@celery.task(track=True)
+def rejected():
+    raise Reject("not for me", requeue=False)
 
 @celery.task(track=True)
 def poison():
@@ -273,6 +284,7 @@ def test_a_step_within_a_step_is_shown_inside_it(start_worker, call, follow, go)
         ("expected", [], "as agreed"),
         ("softly_too_slow", [], "It took too long and was stopped."),
         ("dies", [], "What was running it ended unexpectedly."),
+        ("rejected", [], "It was rejected."),
     ],
 )
 def test_a_failure_is_told_in_words_for_who_waits(start_worker, call, follow, app, name, args, error):
@@ -346,6 +358,38 @@ def test_a_revoked_task_is_told_of_when_a_worker_drops_it(start_worker, tracked,
     ended = follow(sent.id).until_the_end()
 
     assert (ended.status, ended.error) == ("revoked", "It was called off."), worker.output
+
+
+def test_a_task_that_asks_to_be_forgotten_is_told_of_as_called_off(start_worker, call, follow):
+    sent = call("ignored").apply_async()
+    followed = follow(sent.id)
+    start_worker()
+
+    assert followed.until_the_end().status == "revoked"
+
+
+SEND = """
+from framework.celery.celery import celery
+from framework.state import last_state
+
+sent = celery.send_task("probe.tasks.any-name.{name}", {args}, countdown={countdown})
+state = last_state(sent.id, app=celery)
+print(state and state.status, state and state.retry_at and round(state.retry_at - state.at))
+celery.close()
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "countdown", "told"),
+    [("plain", [1], 0, "queued None"), ("plain", [1], 20, "queued 20"), ("add", [1, 1], 0, "None None")],
+)
+def test_a_call_by_name_of_a_task_that_is_not_imported_is_told_of(project, environment, name, args, countdown, told):
+    script = SEND.format(name=name, args=args, countdown=countdown)
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=project, env=environment, capture_output=True, text=True, check=False
+    )
+
+    assert done.stdout.strip() == told, done.stderr
 
 
 def test_a_terminated_task_is_told_of(start_worker, call, follow, app, eventually, noted):

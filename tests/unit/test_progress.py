@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+import weakref
 from collections import deque
 from contextlib import suppress
 from types import SimpleNamespace
@@ -169,6 +170,27 @@ def test_the_next_step_takes_the_place_of_the_one_before(run):
     for _ in progress(range(3), "writing"):
         assert [step.name for step in run.steps] == ["writing"]
     assert [(step.name, step.done) for step in run.steps] == [("writing", 3)]
+
+
+def test_what_a_step_went_over_is_let_go_of_with_it(run):
+    class Rows(list):
+        """A list whose end can be seen."""
+
+    rows = Rows([1, 2])
+    seen = weakref.ref(rows)
+    for _ in progress(rows):
+        pass
+    del rows
+
+    assert seen() is None
+    assert run.done == [2]
+
+
+def test_a_step_can_be_gone_through_again(run):
+    again = progress(range(3))
+
+    assert [[*again], [*again]] == [[0, 1, 2], [0, 1, 2]]
+    assert run.done == [3]
 
 
 def test_an_inner_loop_that_fails_and_is_caught_leaves_the_outer_one_as_it_is(run):
