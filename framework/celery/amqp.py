@@ -6,11 +6,13 @@ from functools import cached_property
 from typing import Any
 
 import celery.app.amqp
+from amqp.exceptions import PreconditionFailed
 from kombu import Queue
 from kombu.common import Broadcast
 
 from framework.broker.delays import DelayedQueue, queue_named_by, route
 from framework.broker.failed import failed_queue, without_deaths
+from framework.celery.mismatch import mismatch
 from framework.celery.publishing import PatientProducer
 from framework.celery.tracking import told
 
@@ -29,13 +31,18 @@ class Queues(celery.app.amqp.Queues):
 
 
 def _kept(queue: Queue, ours: dict[str, Any]) -> dict[str, Any] | None:
-    theirs = dict(queue.queue_arguments or {})
+    theirs = queue.queue_arguments or {}
+    merged = ours if _may_be_quorum(queue, theirs) else {}
+    # What its owner says to be None is left out: so a queue that exists without one of ours can stay as it is.
+    return {name: value for name, value in {**merged, **theirs}.items() if value is not None} or None
+
+
+def _may_be_quorum(queue: Queue, theirs: dict[str, Any]) -> bool:
     # What goes with its connection, or has priorities, cannot be a quorum queue; another type is its owner's wish.
     if not queue.durable or queue.exclusive or queue.auto_delete or isinstance(queue, Broadcast):
-        return theirs or None
-    if theirs.get("x-queue-type", "quorum") != "quorum" or "x-max-priority" in theirs:
-        return theirs
-    return {**ours, **theirs}
+        return False
+    priorities = queue.as_dict()["max_priority"] or theirs.get("x-max-priority")
+    return not priorities and theirs.get("x-queue-type", "quorum") == "quorum"
 
 
 class AMQP(celery.app.amqp.AMQP):
@@ -100,9 +107,16 @@ class AMQP(celery.app.amqp.AMQP):
             )
 
     def TaskConsumer(self, channel: Any, *args: Any, **options: Any) -> Any:  # noqa: N802
-        """The consumer of a worker; where its dead letters go is declared first."""
-        self.failed_queue(channel).declare()
-        return super().TaskConsumer(channel, *args, **options)
+        """The consumer of a worker; where its dead letters go is declared first.
+
+        Raises:
+            QueueMismatch: a queue exists with other arguments.
+        """
+        try:
+            self.failed_queue(channel).declare()
+            return super().TaskConsumer(channel, *args, **options)
+        except PreconditionFailed as exc:
+            raise mismatch(self.app, exc) or exc from None
 
     def _way_to(self, queue: Queue, seconds: float) -> dict[str, Any]:
         exchange, key = route(seconds, queue.name)

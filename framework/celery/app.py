@@ -7,6 +7,7 @@ from typing import Any, ParamSpec, TypeVar, overload
 
 from celery import Celery, Task
 from celery.result import AsyncResult
+from kombu.utils.uuid import uuid
 
 from framework import broker
 from framework.celery.calling import as_arguments, check_call, not_before, publishing
@@ -73,6 +74,7 @@ class App(Celery):
         kwargs: Any = None,
         countdown: float | None = None,
         eta: datetime | str | None = None,
+        task_id: str | None = None,
         *more: Any,
         **options: Any,
     ) -> "AsyncResult[Any]":
@@ -82,21 +84,25 @@ class App(Celery):
             UnknownTask: no task has that name, and no remote one was declared.
             WrongArguments: the task does not take these arguments.
             BadDelay: ``countdown`` or ``eta`` is no moment of the next hundred years.
-            BrokerUnreachable: the broker does not answer, or not in time.
+            BrokerUnreachable: the broker does not answer; nothing was queued.
+            NotConfirmed: the broker was sent the task and did not answer in time; it may be queued.
+            QueueMismatch: the queue exists with other arguments; nothing was queued.
         """
         args = as_arguments(name, args)
+        task_id = task_id or uuid()
         if options.get("task_type") is None:
             name = check_call(self, name, args, kwargs)
+        wait: tuple[Any, Any] = (None, None)
         if self.conf.task_protocol == 1:  # its messages have no headers, so Celery's worker waits for their eta
-            options |= {"countdown": countdown, "eta": eta}
+            wait = (countdown, eta)
         elif (moment := not_before(self, countdown, eta)) is not None:
             # Not as eta: Celery would take its own way of delaying, which loses what was published before a worker ran.
             options["not_before"] = moment
-        with publishing(self):
+        with publishing(self, task_id):
             try:
-                return super().send_task(name, args, kwargs, *more, **options)
+                return super().send_task(name, args, kwargs, *wait, task_id, *more, **options)
             except ReplyQueueMoved:
-                return super().send_task(name, args, kwargs, *more, **options)
+                return super().send_task(name, args, kwargs, *wait, task_id, *more, **options)
 
     @property
     def thread_oid(self) -> str:

@@ -16,6 +16,8 @@ from kombu.exceptions import OperationalError
 
 from framework.broker.shown import shown
 from framework.celery import catalog
+from framework.celery.mismatch import mismatch
+from framework.celery.publishing import Unconfirmed
 from framework.errors import (
     BadDelay,
     BrokerError,
@@ -23,6 +25,7 @@ from framework.errors import (
     BrokerUnreachable,
     FrameworkError,
     FrameworkWarning,
+    NotConfirmed,
     UnknownTask,
     WrongArguments,
 )
@@ -115,7 +118,7 @@ def not_before(app: Celery, countdown: float | None, eta: datetime | str | None)
 
 
 @contextmanager
-def publishing(app: Celery) -> Iterator[None]:
+def publishing(app: Celery, task_id: str = "") -> Iterator[None]:
     """Turn what goes wrong between us and the broker into an error that names the broker and the ways out."""
     try:
         yield
@@ -124,6 +127,8 @@ def publishing(app: Celery) -> Iterator[None]:
     except (OperationalError, AMQPError, OSError) as exc:
         url = shown(app.conf.broker_write_url)
         cause = exc.__cause__ if isinstance(exc, OperationalError) and exc.__cause__ else exc
+        if isinstance(exc, Unconfirmed):
+            raise NotConfirmed.by(url, cause, task_id) from None
         if isinstance(cause, AccessRefused | NotAllowed):
             raise BrokerRefused.by(url, cause) from None
         if isinstance(cause, OSError | OperationalError | amqp.ConnectionError):
@@ -133,4 +138,6 @@ def publishing(app: Celery) -> Iterator[None]:
                 f"The broker {url} refused the message: its queue is full (x-max-length), or cannot keep it now. "
                 "Nothing was queued. Have workers drain the queue, or give it more room."
             ) from None
+        if (error := mismatch(app, cause)) is not None:
+            raise error from None
         raise BrokerError(f"The broker {url} did not take the message: {cause}. Nothing was queued.") from exc

@@ -10,7 +10,8 @@ from typing import Any
 
 import celery.worker.consumer
 from celery import signals
-from celery.exceptions import InvalidTaskError, NotRegistered
+from celery.exceptions import InvalidTaskError, NotRegistered, WorkerShutdown
+from celery.platforms import EX_FAILURE
 from celery.utils.log import get_logger
 from kombu.exceptions import ContentDisallowed
 from kombu.transport import pyamqp
@@ -19,7 +20,7 @@ from framework.broker.unreadable import UNREADABLE, tolerant_frame_handler
 from framework.celery.incoming import Incoming
 from framework.celery.recording import record_failure
 from framework.celery.vetting import Fault, Limits, check_body, vetted
-from framework.errors import described
+from framework.errors import QueueMismatch, described
 
 __all__ = ["Consumer"]
 
@@ -58,6 +59,14 @@ class Consumer(Base):  # type: ignore[misc]
         self.limits = Limits.of(app.conf.task_message_max_bytes, in_use)
         self._loop_thread: int | None = None
         super().__init__(*args, app=app, **options)
+
+    def start(self) -> None:
+        """Consume until the worker is told to stop, or cannot ever."""
+        try:
+            super().start()
+        except QueueMismatch as exc:
+            log.critical("%s", exc.message)
+            raise WorkerShutdown(EX_FAILURE) from None
 
     def connection_for_read(self, heartbeat: float | None = None) -> Any:
         """A connection to consume from, which survives headers that cannot be read."""

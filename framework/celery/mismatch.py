@@ -1,0 +1,62 @@
+"""The error for a queue that exists with other arguments, in words that help."""
+
+from celery import Celery
+from kombu import Queue
+
+from framework.broker.mismatch import FLAGS, Difference, Refusal, differences
+from framework.broker.shown import shown
+from framework.errors import QueueMismatch
+
+__all__ = ["declared_queue", "mismatch", "mismatch_of"]
+
+
+def mismatch(app: Celery, cause: BaseException) -> QueueMismatch | None:
+    """The error for what the broker refused to declare; None where ``cause`` is about something else."""
+    refusal = Refusal.told_by(cause)
+    if refusal is None:
+        return None
+    if refusal.kind == "queue" and (queue := declared_queue(app, refusal.name)) is not None:
+        return mismatch_of(app, queue, refusal.difference)
+    cure = "Delete it while nobody uses it; the next call or worker makes it anew."
+    return QueueMismatch.of(
+        f"{refusal.kind} {refusal.name!r}", shown(app.conf.broker_write_url), [refusal.difference], cure
+    )
+
+
+def declared_queue(app: Celery, name: str) -> Queue | None:
+    """The queue of that name as the application declares it; None where it does not know it."""
+    failed: Queue = app.amqp.failed_queue  # type: ignore[attr-defined]
+    return failed if name == failed.name else app.amqp.queues.get(name)
+
+
+def mismatch_of(app: Celery, queue: Queue, first: Difference | None = None) -> QueueMismatch | None:
+    """The error for a queue, with each argument that differs; None where none does, or the queue does not exist.
+
+    Args:
+        app: whose broker is asked.
+        queue: as it is declared.
+        first: what is known to differ, should the queue be gone in the meantime.
+    """
+    with app.connection_for_write() as connection:
+        found = differences(connection, queue) or ([first] if first else [])
+    if not found:
+        return None
+    cure = _ways_out(app, queue, found)
+    return QueueMismatch.of(f"queue {queue.name!r}", shown(app.conf.broker_write_url), found, cure)
+
+
+def _ways_out(app: Celery, queue: Queue, found: list[Difference]) -> str:
+    anew = f"Make it anew with all that is in it, while nothing uses it: `framework doctor --migrate {queue.name}`"
+    if queue.name == app.conf.task_failed_queue:
+        return f"{anew}; or name another one with task_failed_queue."
+    return f"{anew}; or keep it as it is, in celeryconfig.py: task_queues = [{_as_it_is(queue, found)}]."
+
+
+def _as_it_is(queue: Queue, found: list[Difference]) -> str:
+    """The declaration of a queue that the existing one would not refuse."""
+    theirs = {difference.argument: difference.theirs for difference in found}
+    flags = "".join(f", {name}={theirs.pop(name)}" for name in FLAGS if name in theirs)
+    kind = theirs.pop("x-queue-type", (queue.queue_arguments or {}).get("x-queue-type", "classic"))
+    # None takes one of ours away; a classic queue gets none of them.
+    kept = {name: value for name, value in theirs.items() if kind == "quorum" or value is not None}
+    return f"Queue({queue.name!r}{flags}, queue_arguments={ {'x-queue-type': kind, **kept} })"

@@ -1,0 +1,128 @@
+"""A queue that exists with other arguments: callers and workers say so at once, and how to go on."""
+
+import time
+
+import pytest
+from kombu import Connection, Queue
+
+from framework.celery.app import App
+from framework.errors import QueueMismatch
+
+
+@pytest.fixture
+def plain_celery(broker_url, app):
+    """The queue of plain Celery exists; `app` has made the embedded broker's URL known."""
+    with Connection(broker_url) as connection:
+        Queue("celery")(connection.default_channel).declare()
+
+
+@pytest.fixture
+def caller(broker_url):
+    """Make an application with its own task queues."""
+    made = []
+
+    def make(queues):
+        made.append(App("keeper", set_as_current=False, broker=broker_url, backend="rpc://"))
+        made[-1].conf.update(task_remote_names=["probe.*"], task_queues=queues)
+        return made[-1]
+
+    yield make
+    for app in made:
+        consumer = getattr(app.backend, "result_consumer", None)
+        if getattr(consumer, "_connection", None):
+            consumer.stop()
+        app.close()
+
+
+def other_arguments_are_named(text):
+    told = text.replace("\n", " ")
+    return all(
+        words in told
+        for words in (
+            "The queue 'celery' of the broker ",
+            "x-queue-type is 'classic' there and 'quorum' here",
+            "x-dead-letter-exchange is not set there and 'celery.failed' here",
+            "x-overflow is not set there and 'reject-publish' here",
+            "`framework doctor --migrate celery`",
+            "task_queues = [Queue('celery', queue_arguments={'x-queue-type': 'classic'})]",
+        )
+    )
+
+
+@pytest.mark.parametrize("options", [{}, {"countdown": 5}])
+@pytest.mark.usefixtures("plain_celery")
+def test_a_call_says_at_once_which_arguments_differ_and_what_to_do(call, options):
+    began = time.monotonic()
+
+    with pytest.raises(QueueMismatch) as refused:
+        call("add", 1, 1).apply_async(**options)
+
+    assert time.monotonic() - began < 3
+    assert other_arguments_are_named(refused.value.message)
+    assert "guest:guest" not in refused.value.message
+
+
+@pytest.mark.usefixtures("plain_celery")
+def test_a_worker_ends_at_once_with_one_line(start_worker):
+    worker = start_worker(wait=False)
+    status = worker.process.wait(30)
+    worker.kill()
+
+    lines = [line for line in worker.lines if "The queue 'celery'" in line]
+    assert len(lines) == 1
+    assert other_arguments_are_named(lines[0])
+    assert "Traceback" not in worker.output
+    assert status == 1
+
+
+@pytest.mark.usefixtures("plain_celery")
+def test_the_declaration_that_the_message_shows_keeps_the_queue_as_it_is(start_worker, project, caller):
+    with (project / "celeryconfig.py").open("a") as config:
+        config.write(
+            "from kombu import Queue\ntask_queues = [Queue('celery', queue_arguments={'x-queue-type': 'classic'})]\n"
+        )
+    app = caller([Queue("celery", queue_arguments={"x-queue-type": "classic"})])
+    start_worker()
+
+    assert app.send_task("probe.tasks.any-name.add", (1, 1)).get(30) == 2
+
+
+def test_a_quorum_queue_without_dead_letters_can_stay_as_it_is(app, caller, broker_url):
+    bare = {"x-queue-type": "quorum"}
+    with Connection(broker_url) as connection:
+        Queue("celery", queue_arguments=bare)(connection.default_channel).declare()
+    with pytest.raises(QueueMismatch) as refused:
+        app.send_task("probe.any")
+    shown = refused.value.message.partition("task_queues = ")[2].removesuffix(" in celeryconfig.py.").rstrip(".")
+
+    keeping = caller(eval(shown))
+
+    assert keeping.send_task("probe.any", ignore_result=True).id
+
+
+def test_an_exchange_of_another_type_is_named(app, broker_url):
+    with Connection(broker_url) as connection:
+        connection.channel().exchange_declare("celery.failed", "direct", durable=True, auto_delete=False)
+
+    with pytest.raises(QueueMismatch, match=r"exchange 'celery\.failed'.*type is 'direct' there and 'fanout' here"):
+        app.send_task("probe.any")
+
+
+def test_a_queue_with_priorities_is_no_quorum_queue(app, start_worker, project, broker_url):
+    with (project / "celeryconfig.py").open("a") as config:
+        config.write("from kombu import Queue\ntask_queues = [Queue('celery', max_priority=5)]\n")
+    app.conf.task_queues = [Queue("celery", max_priority=5)]
+
+    sent = app.send_task("probe.tasks.any-name.add", (1, 1), priority=3)
+    start_worker()
+
+    assert sent.get(30) == 2
+
+
+def test_an_answer_about_something_else_is_no_mismatch(app):
+    app.conf.task_queues = [Queue("celery", queue_arguments={"x-message-ttl": -1})]
+
+    with pytest.raises(Exception, match="x-message-ttl") as refused:
+        app.send_task("probe.any")
+
+    assert not isinstance(refused.value, QueueMismatch)
