@@ -7,14 +7,18 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 from types import SimpleNamespace
 
 import pytest
+from kombu.exceptions import OperationalError
 
 from framework import state as states
+from framework.celery.app import App
+from framework.errors import TookTooLong
 from framework.failures import Failures
 from framework.runs import Run
-from framework.state import Step, Watcher, last_state
+from framework.state import State, Step, Watcher, last_state
 from framework.telling import stop_telling
 
 WAIT = 60
@@ -569,3 +573,112 @@ def test_it_is_told_across_a_restart_of_the_broker(rabbitmq_alone, start_worker,
     ended = followed.until_the_end()
     assert (ended.status, ended.result) == ("success", 100), worker.output
     assert last_state(sent.id, app=app) == ended
+
+
+def test_a_broker_that_is_away_holds_no_task_up_and_hears_of_its_end_later(rabbitmq_alone, app, eventually):
+    run = Run(app, SimpleNamespace(id="patient", retries=0, delivery_info={}), "patient")
+    run.start()
+    eventually(lambda: last_state("patient", app=app) is not None)
+
+    rabbitmq_alone.stop()
+    began = time.monotonic()
+    for number in range(100):
+        run.parts[:] = [SimpleNamespace(step=lambda now, number=number: Step("going on", number))]
+        run.look()
+    took = time.monotonic() - began
+    run.end("success", result=1)
+    ended = time.monotonic() - began
+    rabbitmq_alone.start()
+
+    assert took < 0.5
+    assert ended < 5
+    eventually(lambda: last_state("patient", app=app).final)
+    assert last_state("patient", app=app).progress.steps[0].done == 99
+
+
+FORK = """
+import os
+from framework.celery.celery import celery
+from framework.state import last_state
+
+def queued():
+    sent = celery.send_task("probe.tasks.any-name.plain", [1])
+    assert last_state(sent.id, app=celery).status == "queued"
+
+queued()
+if pid := os.fork():
+    queued()
+    assert os.waitpid(pid, 0)[1] == 0
+    queued()
+    celery.close()
+    print("both told")
+else:
+    queued()
+    os._exit(0)
+"""
+
+
+def test_a_process_and_its_fork_both_tell(project, environment):
+    done = subprocess.run(
+        [sys.executable, "-c", FORK], cwd=project, env=environment, capture_output=True, text=True, check=False
+    )
+
+    assert done.stdout == "both told\n", done.stderr
+
+
+def test_a_hundred_tasks_are_watched_by_one_over_one_connection(app, watcher):
+    runs = [Run(app, SimpleNamespace(id=f"run-{n}", retries=0, delivery_info={}), "many") for n in range(100)]
+    ends: SimpleQueue[State] = SimpleQueue()
+    for run in runs[:50]:
+        run.start()
+    before = threading.active_count()
+    for run in runs:
+        watcher.subscribe(run.id, lambda state: ends.put(state) if state.final else None)
+    assert threading.active_count() == before + 1
+    for run in runs[50:]:
+        run.start()
+    for run in runs:
+        run.end("success", result=run.id)
+
+    assert {ends.get(timeout=WAIT).result for _ in runs} == {run.id for run in runs}
+
+
+def test_who_stopped_watching_is_called_no_more(app, watcher):
+    run = Run(app, SimpleNamespace(id="left", retries=0, delivery_info={}), "left")
+    left, stayed = SimpleQueue(), SimpleQueue()
+    end = watcher.subscribe(run.id, left.put)
+    watcher.subscribe(run.id, stayed.put)
+    run.start()
+    assert (left.get(timeout=WAIT).status, stayed.get(timeout=WAIT).status) == ("started", "started")
+
+    end()
+    run.end("success", result=1)
+
+    assert stayed.get(timeout=WAIT).status == "success"
+    assert left.empty()
+
+
+def test_a_callback_that_raises_harms_nobody_else(app, watcher):
+    run = Run(app, SimpleNamespace(id="rude", retries=0, delivery_info={}), "rude")
+    polite = SimpleQueue()
+    watcher.subscribe(run.id, lambda state: 1 / 0)
+    watcher.subscribe(run.id, polite.put)
+    run.start()
+    assert polite.get(timeout=WAIT).status == "started"
+
+    run.end("success", result=1)
+
+    assert polite.get(timeout=WAIT).status == "success"
+
+
+def test_watching_ends_when_its_time_is_over(app):
+    with pytest.raises(TookTooLong, match="nobody is not done after"):
+        list(states.watch("nobody", timeout=0.3, app=app))
+
+
+def test_a_watched_broker_that_was_never_there_is_an_error():
+    app = App("nowhere", set_as_current=False, broker="amqp://guest:guest@127.0.0.1:1//")
+    with pytest.raises(OperationalError):
+        last_state("any", app=app)
+    with pytest.raises(OperationalError):
+        next(states.watch("any", app=app))
