@@ -14,13 +14,19 @@ PAUSE = timedelta(seconds=5)
 
 
 class Agenda:
-    """The next slot of each entry that is not paused."""
+    """The next slot of each entry that is not paused.
 
-    def __init__(self, entries: Mapping[str, Entry], journal: Journal) -> None:
+    Args:
+        entries: by name.
+        journal: what is known of them.
+        not_before: until when entries are put off whose task could not be sent; kept up to date.
+    """
+
+    def __init__(self, entries: Mapping[str, Entry], journal: Journal, not_before: dict[str, datetime]) -> None:
         self._entries = entries
         self._journal = journal
         self._next: dict[str, Due | None] = {}
-        self._not_before: dict[str, datetime] = {}
+        self._not_before = not_before
 
     def first(self, now: datetime) -> tuple[Entry, Due] | None:
         """The entry that is due first, and its slot; None where nothing will ever be due."""

@@ -1,7 +1,8 @@
 """A scheduler's one connection: its place in the line, and the only way by which it publishes.
 
 Whoever lost its place lost this connection too, so it cannot publish any more: nothing here connects again, and nothing
-is tried twice.
+is tried twice. What is due is published on the channel that consumes: the broker passes on all that was published on a
+channel before it takes the channel's consumer for gone, so the next leader knows of it.
 """
 
 from collections import deque
@@ -52,17 +53,21 @@ class Lock:
         self.client: Any = app.connection_for_write(heartbeat=HEARTBEAT, transport_options=options)
         if self.client.transport.driver_type == "amqp":
             self.client.transport_options = {**options, "frame_handler": tolerant_frame_handler}
-        with self.losing():
-            self._open()
+        try:
+            with self.losing():
+                self._open()
+        except BaseException:
+            self.abandon()  # else it would stay in the line, and never answer
+            raise
 
     def _open(self) -> None:
         self.client.connect()
         self._connection = self.client.connection
-        self._consuming = self.channel()
-        self._publishing = self.channel()
-        state_queue(self.queue)(self._consuming).declare()
-        self._consuming.basic_qos(0, 0, False)
-        self._consuming.basic_consume(self.queue, callback=self._inbox.append, on_cancel=self._cancel)
+        #: The channel that consumes, by which what is due is published too.
+        self.line = self.channel()
+        state_queue(self.queue)(self.line).declare()
+        self.line.basic_qos(0, 0, False)
+        self.line.basic_consume(self.queue, callback=self._inbox.append, on_cancel=self._cancel)
 
     def _cancel(self, _tag: str) -> None:
         self._cancelled = True
@@ -89,7 +94,7 @@ class Lock:
         return bool(self._connection is not None and self._connection.connected)
 
     def channel(self) -> Any:
-        """A new channel of this connection, and of no other."""
+        """Another channel of this connection, for what may be refused: that closes a channel."""
         return self._connection.channel()
 
     def wait(self, seconds: float) -> None:
@@ -117,13 +122,13 @@ class Lock:
         """Acknowledge records that nobody needs any more."""
         with self.losing():
             for tag in tags:
-                self._consuming.basic_ack(tag)
+                self.line.basic_ack(tag)
 
     def put(self, kind: str, body: Mapping[str, Any] | None = None) -> str:
         """Write a record; when this returns, it is in the queue. Its id."""
         number = uuid4().hex
         with self.losing():
-            self._publishing.basic_publish(
+            self.line.basic_publish(
                 message(kind, number, body or {}),
                 routing_key=self.queue,
                 mandatory=True,
@@ -134,7 +139,7 @@ class Lock:
     def answer(self, question: Record, body: Mapping[str, Any]) -> None:
         """Answer who asked, if he is still there."""
         with self.losing():
-            self._publishing.basic_publish(
+            self.line.basic_publish(
                 message("answer", question.id, body), routing_key=question.reply_to, confirm_timeout=self.confirm
             )
 

@@ -42,6 +42,7 @@ class Scheduler(Base):  # type: ignore[misc]
     def __init__(self, app: Celery, *args: Any, clock: Callable[[], datetime] = utc_now, **options: Any) -> None:
         self._clock = clock
         self._term: Term | None = None
+        self._put_off: dict[str, datetime] = {}
         self._busy = False
         self._away = False
         super().__init__(app, *args, **options)
@@ -76,7 +77,7 @@ class Scheduler(Base):  # type: ignore[misc]
             term.close()
 
     def _begin(self) -> Term:
-        term = Term(self.app, self.data, self._clock)
+        term = Term(self.app, self.data, self._clock, self._put_off)
         if self._away:
             log.warning("beat: the broker is back")
         self._away = False

@@ -16,10 +16,14 @@ from framework.schedule.entries import Entry
 from framework.schedule.lock import Lock, LockLost
 from framework.schedule.records import run_headers
 
-__all__ = ["NotSent", "Sender", "task_id"]
+__all__ = ["NotSent", "Sender", "SlotRefused", "task_id"]
 
 #: AMQP's code for a mandatory message that no queue takes.
 NO_ROUTE = 312
+
+
+class SlotRefused(LockLost):
+    """A slot's task was refused in a way that cost the connection: others are to be tried first."""
 
 
 class NotSent(Exception):
@@ -89,17 +93,24 @@ class SlotProducer(Base):  # type: ignore[misc]
         self._lock = lock
         #: The routing key that only the state queue is bound by.
         self._copy_key = f"{lock.queue}.record.of.a.run.for.the.scheduler.alone"
+        self._needed: list[Any] = []
         self._declared: set[Any] = set()
         self._copied: set[str] = set()
         self._expected = ""
         #: Whether the task that was expected has been published.
         self.published = False
         with lock.losing():
-            super().__init__(lock.channel(), auto_declare=False)
+            self._declaring = lock.channel()
+        super().__init__(lock.line, auto_declare=False)
 
     def expect(self, number: str) -> None:
         """The task with that id is the next slot's."""
         self._expected, self.published = number, False
+        self._needed.clear()
+
+    def maybe_declare(self, entity: Any, *_: Any, **__: Any) -> None:
+        """Note that an exchange or queue is needed; it is declared with the rest, where a refusal costs nothing."""
+        self._needed.append(entity)
 
     def publish(self, body: Any, *, headers: Any = None, declare: Sequence[Any] = (), **options: Any) -> Any:
         """Publish; a slot's task is confirmed and copied, anything else (an event, say) is not.
@@ -109,28 +120,38 @@ class SlotProducer(Base):  # type: ignore[misc]
             LockLost: it is not known whether the broker has it.
         """
         with self._lock.losing():
-            try:
-                if (headers or {}).get("id") == self._expected:
-                    self._publish_slot(body, headers, declare, options)
-                else:
-                    super().publish(body, headers=headers, declare=list(declare), **{**options, "mandatory": False})
-            except (ChannelError, MessageNacked) as exc:
-                if getattr(exc, "reply_code", None) == NO_ROUTE:
-                    raise LockLost(f"the queue {self._lock.queue!r} is gone") from exc
-                self._start_anew()
-                raise NotSent(_sentence(exc)) from exc
-            except SerializationError as exc:
-                raise NotSent(described(exc)) from exc
+            exchange = _name_of(options.get("exchange"))
+            key = self._prepared(exchange, [*self._needed, *declare])
+            if (headers or {}).get("id") != self._expected:
+                own = {"exchange": exchange, "retry": False, "mandatory": False}
+                return super().publish(body, headers=headers, **{**options, **own})
+            # The record must not go when the task's time has passed; the worker sees to that.
+            own = {"exchange": exchange, "retry": False, "mandatory": True, "expiration": None}
+            own["confirm_timeout"] = self._lock.confirm
+            headers = {**headers, "BCC": [*(headers.get("BCC") or ()), key]}
+            self._publish_slot(body, headers, {**options, **own})
+            return None
 
-    def _publish_slot(self, body: Any, headers: Any, declare: Sequence[Any], options: dict[str, Any]) -> None:
-        exchange = options.get("exchange") or ""
-        exchange = exchange.name if isinstance(exchange, Exchange) else str(exchange)
-        self._make_sure(declare)
-        copies = [*(headers.get("BCC") or ()), self._key_in(exchange)]
-        # The record must not go when the task's time has passed; the worker sees to that.
-        own = {"exchange": exchange, "retry": False, "mandatory": True, "expiration": None}
-        own["confirm_timeout"] = self._lock.confirm
-        super().publish(body, headers={**headers, "BCC": copies}, **{**options, **own})
+    def _prepared(self, exchange: str, declare: Sequence[Any]) -> str:
+        """See to it that all is there which a publish needs; the routing key of its copy."""
+        try:
+            self._make_sure(declare)
+            return self._key_in(exchange)
+        except ChannelError as exc:
+            self._start_anew()
+            raise NotSent(f"the broker refuses it: {exc.reply_text or described(exc)}") from exc
+
+    def _publish_slot(self, body: Any, headers: Any, options: dict[str, Any]) -> None:
+        try:
+            super().publish(body, headers=headers, **options)
+        except SerializationError as exc:
+            raise NotSent(described(exc)) from exc
+        except MessageNacked as exc:
+            raise NotSent("its queue is full, or cannot keep it now") from exc
+        except ChannelError as exc:
+            if exc.reply_code == NO_ROUTE:
+                raise LockLost(f"the queue {self._lock.queue!r} is gone") from exc
+            raise SlotRefused(f"the broker refuses it: {exc.reply_text or described(exc)}") from exc
         self.published = True
 
     def _key_in(self, exchange: str) -> str:
@@ -138,7 +159,7 @@ class SlotProducer(Base):  # type: ignore[misc]
         if not exchange:
             return self._lock.queue
         if exchange not in self._copied:
-            self.channel.queue_bind(self._lock.queue, exchange, self._copy_key)
+            self._declaring.queue_bind(self._lock.queue, exchange, self._copy_key)
             self._copied.add(exchange)
         return self._copy_key
 
@@ -150,7 +171,7 @@ class SlotProducer(Base):  # type: ignore[misc]
         self._declare(declare)
         if declare:
             try:
-                self.channel.queue_declare(declare[-1].name, passive=True)
+                self._declaring.queue_declare(declare[-1].name, passive=True)
             except NotFound:
                 self._start_anew()
                 self._declare(declare)
@@ -158,17 +179,15 @@ class SlotProducer(Base):  # type: ignore[misc]
     def _declare(self, entities: Sequence[Any]) -> None:
         for entity in entities:
             if entity not in self._declared:
-                entity.bind(self.channel).declare()
+                entity.bind(self._declaring).declare()
                 self._declared.add(entity)
 
     def _start_anew(self) -> None:
-        """Another channel, since the broker closes one over which something was refused."""
+        """Another channel to declare on, since the broker closes one over which something was refused."""
         self._declared.clear()
         self._copied.clear()
-        self.revive(self._lock.channel())
+        self._declaring = self._lock.channel()
 
 
-def _sentence(exc: BaseException) -> str:
-    if isinstance(exc, MessageNacked):
-        return "its queue is full, or cannot keep it now"
-    return f"the broker refuses it: {getattr(exc, 'reply_text', '') or described(exc)}"
+def _name_of(exchange: Any) -> str:
+    return str(exchange.name if isinstance(exchange, Exchange) else exchange or "")

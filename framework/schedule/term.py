@@ -23,7 +23,7 @@ from framework.schedule.entries import Entry
 from framework.schedule.journal import Journal
 from framework.schedule.lock import Lock
 from framework.schedule.records import Kind, Record
-from framework.schedule.sending import NotSent, Sender
+from framework.schedule.sending import NotSent, Sender, SlotRefused
 
 __all__ = ["Term", "node_name", "utc_now"]
 
@@ -57,12 +57,19 @@ class Term:
         app: the application.
         entries: what it would schedule, by name.
         clock: tells the time.
+        put_off: entries that could not be sent, and until when they are put off; it may outlive the term.
 
     Raises:
         LockLost: from any method: the term is over.
     """
 
-    def __init__(self, app: Celery, entries: Mapping[str, Entry], clock: Callable[[], datetime] = utc_now) -> None:
+    def __init__(
+        self,
+        app: Celery,
+        entries: Mapping[str, Entry],
+        clock: Callable[[], datetime] = utc_now,
+        put_off: dict[str, datetime] | None = None,
+    ) -> None:
         self._app = app
         self._entries = entries
         self._clock = clock
@@ -76,10 +83,14 @@ class Term:
         self._known_others: set[str] = set()
         #: Since when it leads; None while it does not.
         self.leads_since: datetime | None = None
+        self._agenda = Agenda(entries, self._journal, {} if put_off is None else put_off)
         self._lock = Lock(app)
-        self._sender = Sender(app, self._lock)
-        self._agenda = Agenda(entries, self._journal)
-        self._lock.put(Kind.HELLO, {"node": self._node, "entries": self._fingerprints()})
+        try:
+            self._sender = Sender(app, self._lock)
+            self._lock.put(Kind.HELLO, {"node": self._node, "entries": self._fingerprints()})
+        except BaseException:
+            self._lock.abandon()
+            raise
 
     def work(self, seconds: float) -> None:
         """Do what there is to do, then wait for the next thing to do, ``seconds`` at the most."""
@@ -207,6 +218,9 @@ class Term:
             )
             self._agenda.put_off(entry.name, self._clock())
             return
+        except SlotRefused:
+            self._agenda.put_off(entry.name, self._clock())
+            raise
         state = self._journal.entries[entry.name]
         state.runs += state.pass_over(slot)
         self._agenda.changed(entry.name)
