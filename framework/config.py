@@ -78,6 +78,8 @@ DEFAULTS: dict[str, Any] = {
     # Seconds that the last state of a task is kept after it ended, and of how many tasks at a time.
     "task_state_expires": 2 * 3600,
     "task_state_max": 5000,
+    # Keys (visitors, say) of one limit that have slots of their own at a time; more of them share some buckets.
+    "task_limit_keys": 5000,
     # Settings of other packages that read Celery's configuration, such as ``redbeat_*``.
     "third_party_settings": (),
 }
