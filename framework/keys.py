@@ -1,0 +1,69 @@
+"""What a limit counts by and a unique task is known by: an argument of a call, as a text."""
+
+import hashlib
+import ipaddress
+from collections.abc import Callable, Mapping
+from typing import Any
+from uuid import UUID
+
+from framework.errors import BadKey
+
+__all__ = ["as_text", "digest", "value_of"]
+
+#: Bits of an IPv6 address that say whose network it is: one visitor has as many addresses in it as he likes.
+NETWORK = 64
+
+
+def as_text(value: Any) -> str:
+    """A key as a text: the same for the same visitor, whatever way it is written.
+
+    >>> from framework.keys import as_text
+    >>> as_text("::ffff:192.0.2.7"), as_text("2001:db8:1:2:3:4:5:6")
+    ('192.0.2.7', '2001:db8:1:2::/64')
+
+    Raises:
+        BadKey: it is None or empty, or of a kind that has no text of its own.
+    """
+    if value is None or value == "":
+        raise BadKey.of(value, "there is none")
+    if isinstance(value, str):
+        return _network(value)
+    if isinstance(value, ipaddress.IPv4Address | ipaddress.IPv6Address):
+        return _network(str(value))
+    if isinstance(value, bool | int | UUID):
+        return f"{type(value).__name__}:{value!s}"
+    if isinstance(value, tuple | list):
+        return "\0".join(["", *map(as_text, value)])
+    raise BadKey.of(value, "it is no text, number, UUID, or tuple of such")
+
+
+def value_of(key: str | Callable[[Mapping[str, Any]], Any], task: str, bound: Mapping[str, Any]) -> Any:
+    """The value of a key in the arguments of a call.
+
+    Raises:
+        BadKey: the call has no such argument, or it is None.
+    """
+    value = key(bound) if callable(key) else bound.get(key)
+    if value is None:
+        raise BadKey.missing(key if isinstance(key, str) else getattr(key, "__name__", repr(key)), task)
+    return value
+
+
+def digest(*parts: str) -> str:
+    """A name for the broker that shows nothing of what it was made from."""
+    return hashlib.blake2b("\0".join(parts).encode(errors="surrogatepass"), digest_size=16).hexdigest()
+
+
+def _network(text: str) -> str:
+    """An IPv4 address as it is, an IPv6 address as its network, anything else as it is."""
+    if not text.isascii() or not (":" in text or "." in text) or len(text) > 64:
+        return text
+    try:
+        address = ipaddress.ip_address(text.partition("%")[0].strip("[]"))
+    except ValueError:
+        return text
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is None:
+            return str(ipaddress.ip_network((int(address), NETWORK), strict=False))
+        address = address.ipv4_mapped
+    return str(address)
