@@ -61,9 +61,30 @@ class QueueMismatch(BrokerError):
         """Name it, the broker by its ``url`` (already without password), and each argument: its name, ours, theirs."""
         told = "; ".join(f"{name} is {_set(theirs)} there and {_set(ours)} here" for name, ours, theirs in differing)
         return cls(
-            f"The {thing} of the broker {url} exists with other arguments: {told}. Nothing was queued, and no broker "
-            f"changes the arguments of what exists. {cure}"
+            f"The {thing} of the broker {url} exists with other arguments: {told}. No broker changes them, and until "
+            f"they agree nothing is queued there. {cure}"
         )
+
+
+class QueueInUse(BrokerError):
+    """A queue cannot be made anew while somebody works on it; nothing was lost, and what was moved is kept."""
+
+    @classmethod
+    def named(cls, name: str, by: str) -> Self:
+        """Name the queue and who uses it."""
+        return cls(
+            f"The queue {name!r} is in use by {by}. Stop workers and callers, then run this again: it goes on where "
+            "it ended, and nothing is lost."
+        )
+
+
+class UnknownQueue(FrameworkError):
+    """The application has no queue of that name."""
+
+    @classmethod
+    def named(cls, name: str, known: Collection[str]) -> Self:
+        """Say which name is unknown, and which ones there are."""
+        return cls(f"No queue of this application is called {name!r}. There are: {_listed(known)}.")
 
 
 class BrokerFileRefused(BrokerError):
