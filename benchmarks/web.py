@@ -1,0 +1,221 @@
+"""Sockets in one web process, their memory and how soon an update is there: ``python benchmarks/web.py [--quick]``.
+
+gunicorn with one process of four threads, the clients in a process of their own. *together*: four tasks that say what
+time it is, watched by all; from the line in the task to the client, so with the pace at which progress is told.
+*apart*: a task for each socket; from the publish to the client. Results go to ``web.json`` in the folder ``results``.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from statistics import quantiles
+
+from websockets.asyncio.client import connect
+
+from framework.broker import last_value
+from framework.celery.app import App
+from framework.task_state import Progress, State, Step
+from framework.telling import encoded
+from framework.testing.rabbitmq import RabbitMQ, free_ports
+
+HERE = Path(__file__).parent
+TASKS = 4
+
+
+@contextmanager
+def process(folder, env, *command):
+    """A process of ours that ends with the block, and its children."""
+    with (folder / f"{command[0]}.log").open("ab") as log:
+        started = subprocess.Popen(
+            [sys.executable, "-m", *command], cwd=HERE, env=env, stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        yield started
+    finally:
+        os.killpg(started.pid, signal.SIGKILL)  # a worker would wait for its tasks
+        started.wait(30)
+
+
+def resident(pid):
+    """Bytes of memory that a process has for itself."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Private_"))
+
+
+def processor_seconds(pid):
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def threads(pid):
+    return len(list(Path(f"/proc/{pid}/task").iterdir()))
+
+
+class Site:
+    """The web process, asked for addresses with one visitor's cookie."""
+
+    def __init__(self, port):
+        self.port = port
+        self.cookie = ""
+        end = time.monotonic() + 30
+        while not self._answers():
+            if time.monotonic() > end:
+                raise TimeoutError
+            time.sleep(0.1)
+        self.pid = self.ask("first")["pid"]
+
+    def _answers(self):
+        with suppress(OSError):
+            return bool(self.ask("first"))
+        return False
+
+    def ask(self, task_id):
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}/url/{task_id}", headers={"Cookie": self.cookie})
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            self.cookie = self.cookie or (answer.headers["Set-Cookie"] or "").split(";")[0]
+            return json.load(answer)
+
+    def connect(self, task_id):
+        address = f"ws://127.0.0.1:{self.port}{self.ask(task_id)['url']}/live"
+        return connect(address, additional_headers={"Cookie": self.cookie}, proxy=None, compression=None)
+
+
+async def watch(socket, delays):
+    async for text in socket:
+        now = time.time()
+        told = json.loads(text).get("progress")
+        if told and told["message"]:
+            delays.append(now - float(told["message"]))
+
+
+async def watch_all(site, ids, seconds, meanwhile):
+    """Open a socket for each id, listen for so long; memory, processor time and delays."""
+    warm = await site.connect(ids[0])
+    await warm.recv()
+    before = resident(site.pid)
+    began = time.monotonic()
+    sockets = [await site.connect(task_id) for task_id in ids]
+    opening = time.monotonic() - began
+    delays = []
+    listening = [asyncio.create_task(watch(socket, delays)) for socket in sockets]
+    publishing = await meanwhile()
+    await asyncio.sleep(3)
+    delays.clear()
+    used = processor_seconds(site.pid)
+    await asyncio.sleep(seconds)
+    used = processor_seconds(site.pid) - used
+    figures = {
+        "sockets": len(ids),
+        "open_per_second": round(len(ids) / opening),
+        "kib_per_socket": round((resident(site.pid) - before) / len(ids) / 1024, 1),
+        "mib_of_the_process": round(resident(site.pid) / 2**20, 1),
+        "threads_of_the_process": threads(site.pid),
+        "updates_per_second": round(len(delays) / seconds),
+        "processor_share": round(used / seconds, 2),
+        "latency_ms": latency(delays),
+    }
+    if publishing:
+        publishing.terminate()
+        await publishing.wait()
+    for each in listening:
+        each.cancel()
+    await asyncio.gather(*listening, return_exceptions=True)
+    await asyncio.gather(warm.close(), *(socket.close() for socket in sockets))
+    return figures
+
+
+def latency(delays):
+    cuts = quantiles(delays, n=100)
+    seconds = {"p50": cuts[49], "p95": cuts[94], "p99": cuts[98], "max": max(delays)}
+    return {name: round(value * 1000, 1) for name, value in seconds.items()}
+
+
+def publish(url, ids, each_per_second):
+    """Tell of every task in turn, for as long as we live."""
+    app = App("publisher", broker=url, set_as_current=False)
+    with app.connection_for_write() as connection, connection.channel() as channel:
+        last_value.ready(channel)
+        number, due = 0, time.monotonic()
+        while True:
+            number += 1
+            for task_id in ids:
+                now = time.time()
+                steps = (Step("reading", number, 10_000, repr(now), 10.0, 100.0),)
+                state = State(task_id, "bench", "progress", number, now, progress=Progress(steps))
+                last_value.publish(channel, task_id, encoded(state))
+                due += 1 / (each_per_second * len(ids))
+                if (ahead := due - time.monotonic()) > 0:
+                    time.sleep(ahead)
+
+
+async def together(site, url, sockets, seconds):
+    app = App("caller", broker=url, set_as_current=False)
+    app.conf.task_remote_names = ["ticking"]
+    calls = [app.send_task("ticking", (seconds + 60, 0.25), ignore_result=True) for _ in range(TASKS)]
+    ids = [calls[number % TASKS].id for number in range(sockets)]
+
+    async def nothing():
+        return None
+
+    return await watch_all(site, ids, seconds, nothing)
+
+
+async def apart(site, url, sockets, seconds):
+    ids = [f"bench-{number}" for number in range(sockets)]
+
+    async def start():
+        return await asyncio.create_subprocess_exec(
+            sys.executable, __file__, "--publish", url, str(sockets), env={**os.environ, "PYTHONPATH": str(HERE.parent)}
+        )
+
+    return await watch_all(site, ids, seconds, start)
+
+
+def measure(url, sockets, seconds):
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        url = url or f"sqlite:///{folder}/broker.db"
+        env = {**os.environ, "CELERY_BROKER_URL": url, "PYTHONPATH": f"{HERE}:{HERE.parent}"}
+        [port] = free_ports(1)
+        serving = ["gunicorn", "--threads", "4", "--bind", f"127.0.0.1:{port}", "web_app:create_app()"]
+        results = {}
+        for way, how in (("together", together), ("apart", apart)):
+            with ExitStack() as running:
+                running.enter_context(process(folder, env, *serving))
+                if way == "together":
+                    options = ["-c", str(TASKS), "-P", "threads", "--without-mingle", "--without-gossip"]
+                    running.enter_context(process(folder, env, "celery", "-A", "web_app", "worker", *options))
+                results[way] = asyncio.run(how(Site(port), url, sockets, seconds))
+        return results
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="50 sockets and a few seconds, to see that it runs")
+    parser.add_argument("--publish", nargs=2, metavar=("URL", "TASKS"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.publish:
+        url, count = options.publish
+        publish(url, [f"bench-{number}" for number in range(int(count))], 1)
+    sockets, seconds = (50, 3) if options.quick else (500, 20)
+    results = {"sqlite": measure(None, sockets, seconds)}
+    with RabbitMQ() as server:
+        results["rabbitmq"] = measure(server.url, sockets, seconds)
+    results["machine"] = {"cores": os.cpu_count(), "python": platform.python_version(), "load": os.getloadavg()[0]}
+    print(json.dumps(results, indent=2))
+    if not options.quick:
+        (HERE / "results/web.json").write_text(json.dumps(results, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
