@@ -435,9 +435,14 @@ class BadLimit(FrameworkError, ValueError):
         )
 
     @classmethod
+    def unique(cls, fault: str) -> Self:
+        """Say what is wrong with what makes a task unique."""
+        return cls(f"A task cannot be unique like this: {fault}. Write unique=True, or unique=Unique(key='report').")
+
+    @classmethod
     def on(cls, task: str, fault: str, cure: str) -> Self:
         """Say on which task it stands, what is wrong, and what would be right."""
-        return cls(f"The task {task} cannot be limited, nor be unique, so: {fault}. {cure}")
+        return cls(f"The task {task} cannot be limited or unique like this: {fault}. {cure}")
 
 
 class BadKey(FrameworkError, ValueError):
