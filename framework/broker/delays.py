@@ -12,7 +12,7 @@ from typing import Any
 from kombu import Queue
 from kombu.abstract import MaybeChannelBound
 
-__all__ = ["LONGEST", "DelayedQueue", "queue_named_by", "route"]
+__all__ = ["LEVELS", "LONGEST", "DelayedQueue", "level_queue", "queue_named_by", "route"]
 
 #: Seconds of the shortest level: what a delay is rounded up to.
 UNIT = 0.25
@@ -73,23 +73,32 @@ class DelayedQueue(MaybeChannelBound):
         channel.queue_bind(self.name, DELAYED, f"{'*.' * LEVELS}{self.name}")
 
 
+def level_queue(level: int) -> Queue:
+    """The queue of one level, with its arguments."""
+    arguments = {
+        "x-queue-type": "quorum",
+        "x-message-ttl": int(UNIT * 2**level * 1000),
+        "x-dead-letter-exchange": _below(level),
+        "x-dead-letter-strategy": "at-least-once",
+        "x-overflow": "reject-publish",
+    }
+    return Queue(_level(level), queue_arguments=arguments)
+
+
+def _below(level: int) -> str:
+    return _level(level - 1) if level else DELAYED
+
+
 def _level(level: int) -> str:
     return f"celery.delay.{level}"
 
 
 def _declare_level(level: int, channel: Any) -> None:
     """The queue of one level, and the way around it; lower levels exist already."""
-    below = _level(level - 1) if level else DELAYED
+    queue = level_queue(level)
+    name, below = queue.name, _below(level)
     words = "*." * (LEVELS - 1 - level)
-    arguments = {
-        "x-queue-type": "quorum",
-        "x-message-ttl": int(UNIT * 2**level * 1000),
-        "x-dead-letter-exchange": below,
-        "x-dead-letter-strategy": "at-least-once",
-        "x-overflow": "reject-publish",
-    }
-    name = _level(level)
     channel.exchange_declare(name, "topic", durable=True, auto_delete=False, nowait=True)
-    channel.queue_declare(name, durable=True, auto_delete=False, arguments=arguments, nowait=True)
+    channel.queue_declare(name, durable=True, auto_delete=False, arguments=queue.queue_arguments, nowait=True)
     channel.queue_bind(name, name, f"{words}1.#", nowait=True)
     channel.exchange_bind(below, name, f"{words}0.#", nowait=True)

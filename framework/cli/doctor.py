@@ -1,0 +1,166 @@
+"""``framework doctor``: whether the broker, its queues and the settings fit together, and what to do where not."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+import click
+from amqp.exceptions import AMQPError, NotFound, ResourceLocked
+from celery import Celery
+from celery.backends.base import DisabledBackend
+from kombu import Queue
+from kombu.exceptions import OperationalError
+
+from framework.broker.delays import LEVELS, level_queue
+from framework.broker.mismatch import differences
+from framework.celery.migrating import migrate as migrated
+from framework.celery.migrating import shelter_of
+from framework.celery.mismatch import mismatch, mismatch_of
+from framework.cli.probe import broker_error, check_broker
+from framework.errors import FrameworkError, described
+
+__all__ = ["doctor"]
+
+OLDEST = (3, 10)
+
+#: Seconds after which RabbitMQ closes the channel of whoever keeps a message, unless its configuration says otherwise.
+CONSUMER_TIMEOUT = 1800
+
+
+class Finding(NamedTuple):
+    """What one check found: ``ok``, ``note`` or ``wrong``, and in words."""
+
+    state: str
+    text: str
+
+
+@click.command()
+@click.option("--migrate", metavar="QUEUE", help="Make an existing queue anew with our arguments and all its messages.")
+@click.pass_context
+def doctor(ctx: click.Context, *, migrate: str | None) -> None:
+    """Check broker, queues and result backend; say what is wrong, and the cure.
+
+    It changes nothing, unless --migrate is given. It exits with 1 when something is wrong.
+    """
+    app = ctx.obj.app
+    if migrate is not None:
+        with _broker_trouble_in_one_line(app):
+            check_broker(app)
+            count = migrated(app, migrate)
+        click.echo(f"The queue {migrate!r} is as it is declared, with {count} message{'' if count == 1 else 's'}.")
+        return
+    states = set()
+    for finding in _findings(app):
+        click.echo(f"{finding.state:<6} {finding.text}")
+        states.add(finding.state)
+    ctx.exit("wrong" in states)
+
+
+@contextmanager
+def _broker_trouble_in_one_line(app: Celery) -> Iterator[None]:
+    try:
+        yield
+    except FrameworkError:
+        raise
+    except (OperationalError, AMQPError, ConnectionError, TimeoutError) as exc:
+        raise broker_error(app, exc) from None
+
+
+def _findings(app: Celery) -> Iterator[Finding]:
+    try:
+        url = check_broker(app)
+    except FrameworkError as exc:
+        yield Finding("wrong", exc.message)
+        return
+    with app.connection_for_write() as connection:
+        server = getattr(connection.connection, "server_properties", None) or {}
+        yield _broker(url, server)
+        for queue in [*app.amqp.queues.values(), app.amqp.failed_queue]:  # type: ignore[attr-defined]
+            yield _queue(app, connection, queue)
+            yield from _left_by_a_migration(connection, queue.name)
+        yield _dead_letters(app, connection)
+        yield _delays(app, connection)
+    if server:
+        yield _time_limit(app.conf.task_time_limit)
+    yield _results(app)
+
+
+def _broker(url: str, server: dict[str, Any]) -> Finding:
+    version = str(server.get("version", ""))
+    told = f"The broker {url} answers" + (f": {server.get('product')} {version}." if server else ".")
+    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    if server.get("product") == "RabbitMQ" and numbers < OLDEST:
+        return Finding("wrong", f"{told} It is too old for our queues: 3.10 or later is needed.")
+    return Finding("ok", told)
+
+
+def _queue(app: Celery, connection: Any, queue: Queue) -> Finding:
+    try:
+        found = differences(connection, queue)
+    except ResourceLocked as exc:
+        return Finding("wrong", f"The queue {queue.name!r} belongs to one connection alone: {exc.reply_text}")
+    if found is None:
+        return Finding("ok", f"The queue {queue.name!r} is not there yet; the first call or worker makes it.")
+    if found and (error := mismatch_of(app, queue)):
+        return Finding("wrong", error.message)
+    return Finding("ok", f"The queue {queue.name!r} is as it is declared.")
+
+
+def _left_by_a_migration(connection: Any, name: str) -> Iterator[Finding]:
+    with suppress(NotFound), connection.channel() as channel:
+        count = channel.queue_declare(shelter_of(name), passive=True).message_count
+        cure = f"run `framework doctor --migrate {name}` again, which goes on where it ended."
+        yield Finding("wrong", f"A migration of the queue {name!r} did not end, and keeps {count} messages: {cure}")
+
+
+def _dead_letters(app: Celery, connection: Any) -> Finding:
+    exchange = app.amqp.failed_queue.exchange  # type: ignore[attr-defined]
+    try:
+        with connection.channel() as channel:
+            exchange(channel).declare(passive=True)
+            exchange(channel).declare()
+    except NotFound:
+        return Finding("ok", f"The exchange of dead letters, {exchange.name!r}, is made with the first queue.")
+    except AMQPError as exc:
+        error = mismatch(app, exc)
+        return Finding("wrong", error.message if error else f"The exchange {exchange.name!r}: {described(exc)}")
+    return Finding("ok", f"Dead letters go to the exchange {exchange.name!r}.")
+
+
+def _delays(app: Celery, connection: Any) -> Finding:
+    levels = [level_queue(level) for level in range(LEVELS)]
+    found = {queue.name: differences(connection, queue) for queue in levels}
+    for queue in levels:
+        if found[queue.name] and (error := mismatch_of(app, queue)):
+            return Finding("wrong", error.message)
+    missing = [name for name, differing in found.items() if differing is None]
+    if len(missing) in (0, LEVELS):
+        return Finding(
+            "ok", f"The {LEVELS} queues of delays are {'made with the first delay' if missing else 'there'}."
+        )
+    return Finding("note", f"Of the queues of delays {', '.join(missing)} are missing; the next delay makes them.")
+
+
+def _time_limit(limit: float | None) -> Finding:
+    if limit is not None and limit < CONSUMER_TIMEOUT:
+        return Finding("ok", f"A task is ended after {limit:g} s, before RabbitMQ's consumer_timeout of 1800 s.")
+    told = "No task is ever ended" if limit is None else f"A task is ended after {limit:g} s"
+    return Finding(
+        "note",
+        f"{told} (task_time_limit), and RabbitMQ runs it again after 1800 s unless its consumer_timeout, which cannot "
+        "be seen from here, is longer.",
+    )
+
+
+def _results(app: Celery) -> Finding:
+    backend = app.backend
+    if isinstance(backend, DisabledBackend):
+        return Finding("note", "There is no result backend: calls give no results. result_backend names one.")
+    url = backend.as_uri()
+    try:
+        if url.partition(":")[0] != "rpc":
+            backend.get_state(str(uuid4()))
+    except Exception as exc:  # each backend has errors of its own
+        return Finding("wrong", f"The result backend {url} does not answer: {described(exc)}. See result_backend.")
+    return Finding("ok", f"Results come back by {url}.")

@@ -1,0 +1,129 @@
+"""What a call says when the broker did not answer: whether the task may be queued is told as it is."""
+
+import os
+import signal
+import socket
+import threading
+from contextlib import suppress
+
+import pytest
+
+from framework.celery.app import App
+from framework.errors import BrokerUnreachable, NotConfirmed
+from framework.testing.rabbitmq import RabbitMQ, RabbitMQMissing
+
+
+class Proxy:
+    """Between client and broker; once told so, it swallows what the broker answers."""
+
+    def __init__(self, target):
+        self._target = target
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self.swallows = False
+        self._ends = [self._listener]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        with suppress(OSError):
+            while True:
+                client = self._listener.accept()[0]
+                broker = socket.create_connection(self._target)
+                self._ends += [client, broker]
+                threading.Thread(target=self._pass_on, args=(client, broker, False), daemon=True).start()
+                threading.Thread(target=self._pass_on, args=(broker, client, True), daemon=True).start()
+
+    def _pass_on(self, source, sink, answers):
+        with suppress(OSError):
+            while data := source.recv(1 << 16):
+                if answers and self.swallows:
+                    continue
+                sink.sendall(data)
+
+    def close(self):
+        for end in self._ends:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+
+
+def caller_of(url):
+    app = App("caller", set_as_current=False, broker=url, backend="disabled")
+    app.conf.update(task_remote_names=["probe.*"], task_publish_timeout=2.0)
+    return app
+
+
+@pytest.fixture
+def proxy(rabbitmq):
+    made = Proxy(("127.0.0.1", rabbitmq.port))
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def own_rabbitmq():
+    """A node that may be stopped: no other test uses it."""
+    try:
+        node = RabbitMQ()
+    except RabbitMQMissing as missing:
+        pytest.skip(missing.message)
+    with node:
+        yield node
+
+
+def waiting(url, name="celery"):
+    with caller_of(url) as app, app.connection_for_write() as connection:
+        return connection.default_channel.basic_get(name, no_ack=True)
+
+
+def test_a_confirm_that_never_comes_names_the_id_of_a_task_that_may_be_queued(rabbitmq, proxy):
+    url = rabbitmq.vhost()
+    app = caller_of(url.replace(f":{rabbitmq.port}/", f":{proxy.port}/"))
+    app.send_task("probe.first", task_id="the-first")
+    proxy.swallows = True
+
+    with pytest.raises(NotConfirmed, match="may have been queued, with the id the-second") as unknown:
+        app.send_task("probe.second", task_id="the-second")
+
+    assert "Nothing was queued" not in unknown.value.message
+    assert isinstance(unknown.value, BrokerUnreachable)
+    found = [waiting(url).headers["id"] for _ in range(2)]
+    assert found == ["the-first", "the-second"]
+
+
+def test_a_broker_that_stands_still_after_the_connection_was_made_may_have_the_task(own_rabbitmq):
+    app = caller_of(own_rabbitmq.url)
+    app.send_task("probe.first")
+    os.kill(own_rabbitmq.pid, signal.SIGSTOP)
+
+    try:
+        with pytest.raises(NotConfirmed) as unknown:
+            app.send_task("probe.second")
+    finally:
+        os.kill(own_rabbitmq.pid, signal.SIGCONT)
+
+    assert "may have been queued" in unknown.value.message
+
+
+def test_a_broker_that_cannot_be_reached_has_queued_nothing():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    app = caller_of(f"amqp://guest:guest@127.0.0.1:{port}//")
+
+    with pytest.raises(BrokerUnreachable, match="Nothing was queued") as refused:
+        app.send_task("probe.any")
+
+    assert not isinstance(refused.value, NotConfirmed)
+
+
+def test_a_broker_that_stands_still_before_anything_was_sent_has_queued_nothing(own_rabbitmq):
+    app = caller_of(own_rabbitmq.url)
+    os.kill(own_rabbitmq.pid, signal.SIGSTOP)
+
+    try:
+        with pytest.raises(BrokerUnreachable, match="Nothing was queued") as refused:
+            app.send_task("probe.any")
+    finally:
+        os.kill(own_rabbitmq.pid, signal.SIGCONT)
+
+    assert not isinstance(refused.value, NotConfirmed)
