@@ -27,8 +27,8 @@ gettext_compact = False
 gettext_uuid = True
 
 # Other projects' names are not looked up, since that would need the network.
-nitpick_ignore_regex = [(r"py:.*", r"(amqp|celery|click|collections|datetime|email|kombu|os|pathlib|smtplib|ssl)\..*")]
-
+OTHERS = "amqp|celery|click|collections|datetime|email|flask|kombu|markupsafe|os|pathlib|smtplib|ssl"
+nitpick_ignore_regex = [(r"py:.*", rf"({OTHERS})\..*")]
 
 # Of an error its meaning is told; how its message is put together is our own business.
 def setup(app):

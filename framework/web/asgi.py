@@ -35,7 +35,7 @@ class TaskProgress:
         origins: other sites whose pages may open sockets, such as ``https://www.example.com``.
 
     Raises:
-        MissingSecret: there is no secret.
+        framework.web.tokens.MissingSecret: there is no secret.
     """
 
     def __init__(

@@ -69,7 +69,7 @@ class TaskProgress:
         """Add the addresses, and ``task_progress`` and ``task_progress_script`` for templates.
 
         Raises:
-            MissingSecret: ``SECRET_KEY`` is not set.
+            framework.web.tokens.MissingSecret: ``SECRET_KEY`` is not set.
         """
         app.config.setdefault("TASK_PROGRESS_URL_PREFIX", "/tasks")
         app.config.setdefault("TASK_PROGRESS_TOKEN_EXPIRES", DAY)
@@ -85,7 +85,7 @@ class TaskProgress:
         """The address at which this visitor may watch a task.
 
         Raises:
-            BadTaskToken: this visitor is nobody.
+            framework.web.tokens.BadTaskToken: this visitor is nobody.
         """
         visitor = self._visitor()
         if visitor is None:

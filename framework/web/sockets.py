@@ -10,7 +10,6 @@ import socket
 import ssl
 import threading
 import time
-from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
@@ -143,14 +142,13 @@ class Hub:
             served = Socket(connection, opening.protocol, task_id)
             self._sockets.add(served)
         served.put(opening.answer)
-        self._orders.append(served)
-        self._ring()
+        self._news(served)
         return far_end
 
     def _start(self) -> None:
         self._pid = os.getpid()
         self._sockets: set[Socket] = set()
-        self._orders: deque[Socket] = deque()
+        self._ringing: set[Socket] = set()
         self._bell, self._button = socket.socketpair()
         self._bell.setblocking(False)
         self._button.setblocking(False)
@@ -158,13 +156,10 @@ class Hub:
         self._selector.register(self._bell, selectors.EVENT_READ)
         threading.Thread(target=self._work, name="task sockets", daemon=True).start()
 
-    def _ring(self) -> None:
-        with suppress(OSError):  # full, so it rings already
-            self._button.send(b"!")
-
     def _news(self, served: "Socket") -> None:
-        self._orders.append(served)
-        self._ring()
+        self._ringing.add(served)
+        with suppress(OSError):  # full, so the bell rings already
+            self._button.send(b"!")
 
     def _work(self) -> None:
         next_look = 0.0
@@ -174,8 +169,8 @@ class Hub:
                     self._silence()
                 else:
                     self._serve(key.data, key.data.receive)
-            while self._orders:
-                self._serve(self._orders.popleft(), lambda: None)
+            while self._ringing:
+                self._serve(self._ringing.pop(), lambda: None)
             if (now := time.monotonic()) >= next_look:
                 next_look = now + LOOK
                 for served in list(self._sockets):
@@ -196,6 +191,7 @@ class Hub:
             do()
             served.tell()
             served.flush()
+            self._selector.modify(served.connection, served.waits_for, served)
             over = served.over
         except (OSError, ProtocolError):
             over = True
@@ -204,8 +200,6 @@ class Hub:
             over = True
         if over:
             self._end(served)
-        else:
-            self._selector.modify(served.connection, served.waits_for, served)
 
     def _begin(self, served: "Socket") -> None:
         served.connection.setblocking(False)

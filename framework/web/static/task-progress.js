@@ -10,6 +10,7 @@
 const TEXTS = {
   en: {
     bar: "Progress", connecting: "Connecting…", unknown: "No news yet", queued: "Waiting for its turn",
+    queuedIn: (time) => `Begins in ${time}`,
     started: "Working", progress: "Working", success: "Done", failure: "It failed", revoked: "It was cancelled",
     retry: "It did not work; trying again", retryIn: (time) => `It did not work; trying again in ${time}`,
     of: (done, total) => `${done} of ${total}`, left: (time) => `${time} left`,
@@ -17,6 +18,7 @@ const TEXTS = {
   },
   es: {
     bar: "Progreso", connecting: "Conectando…", unknown: "Sin noticias todavía", queued: "Esperando su turno",
+    queuedIn: (time) => `Empieza en ${time}`,
     started: "En marcha", progress: "En marcha", success: "Terminado", failure: "Ha fallado", revoked: "Cancelado",
     retry: "No ha salido bien; se intenta de nuevo", retryIn: (time) => `No ha salido bien; nuevo intento en ${time}`,
     of: (done, total) => `${done} de ${total}`, left: (time) => `quedan ${time}`,
@@ -35,17 +37,20 @@ const STYLES = `
   .figure { white-space: nowrap; }
   .track { height: var(--task-progress-height, .75em); margin: .35em 0; overflow: hidden;
     border-radius: var(--task-progress-radius, 1em); background: var(--task-progress-track, #8884); }
-  .bar { height: 100%; width: 100%; border-radius: inherit; background: var(--color); transform-origin: left;
-    transform: scaleX(0); transition: transform .25s linear; }
-  :host(:dir(rtl)) .bar { transform-origin: right; }
-  .track:not([aria-valuenow]) .bar { transform: none; opacity: .75; animation: pass 1.4s ease-in-out infinite; }
-  @keyframes pass { from { transform: translateX(-100%) scaleX(.4); } to { transform: translateX(100%) scaleX(.4); } }
+  .bar { height: 100%; border-radius: inherit; background: var(--color); transition: transform .25s linear;
+    transform: translateX(calc((var(--fraction, 0) - 1) * 100%)); }
+  :host(:dir(rtl)) .bar { transform: translateX(calc((1 - var(--fraction, 0)) * 100%)); }
+  .track:not([aria-valuenow]) .bar { width: 40%; animation: pass 1.6s ease-in-out infinite; }
+  :host(:is([status="queued"], [status="retry"], [status="unknown"])) .track:not([aria-valuenow]) .bar {
+    animation: none; visibility: hidden; }
+  @keyframes pass { from { transform: translateX(-100%); } to { transform: translateX(250%); } }
   .steps { margin: 0; padding: 0; list-style: none; font-size: .875em; }
   .detail { font-size: .875em; min-height: 1.4em; overflow-wrap: anywhere; }
+  :host([status="success"]) .detail:empty { display: none; }
   .spoken { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
   @media (prefers-reduced-motion: reduce) {
     .bar { transition: none; }
-    .track:not([aria-valuenow]) .bar { animation: none; transform: none; opacity: 1;
+    .track:not([aria-valuenow]) .bar { animation: none; transform: none; width: 100%;
       background: repeating-linear-gradient(-45deg, var(--color) 0 .5em, transparent .5em 1em); }
   }
   @media (forced-colors: active) { .track { border: 1px solid; } .bar { background: Highlight; } }
@@ -287,7 +292,13 @@ class TaskProgress extends HTMLElement {
     this.#parts.done.hidden = status !== "success";
     this.#parts.failed.hidden = status !== "failure" && status !== "revoked";
     this.#speak(status, title, percent);
-    if (status === "retry" && !this.#over) this.#later("count", 500, () => this.#show());
+    if (this.#secondsLeft(status) > 0 && !this.#over) this.#later("count", 500, () => this.#show());
+  }
+
+  // Until it runs, by the server's clock.
+  #secondsLeft(status) {
+    if ((status !== "retry" && status !== "queued") || !this.#state?.retry_at) return 0;
+    return this.#state.retry_at - (Date.now() / 1000 + this.#clock);
   }
 
   #draw(status, fraction, percent) {
@@ -297,15 +308,13 @@ class TaskProgress extends HTMLElement {
     track.setAttribute("aria-valuetext", [this.#parts.name.textContent, this.#parts.figure.textContent].filter(Boolean).join(", "));
     if (percent === null && !stopped) track.removeAttribute("aria-valuenow");
     else track.setAttribute("aria-valuenow", String(percent ?? 0));
-    this.#parts.bar.style.transform = track.hasAttribute("aria-valuenow") ? `scaleX(${fraction ?? 0})` : "";
+    this.#parts.bar.style.setProperty("--fraction", String(fraction ?? 0));
   }
 
   #title(status) {
     const texts = this.#texts;
-    if (status === "retry" && this.#state.retry_at) {
-      const left = this.#state.retry_at - (Date.now() / 1000 + this.#clock);
-      if (left > 0) return texts.retryIn(this.#time(left));
-    }
+    const left = this.#secondsLeft(status);
+    if (left > 0) return texts[`${status}In`](this.#time(left));
     return texts[status] ?? "";
   }
 

@@ -202,6 +202,7 @@ def serve(project, environment):
     yield start
     for server in servers:
         server.kill()
+        print(server.log)  # pytest shows it where a test fails
 
 
 @pytest.fixture
