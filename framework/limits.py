@@ -173,6 +173,7 @@ class Slots:
         self._app = app
         self._limit = limit
         self._rate = limit.rate
+        self._scope = scope
         self._base = f"{'turn' if limit.over == 'delay' else 'limit'}.{digest(scope, *map(str, limit.rate))}"
         self._queue = f"{self._base}.{digest(key)}"
         self._bucket = f"{self._base}.shared.{int(digest(key), 16) % BUCKETS}"
@@ -267,7 +268,7 @@ class Slots:
                 time.sleep(0.003)
                 continue
             if turn is None:
-                raise OverLimit.of(self._limit.name, self._limit.text, wait - self._limit.max_wait)
+                raise OverLimit.of(self._scope, self._limit.text, wait - self._limit.max_wait)
             return turn
 
     def _reserve(self, channel: Any) -> tuple[float | None, float]:
@@ -346,7 +347,7 @@ def slots_of(task: Any, limit: Limit, place: int, bound: Mapping[str, Any]) -> S
         BadKey: the call has no key for it.
     """
     which = limit.key if isinstance(limit.key, str) else str(place)
-    scope = limit.name or f"{task.name} {which}"
+    scope = limit.name or f"{task.name}({which})"
     key = "" if limit.key is None else as_text(value_of(limit.key, task.name, bound))
     return Slots(task.app, limit, scope, key)
 

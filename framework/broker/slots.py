@@ -76,10 +76,10 @@ def declare_notes(channel: Any, name: str, size: int, life: float, window: float
     channel.queue_declare(name, durable=True, auto_delete=False, arguments=arguments)
 
 
-def note(channel: Any, name: str, body: bytes) -> None:
-    """Add a note; where there are too many, the oldest goes."""
+def note(channel: Any, name: str, body: bytes) -> bool:
+    """Add a note; where there are too many, the oldest goes. False where there is no such queue."""
     _publish(channel, name, body)
-    _was_returned(channel)
+    return not _was_returned(channel)
 
 
 def look(channel: Any, name: str, *, keep: bool = True) -> Note | None:
@@ -100,9 +100,13 @@ def look(channel: Any, name: str, *, keep: bool = True) -> Note | None:
     return Note(body.encode() if isinstance(body, str) else bytes(body), message.delivery_info["message_count"], tag)
 
 
-def delete(channel: Any, name: str) -> None:
-    """Delete a queue, if it is there."""
-    channel.queue_delete(name)
+def delete(channel: Any, name: str, *, if_empty: bool = False) -> None:
+    """Delete a queue, if it is there.
+
+    Raises:
+        amqp.exceptions.PreconditionFailed: it is not empty, and that was to be respected.
+    """
+    channel.queue_delete(name, if_empty=if_empty)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from celery.result import AsyncResult
 from kombu.utils.uuid import uuid
 
 from framework import broker
+from framework.celery.admission import Answered, admitted
 from framework.celery.calling import as_arguments, check_call, not_before, publishing
 from framework.celery.replies import ReplyQueueMoved
 from framework.errors import DuplicateTask
@@ -39,6 +40,7 @@ class App(Celery):
         self.places: dict[str, str] = {}
         super().__init__(*args, **options)
         self.steps["worker"].add("framework.schedule.startup:CheckedEntries")
+        self.steps["consumer"].add("framework.celery.endings:Endings")
 
     def connection_for_write(self, url: str | None = None, **options: Any) -> Any:
         """A connection to publish on, whose every wait for the broker has an end."""
@@ -87,6 +89,8 @@ class App(Celery):
             BrokerUnreachable: the broker does not answer; nothing was queued.
             NotConfirmed: the broker was sent the task and did not answer in time; it may be queued.
             QueueMismatch: the queue exists with other arguments; nothing was queued.
+            OverLimit: a limit of the task has been reached; nothing was queued.
+            AlreadyQueued: the task is unique and there is one; nothing was queued.
         """
         args = as_arguments(name, args)
         task_id = task_id or uuid()
@@ -98,11 +102,14 @@ class App(Celery):
         elif (moment := not_before(self, countdown, eta)) is not None:
             # Not as eta: Celery would take its own way of delaying, which loses what was published before a worker ran.
             options["not_before"] = moment
-        with publishing(self, task_id):
-            try:
-                return super().send_task(name, args, kwargs, *wait, task_id, *more, **options)
-            except ReplyQueueMoved:
-                return super().send_task(name, args, kwargs, *wait, task_id, *more, **options)
+        try:
+            with publishing(self, task_id), admitted(self, name, args, kwargs, task_id, options):
+                try:
+                    return super().send_task(name, args, kwargs, *wait, task_id, *more, **options)
+                except ReplyQueueMoved:
+                    return super().send_task(name, args, kwargs, *wait, task_id, *more, **options)
+        except Answered as answer:
+            return answer.result
 
     @property
     def thread_oid(self) -> str:

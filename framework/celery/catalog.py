@@ -23,6 +23,9 @@ class Entry:
     name: str
     takes: Signature | None
     tracked: bool = False
+    #: Whether it has a limit or is unique, by what only its code can say.
+    guarded: bool = False
+    module: str = ""
 
 
 def find(modules: Iterable[str], name: str) -> Entry | None:
@@ -55,7 +58,8 @@ def _entries(module: str, function: ast.FunctionDef | ast.AsyncFunctionDef) -> I
         if called in {"task", "shared_task"}:
             options = {keyword.arg: keyword.value for keyword in call.keywords} if call else {}
             tracked = _is_true(options.get("track"))
-            yield Entry(_name(module, function.name, options), _takes(function, options), tracked)
+            guarded = bool(options.keys() & {"limit", "unique"})
+            yield Entry(_name(module, function.name, options), _takes(function, options), tracked, guarded, module)
 
 
 def _name(module: str, function: str, options: dict[str | None, ast.expr]) -> str:

@@ -21,8 +21,10 @@ from celery.utils.serialization import UnpickleableExceptionWrapper
 from kombu.utils.encoding import safe_str
 
 from framework import runs
+from framework.celery.admission import LOCK
 from framework.celery.recording import record_failure
 from framework.errors import described
+from framework.unique import release
 
 __all__ = ["Request"]
 
@@ -55,6 +57,9 @@ class Request(Base):  # type: ignore[misc]
 
     _failure: Failure | None = None
 
+    #: The task goes on in another message: it keeps what it holds.
+    _goes_on = False
+
     def __init_subclass__(cls, **options: Any) -> None:
         """Celery makes a subclass for each task, whose `on_success` does not know what threads and solo hand over."""
         super().__init_subclass__(**options)
@@ -63,7 +68,10 @@ class Request(Base):  # type: ignore[misc]
         def on_end(self: Any, outcome: Any, **more: Any) -> Any:
             if isinstance(outcome, ExceptionInfo):  # the task called sys.exit
                 return self.on_failure(outcome)
-            return on_success(self, outcome, **more)
+            try:
+                return on_success(self, outcome, **more)
+            finally:
+                self._let_go_early()
 
         cls.on_success = on_end
 
@@ -73,21 +81,48 @@ class Request(Base):  # type: ignore[misc]
         if isinstance(exc, MemoryError):
             # Celery raises it anew, which would end the worker: but it was the task's process that had no memory left.
             exc_info = _worker_lost(exc)
-        with self._recorded(self._failure_of(exc_info)):
-            super().on_failure(exc_info, send_failed_event=send_failed_event, return_ok=return_ok)
+        try:
+            with self._recorded(self._failure_of(exc_info)):
+                super().on_failure(exc_info, send_failed_event=send_failed_event, return_ok=return_ok)
+        finally:
+            self._let_go_early()
 
     def on_timeout(self, soft: bool, timeout: float) -> None:
         """Called when a time limit has passed; the soft one is raised inside the task."""
         late = Failure("timeout", f"TimeLimitExceeded: {timeout} s", "")
         with self._recorded(None if soft else late):
             super().on_timeout(soft, timeout)
+        if not soft:
+            self._let_go_early()
 
     def acknowledge(self) -> None:
         """Let go of the message; a failure is recorded first, and the message put back where that cannot be done."""
         if self.acknowledged or self._record():
+            if self.task.acks_late or not self.time_start:  # with early ones, the task only begins now
+                self._let_go()
             super().acknowledge()
         else:
             self.reject(requeue=True)
+
+    def on_retry(self, exc_info: Any) -> None:
+        """Called when the task is to be tried again, which is queued already."""
+        self._goes_on = True
+        super().on_retry(exc_info)
+
+    def _let_go(self) -> None:
+        """Give back the lock of a unique task, before its message is let go: a lock outlives no task."""
+        lock = self.request_dict.get(LOCK)
+        if lock is None or self._goes_on:
+            return
+        try:
+            release(self.app, lock, self.id)
+        except Exception as exc:
+            log.warning("Task %s[%s]: its lock stays until it expires: %s", self.name, self.id, described(exc))
+
+    def _let_go_early(self) -> None:
+        """Do so at the end of a task that had been acknowledged before it began."""
+        if not self.task.acks_late:
+            self._let_go()
 
     def _announce_revoked(self, reason: str, terminated: bool, signum: Any, expired: bool) -> None:
         if terminated and self.message.channel.connection is None:
@@ -98,6 +133,8 @@ class Request(Base):  # type: ignore[misc]
 
     def reject(self, requeue: bool = False) -> None:
         """Give the message back, or to the dead letters."""
+        if not requeue:
+            self._let_go()
         super().reject(requeue=requeue)
         if requeue and self.message.headers.get("x-delivery-count", 0) >= self.app.conf.task_delivery_limit:
             runs.tell_given_up(self.task, self.id)
@@ -166,7 +203,8 @@ class Request(Base):  # type: ignore[misc]
 
     def _retry_worker_lost(self, exc: BaseException, exc_info: Any) -> bool:
         failure, self._failure = self._failure, None  # acknowledged inside, once its retry is queued
-        retried = bool(super()._retry_worker_lost(exc, exc_info))
+        self._goes_on = True
+        retried = self._goes_on = bool(super()._retry_worker_lost(exc, exc_info))
         self._failure = None if retried else failure
         return retried
 

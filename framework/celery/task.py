@@ -1,12 +1,16 @@
 """The base class of all tasks of this application."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import celery
 from celery.result import AsyncResult
 
 from framework import runs
+from framework.celery.admission import check_options
 from framework.celery.calling import as_arguments, check_arguments
+from framework.limits import Limit
+from framework.unique import Unique
 
 __all__ = ["Task"]
 
@@ -19,10 +23,21 @@ class Task(celery.Task):  # type: ignore[type-arg]
     #: Whether its state is told to whoever watches, from the call to the end.
     track = False
 
+    #: A `~framework.limits.Limit`, or several: how often it may be called.
+    limit: Limit | Sequence[Limit] | None = None
+
+    #: True or a `~framework.unique.Unique`: whether at most one is queued or running.
+    unique: Unique | bool = False
+
     @classmethod
     def on_bound(cls, app: Any) -> None:
-        """Called when the task is bound to its application."""
+        """Called when the task is bound to its application.
+
+        Raises:
+            BadLimit: its ``limit`` or ``unique`` cannot be.
+        """
         super().on_bound(app)
+        check_options(cls)
         if cls.track:
             runs.listen()
 
@@ -32,6 +47,8 @@ class Task(celery.Task):  # type: ignore[type-arg]
         Raises:
             WrongArguments: the task does not take these arguments.
             BrokerUnreachable: the broker does not answer, or not in time.
+            OverLimit: a limit of the task has been reached.
+            AlreadyQueued: the task is unique, and there is one.
         """
         args = as_arguments(self.name, args)
         check_arguments(self, args, kwargs)

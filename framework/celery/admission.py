@@ -1,0 +1,151 @@
+"""What a call passes before it is queued, where its task is limited or unique; a retry has passed already."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from inspect import getattr_static, signature
+from typing import Any
+
+from celery.exceptions import TaskRevokedError
+from celery.result import AsyncResult, EagerResult
+from celery.states import REVOKED
+
+from framework.celery import catalog
+from framework.celery.publishing import Unconfirmed
+from framework.errors import AlreadyQueued, BadLimit, OverLimit
+from framework.limits import Limit, slots_of
+from framework.unique import Unique, lock_of, release, taken_by
+
+__all__ = ["LOCK", "Answered", "admitted", "check_options", "limits_of", "unique_of"]
+
+#: The header that names the lock of a unique task.
+LOCK = "unique"
+
+
+class Answered(Exception):
+    """A call has its result without being queued."""
+
+    def __init__(self, result: "AsyncResult[Any]") -> None:
+        super().__init__(result)
+        self.result = result
+
+
+@contextmanager
+def admitted(app: Any, name: str, args: Any, kwargs: Any, task_id: str, options: dict[str, Any]) -> Iterator[None]:
+    """Let a call pass, with what is queued inside: what it was given is given back where that fails.
+
+    Raises:
+        Answered: nothing is to be queued.
+        OverLimit: a limit of the task has been reached.
+        AlreadyQueued: the task is unique, and there is one.
+        BadKey: a limit's key, or a unique task's, is None.
+    """
+    task = None if options.get("retries") else _guarded(app, name, options.get("task_type"))
+    if task is None:
+        yield
+        return
+    undo: list[Callable[[], None]] = []
+    try:
+        _pass(task, bound_to(task, args, kwargs), task_id, options, undo)
+        yield
+    except Unconfirmed:  # the broker may have it, and then it holds what it was given
+        raise
+    except BaseException:
+        for give_back in reversed(undo):
+            give_back()
+        raise
+
+
+def limits_of(task: Any) -> Sequence[Limit]:
+    """The limits of a task."""
+    limit = getattr(task, "limit", None)
+    return () if limit is None else (limit,) if isinstance(limit, Limit) else tuple(limit)
+
+
+def unique_of(task: Any) -> Unique | None:
+    """What a task is unique by, if it is."""
+    unique = getattr(task, "unique", None)
+    return Unique() if unique is True else unique or None
+
+
+def check_options(task: Any) -> None:
+    """Refuse a task whose ``limit`` or ``unique`` cannot be.
+
+    Raises:
+        BadLimit: it is nothing of the kind, or its key is no argument of the task.
+    """
+    limit, unique = getattr(task, "limit", None), getattr(task, "unique", None)
+    listed = limit if isinstance(limit, list | tuple) else [limit]
+    if limit is not None and not all(isinstance(each, Limit) for each in listed):
+        raise BadLimit.on(task.name, f"limit is {limit!r}", "Write limit=Limit('5/minute', key='visitor').")
+    if not isinstance(unique, Unique | bool | None):
+        raise BadLimit.on(task.name, f"unique is {unique!r}", "Write unique=True, or unique=Unique(key='report').")
+    for key in [each.key for each in limits_of(task)] + ([unique.key] if isinstance(unique, Unique) else []):
+        taken = _parameters(task)
+        if isinstance(key, str) and key not in taken:
+            raise BadLimit.on(task.name, f"it has no argument {key!r}", f"It has: {', '.join(taken) or 'none'}.")
+
+
+def _parameters(task: Any) -> list[str]:
+    """The names of a task's arguments, of its class as well as of the task itself."""
+    names = list(signature(task.run).parameters)
+    has_self = isinstance(task, type) and not isinstance(getattr_static(task, "run"), staticmethod)
+    return names[1:] if has_self else names
+
+
+def bound_to(task: Any, args: Any, kwargs: Any) -> Mapping[str, Any]:
+    """The arguments of a call by their names, defaults included."""
+    bound = signature(task.run).bind(*(args or ()), **(kwargs or {}))
+    bound.apply_defaults()
+    return bound.arguments
+
+
+def _guarded(app: Any, name: str, task: Any) -> Any:
+    """The task of that name, where it is limited or unique; its module is imported for that."""
+    if task is None and name not in app._tasks:
+        entry = catalog.find(app.loader.default_modules, name)
+        if entry is not None and entry.guarded:
+            app.loader.import_task_module(entry.module)
+    task = task or app._tasks.get(name)
+    return task if task is not None and (limits_of(task) or unique_of(task)) else None
+
+
+def _pass(
+    task: Any, bound: Mapping[str, Any], task_id: str, options: dict[str, Any], undo: list[Callable[[], None]]
+) -> None:
+    # Every key is looked at before anything is counted.
+    wanted = [(limit, slots_of(task, limit, place, bound)) for place, limit in enumerate(limits_of(task))]
+    unique = unique_of(task)
+    if unique is not None:
+        _lock(task, unique, lock_of(task, unique, bound), task_id, options, undo)
+    for limit, slots in sorted(wanted, key=lambda pair: pair[0].over == "delay"):
+        if limit.over == "delay":
+            _delay(slots.reserve(), options)
+        elif (taken := slots.take()) is not None:
+            undo.append(lambda slots=slots, taken=taken: slots.give_back(taken))  # type: ignore[misc]
+        elif limit.over == "drop":
+            cause = TaskRevokedError(f"dropped: over the limit of {limit.text}")
+            raise Answered(EagerResult(task_id, cause, REVOKED, name=task.name))
+        else:
+            raise OverLimit.of(limit.name or task.name, limit.text, slots.wait())
+
+
+def _lock(
+    task: Any, unique: Unique, lock: str, task_id: str, options: dict[str, Any], undo: list[Callable[[], None]]
+) -> None:
+    holder = taken_by(task.app, lock, task_id, unique.expires)
+    if holder is None:
+        undo.append(lambda: release(task.app, lock, task_id))
+        options["headers"] = {**(options.get("headers") or {}), LOCK: lock}
+    elif unique.duplicate == "existing" and holder:
+        raise Answered(task.AsyncResult(holder))
+    else:
+        raise AlreadyQueued.by(task.name, holder)
+
+
+def _delay(turn: float, options: dict[str, Any]) -> None:
+    """Have a call wait for its turn, or for its own eta where that is later."""
+    moment = datetime.fromtimestamp(turn, UTC)
+    if moment > datetime.now(UTC):
+        given = options.get("not_before")
+        options["not_before"] = max(moment, given) if given else moment

@@ -1,0 +1,50 @@
+"""Unique tasks that the broker gave up by itself: their locks are given back by whichever worker hears of it."""
+
+from typing import Any
+
+from celery import bootsteps
+from celery.utils.log import get_logger
+from kombu import Consumer, Queue
+
+from framework.celery.admission import LOCK, unique_of
+from framework.errors import described
+from framework.unique import release
+
+__all__ = ["Endings"]
+
+log = get_logger(__name__)
+
+#: Where copies of the failed tasks go.
+ENDED = "celery.unique.ended"
+
+#: How many of them, and seconds that they wait for a worker.
+MOST, KEPT = 10_000, 86400
+
+
+class Endings(bootsteps.ConsumerStep):
+    """Hears of every task that failed, in a worker that has unique tasks."""
+
+    requires = ("celery.worker.consumer.tasks:Tasks",)
+
+    def get_consumers(self, channel: Any) -> list[Consumer]:
+        """Called by Celery when the worker has a connection."""
+        app = self.app
+        if not any(unique_of(task) for task in app.tasks.values()):
+            return []
+        arguments = {"x-queue-type": "classic", "x-max-length": MOST, "x-message-ttl": KEPT * 1000}
+        queue = Queue(ENDED, app.amqp.failed_queue.exchange, queue_arguments=arguments)
+        return [Consumer(channel, [queue], on_message=self._on_message, prefetch_count=10)]
+
+    def start(self, c: Any) -> None:
+        """Begin to listen."""
+        self.app = c.app
+        super().start(c)
+
+    def _on_message(self, message: Any) -> None:
+        lock, task_id = message.headers.get(LOCK), message.headers.get("id")
+        if isinstance(lock, str) and isinstance(task_id, str):
+            try:
+                release(self.app, lock, task_id)
+            except Exception as exc:
+                log.warning("The lock of %s stays until it expires: %s", task_id, described(exc))
+        message.ack()
