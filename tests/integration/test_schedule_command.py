@@ -87,7 +87,7 @@ def test_nobody_leads_yet(typed, status):
     assert "framework_schedule_leader 0" in typed("schedule", "list", "--prometheus").splitlines()
 
 
-def test_the_leader_is_seen_and_the_next_one_when_it_is_killed(start_beat, status, eventually):
+def test_the_leader_is_seen_and_the_next_one_when_it_is_killed(start_beat, typed, status, eventually):
     first = start_beat()
     eventually(lambda: status()["leader"])
     assert status()["leader"].endswith(f":{first.pid}")
@@ -100,6 +100,12 @@ def test_the_leader_is_seen_and_the_next_one_when_it_is_killed(start_beat, statu
     assert datetime.fromisoformat(found["since"]) <= datetime.fromisoformat(found["tick"])
     assert [entry["name"] for entry in found["entries"]] == ["each", "monthly", "nightly"]
     assert all(entry["same_here"] for entry in found["entries"])
+    metrics = dict(line.rsplit(" ", 1) for line in typed("schedule", "list", "--prometheus").splitlines())
+    of_each = '{entry="each",task="probe.tasks.any-name.note_slot"}'
+    assert metrics["framework_schedule_leader"] == "1"
+    assert float(metrics[f"framework_schedule_entry_runs_total{of_each}"]) >= 1
+    assert metrics[f"framework_schedule_entry_paused{of_each}"] == "0"
+    assert float(metrics[f"framework_schedule_entry_next_timestamp_seconds{of_each}"]) > time.time() - 5
 
 
 def test_a_paused_entry_stays_so_whoever_leads_until_it_is_resumed(start_beat, typed, status, eventually):

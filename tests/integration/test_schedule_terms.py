@@ -5,8 +5,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from kombu import Connection, Exchange, Queue
 
+from framework.schedule.due import jitter_of
 from framework.schedule.entries import entries_of
 from framework.schedule.lock import LockLost
+from framework.schedule.sending import SlotRefused
 from framework.schedule.term import Term
 
 STATE = "celery.schedule"
@@ -36,12 +38,12 @@ def scheduler(app, clock, broker_url):
     """Join the line with a configuration; ``{name: seconds}``, or whole entries."""
     terms = []
 
-    def join(at=clock, **schedule):
+    def join(at=clock, put_off=None, **schedule):
         app.conf.beat_schedule = {
             name: given if isinstance(given, dict) else {"task": "probe.tell", "schedule": given, "args": (name,)}
             for name, given in schedule.items()
         }
-        terms.append(Term(app, entries_of(app), at))
+        terms.append(Term(app, entries_of(app), at, put_off))
         return terms[-1]
 
     yield join
@@ -404,6 +406,89 @@ def test_an_entry_that_cannot_be_sent_keeps_the_others_from_nothing_and_is_tried
     settle(first)
     assert sent("late") == [("bad", 60.0)]
     assert first.leads_since is not None
+
+
+def test_what_the_broker_refuses_in_a_way_that_costs_the_lead_is_put_off_and_the_others_are_sent(
+    scheduler, lead, clock, sent
+):
+    put_off = {}
+    bad = {"task": "probe.tell", "schedule": 60, "options": {"headers": {"CC": "no list"}}}
+    first = lead(scheduler(bad=bad, good=60, put_off=put_off))
+    clock.advance(60)
+    with pytest.raises(SlotRefused):
+        settle(first)
+
+    settle(lead(scheduler(bad=bad, good=60, put_off=put_off)))
+
+    assert put_off.keys() == {"bad"}
+    assert sent() == [("good", 60.0)]
+
+
+def test_results_and_events_are_sent_beside_and_are_no_slots(scheduler, lead, clock, sent, app):
+    app.conf.task_send_sent_event = True
+    entry = {"task": "probe.tell", "schedule": 60, "options": {"ignore_result": False}}
+    first = lead(scheduler(each=entry))
+    for _ in range(2):
+        clock.advance(60)
+        settle(first)
+    first.close()
+
+    settle(lead(scheduler(each=entry)))
+
+    assert sent() == [("each", 60.0), ("each", 120.0)]
+
+
+def test_jitter_delays_each_slot_by_as_much_on_every_server(scheduler, lead, clock, sent):
+    entry = {"task": "probe.tell", "schedule": 600, "jitter": 300}
+    delay = jitter_of("each", START + timedelta(seconds=599.5), 300)
+    assert 2 < delay < 298
+    first = lead(scheduler(each=entry))
+
+    clock.advance(599.5 + delay - 1)
+    settle(first)
+    assert sent() == []
+    first.close()
+    second = lead(scheduler(each=entry))
+    clock.advance(2)
+    settle(second)
+
+    assert sent() == [("each", 600.0)]
+
+
+def test_a_task_of_this_process_decides_how_it_is_called(scheduler, lead, clock, sent, app, caplog):
+    """Its own ``apply_async`` is called; one that publishes nothing leaves the slot open."""
+
+    class Moody(app.Task):
+        publishes = False
+
+        def apply_async(self, *args, **options):
+            return super().apply_async(*args, **options) if Moody.publishes else None
+
+    @app.task(name="local.moody", base=Moody, shared=False)
+    def moody(): ...
+
+    first = lead(scheduler(each={"task": "local.moody", "schedule": 60}))
+    clock.advance(60)
+    settle(first)
+    assert "its apply_async published nothing" in caplog.text
+
+    Moody.publishes = True
+    clock.advance(6)
+    settle(first)
+
+    assert sent() == [("each", 60.0)]
+
+
+def test_a_scheduler_that_cannot_take_its_place_does_not_stay_in_the_line(scheduler, lead, clock, sent, app, channel):
+    """The state queue is there with other arguments: nobody becomes a consumer."""
+    channel.queue_declare("other", durable=True, auto_delete=False)
+    app.conf.beat_queue = "other"
+
+    for _ in range(3):
+        with pytest.raises(LockLost, match="PRECONDITION_FAILED"):
+            scheduler(each=60)
+
+    assert channel.queue_declare("other", passive=True).consumer_count == 0
 
 
 def test_what_anybody_else_writes_into_the_queue_ends_nobody(scheduler, lead, clock, sent, channel):
