@@ -61,8 +61,8 @@ def test_the_leader_is_stopped_and_wakes_up_when_another_leads(rig, schedulers):
     three = schedulers(3, 1, 2)
 
     for _ in range(scaled(4)):
-        time.sleep(3)
-        three.stop_leader(25 if FULL else 20)
+        time.sleep(3 if FULL else 1)
+        three.stop_leader(25 if FULL else 0)
 
     report(rig, three, "3 schedulers, leader SIGSTOP")
     assert max(three.failovers) < GIVEN_UP

@@ -84,12 +84,12 @@ class Schedulers:
         wait_until(lambda: not self.pids(), 10, "its end")
 
     def stop_leader(self, seconds: float) -> None:
-        """SIGSTOP, and SIGCONT after so many seconds."""
+        """SIGSTOP, and SIGCONT after so many seconds, when another one leads."""
         at, terms, pid = time.time(), len(self.terms()), self.leader
         os.kill(pid, signal.SIGSTOP)
         time.sleep(seconds)
-        os.kill(pid, signal.SIGCONT)
         self._wait_for_leader(terms, at, 30)
+        os.kill(pid, signal.SIGCONT)
 
     def kill_broker(self, away: float) -> None:
         assert self.rig.node
