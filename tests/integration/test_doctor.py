@@ -1,0 +1,163 @@
+"""`framework doctor`: it says what is wrong with broker and queues, and makes a queue anew without losing a task."""
+
+import random
+import subprocess
+import sys
+import time
+
+import pytest
+from celery import Celery
+from kombu import Connection, Queue
+
+from framework.broker.mismatch import differences
+
+
+@pytest.fixture
+def doctor(project, environment):
+    """Run `framework doctor` in the project."""
+
+    def run(*options, **more):
+        return subprocess.run(
+            [sys.executable, "-m", "framework", "doctor", *options],
+            cwd=project,
+            env={**environment, **more},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture
+def plain(broker_url, app):
+    """Plain Celery on the same broker; `app` has made the embedded broker's URL known."""
+    with Celery("plain", set_as_current=False, broker=broker_url, backend="disabled") as made:
+        yield made
+
+
+def call_plainly(plain, count):
+    for number in range(count):
+        plain.send_task("probe.tasks.any-name.tell", (number,), task_id=f"task-{number}")
+
+
+def wrong(run):
+    return [line for line in run.stdout.splitlines() if line.startswith("wrong")]
+
+
+def test_a_broker_with_nothing_on_it_is_well(doctor, broker_url):
+    run = doctor()
+
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert not wrong(run)
+    assert "The queue 'celery' is not there yet" in run.stdout
+    with Connection(broker_url) as connection:
+        assert differences(connection, Queue("celery")) is None
+
+
+def test_a_broker_in_use_is_well(doctor, start_worker, call):
+    start_worker()
+    call("tell", 1).apply_async(countdown=0.1).get(30)
+
+    run = doctor()
+
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "The queue 'celery' is as it is declared." in run.stdout
+    assert "The queue 'celery.failed' is as it is declared." in run.stdout
+    assert "The 30 queues of delays are there." in run.stdout
+    assert "Dead letters go to the exchange 'celery.failed'." in run.stdout
+
+
+def test_what_is_wrong_is_named_one_line_each(doctor, plain, broker_url):
+    call_plainly(plain, 1)
+    with Connection(broker_url) as connection, connection.channel() as channel:
+        channel.exchange_declare("celery.failed", "direct", durable=True, auto_delete=False)
+        channel.queue_declare("celery.delay.3", durable=True, auto_delete=False)
+
+    run = doctor()
+
+    assert run.returncode == 1
+    assert [line.split("'")[1] for line in wrong(run)] == ["celery", "celery.failed", "celery.delay.3"]
+    assert "x-queue-type is 'classic' there and 'quorum' here" in wrong(run)[0]
+    assert "Traceback" not in run.stderr
+
+
+def test_a_broker_that_is_down_is_wrong(doctor):
+    run = doctor(CELERY_BROKER_URL="amqp://guest:secret@127.0.0.1:1//")
+
+    assert run.returncode == 1
+    assert len(wrong(run)) == 1
+    assert "secret" not in run.stdout
+
+
+def test_a_result_backend_that_does_not_answer_is_wrong(doctor, tmp_path):
+    run = doctor(CELERY_RESULT_BACKEND=f"file://{tmp_path}/nowhere")
+
+    assert run.returncode == 1
+    assert "result_backend" in run.stdout + run.stderr
+
+
+def test_a_queue_of_plain_celery_is_made_anew_and_its_tasks_run(doctor, plain, start_worker, noted, eventually):
+    call_plainly(plain, 250)
+
+    run = doctor("--migrate", "celery")
+
+    assert run.returncode == 0, run.stderr
+    assert "with 250 messages" in run.stdout
+    assert not wrong(doctor())
+    start_worker()
+    eventually(lambda: len(noted("told")) >= 250)
+    assert sorted(map(int, noted("told"))) == list(range(250))
+
+
+def test_a_migration_that_is_killed_again_and_again_loses_nothing(doctor, plain, project, environment, broker_url):
+    count, kills = 1000, 8
+    call_plainly(plain, count)
+    rng = random.Random(7)
+
+    interrupted = 0
+    for _ in range(kills):
+        migration = subprocess.Popen(
+            [sys.executable, "-m", "framework", "doctor", "--migrate", "celery"],
+            cwd=project,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+        )
+        time.sleep(1 + rng.random() * 1.5)
+        migration.kill()
+        migration.wait(60)
+        interrupted += "A migration of the queue 'celery' did not end" in doctor().stdout
+    last = doctor("--migrate", "celery")
+
+    assert interrupted >= 3
+    assert last.returncode == 0, last.stderr
+    assert not wrong(doctor())
+    assert {f"task-{number}" for number in range(count)} == set(ids_in(broker_url, "celery"))
+
+
+def ids_in(url, name):
+    with Connection(url) as connection:
+        channel = connection.default_channel
+        while message := channel.basic_get(name, no_ack=True):
+            yield message.headers["id"]
+
+
+def test_a_queue_that_a_worker_consumes_from_is_left_alone(doctor, start_worker, project, plain):
+    with (project / "celeryconfig.py").open("a") as config:
+        config.write("from kombu import Queue\ntask_queues = [Queue('celery', max_priority=5)]\n")
+    worker = start_worker()
+    (project / "celeryconfig.py").write_text("imports = []\n")
+
+    run = doctor("--migrate", "celery")
+
+    assert run.returncode == 1
+    assert "The queue 'celery' is in use by a worker" in run.stderr
+    assert worker.process.poll() is None
+
+
+def test_a_queue_that_the_application_does_not_have_is_named(doctor):
+    run = doctor("--migrate", "celry")
+
+    assert run.returncode == 1
+    assert "No queue of this application is called 'celry'. There are: celery, celery.failed." in run.stderr
