@@ -183,7 +183,10 @@ def _evaluated(value: Any) -> Any:
 
 
 def _digest(value: Any) -> str:
-    text = json.dumps(value, sort_keys=True, default=_stable)
+    try:
+        text = json.dumps(value, sort_keys=True, default=_stable)
+    except (TypeError, ValueError):  # keys of several types, or a list in itself
+        text = repr(value)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

@@ -8,6 +8,7 @@ from uuid import NAMESPACE_URL, uuid5
 from amqp.exceptions import ChannelError, MessageNacked, NotFound
 from celery import Celery
 from celery.backends.rpc import RPCBackend
+from celery.utils.log import get_logger
 from kombu import Exchange, Producer
 from kombu.exceptions import SerializationError
 
@@ -17,6 +18,8 @@ from framework.schedule.lock import Lock, LockLost
 from framework.schedule.records import run_headers
 
 __all__ = ["NotSent", "Sender", "SlotRefused", "task_id"]
+
+log = get_logger(__name__)
 
 #: AMQP's code for a mandatory message that no queue takes.
 NO_ROUTE = 312
@@ -56,11 +59,17 @@ class Sender:
         except (LockLost, NotSent):
             raise
         except Exception as exc:
-            if not self._lock.connected:  # Celery, of a producer without connection
-                raise LockLost("the connection was closed") from exc
-            raise NotSent(exc.message if isinstance(exc, FrameworkError) else described(exc)) from exc
+            self._explain(exc)
         if not self._producer.published:  # the task's own apply_async decided otherwise
             raise NotSent("its apply_async published nothing")
+
+    def _explain(self, exc: Exception) -> None:
+        if not self._lock.connected:  # Celery, of a producer without connection
+            raise LockLost("the connection was closed") from exc
+        why = exc.message if isinstance(exc, FrameworkError) else described(exc)
+        if not self._producer.published:
+            raise NotSent(why) from exc
+        log.warning("beat: a task was sent, and what follows upon that failed: %s", why)
 
     def _call(self, entry: Entry, slot: datetime) -> None:
         args, kwargs = entry.call()
