@@ -1,6 +1,6 @@
 """What is known of each entry, as the records of the state queue tell it, and which of those are still needed."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -56,9 +56,9 @@ class Journal:
         self._held: dict[int, Record] = {}
 
     @property
-    def held(self) -> int:
-        """How many records are unacknowledged."""
-        return len(self._held)
+    def held(self) -> Collection[int]:
+        """The tags of the records that are unacknowledged."""
+        return self._held.keys()
 
     def read(self, record: Record) -> None:
         """Take in a record that another scheduler, or somebody at a command line, has written."""

@@ -6,7 +6,7 @@ channel before it takes the channel's consumer for gone, so the next leader know
 """
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from time import monotonic
 from typing import Any
@@ -118,9 +118,13 @@ class Lock:
         while self._inbox:
             yield record_of(self._inbox.popleft())
 
-    def done(self, *tags: int) -> None:
-        """Acknowledge records that nobody needs any more."""
+    def done(self, *tags: int, kept: Collection[int] = ()) -> None:
+        """Acknowledge records that nobody needs any more; ``kept`` are those that were read and stay."""
+        last = max(tags, default=0)
         with self.losing():
+            if len(tags) > 1 and all(tag > last for tag in kept):
+                self.line.basic_ack(last, multiple=True)
+                return
             for tag in tags:
                 self.line.basic_ack(tag)
 

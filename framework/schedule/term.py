@@ -178,7 +178,7 @@ class Term:
         if self.leads_since is None:
             self._journal.read(record)
         elif record.id == self._snapshot:
-            self._lock.done(*self._journal.superseded_by(record))
+            self._lock.done(*self._journal.superseded_by(record), kept=self._journal.held)
         else:
             self._journal.hold(record)
 
