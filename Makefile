@@ -35,6 +35,7 @@ chaos: setup  ## kill, cut, poison and starve everything, and count what is lost
 bench: setup  ## measure the embedded broker beside kombu's own and RabbitMQ (about ten minutes on a quiet machine)
 	@$(BIN)/python -m framework.testing.rabbitmq install
 	@$(BIN)/python benchmarks/embedded.py
+	@$(BIN)/python benchmarks/progress.py
 
 lint: setup  ## style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
