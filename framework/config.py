@@ -65,6 +65,8 @@ DEFAULTS: dict[str, Any] = {
         "interval_step": 0.1,
         "interval_max": 0.5,
     },
+    # What a dead process of the pool had begun is counted by the broker, not begun again by the pool.
+    "worker_pool": "framework.celery.prefork:TaskPool",
     # No message ends a worker, and none is thrown away.
     "worker_consumer": "framework.celery.consumer:Consumer",
     # Beat may run on any number of servers: one leads, and what is due is sent once.
