@@ -127,7 +127,7 @@ class State:
 
     @property
     def final(self) -> bool:
-        """Whether the task has ended: nothing more will be told of it."""
+        """Whether the task has ended, so that nothing more will be told of it."""
         return self.status in FINAL
 
     def follows(self, other: "State | None") -> bool:
