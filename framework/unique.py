@@ -9,6 +9,7 @@ A second call returns the first one's id, or raises. The lock is a slot on the b
 so it hangs on no process: it survives retries and killed workers, and is given back when the task has ended.
 """
 
+import random
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -27,8 +28,9 @@ from framework.keys import as_text, digest, value_of
 
 __all__ = ["Unique", "lock_of", "release", "taken_by"]
 
-#: Seconds that a note of the holder is waited for; its process writes it right after it got the lock.
-PATIENCE = 0.5
+#: Seconds that a note of the holder is waited for: its process writes it right after it got the lock, and whoever
+#: looks at it has it for a moment.
+PATIENCE = 5.0
 
 #: Seconds of the longest life of a lock: a fortnight.
 LONGEST = 14 * 86400.0
@@ -89,15 +91,17 @@ def taken_by(app: Any, lock: str, task_id: str, expires: float) -> str | None:
             return None
         if holder or time.monotonic() > end:
             return holder or ""
-        time.sleep(0.005)
+        _pause()
 
 
 def release(app: Any, lock: str, task_id: str) -> None:
     """Give a lock back, if that task has it."""
     end = time.monotonic() + PATIENCE
     with suppress(NotFound, PreconditionFailed):  # it was given back already; the next one's note is there already
-        while ask(app, partial(_release, lock=lock, task_id=task_id)) is None and time.monotonic() < end:
-            time.sleep(0.005)
+        while (done := ask(app, partial(_release, lock=lock, task_id=task_id))) is None and time.monotonic() < end:
+            _pause()
+        if done is None:  # its note was deleted by hand, or is never to be seen; its message says whose it is
+            ask(app, partial(slots.delete, name=lock))
         ask(app, partial(slots.delete, name=_notes(lock), if_empty=True))
 
 
@@ -138,6 +142,11 @@ def _release(channel: Any, lock: str, task_id: str) -> bool | None:
     slots.delete(channel, lock)
     channel.basic_ack(note.tag)
     return True
+
+
+def _pause() -> None:
+    """Let others have a look; not all of them at once."""
+    time.sleep(random.uniform(0.002, 0.03))  # noqa: S311
 
 
 def _notes(lock: str) -> str:

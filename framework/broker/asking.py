@@ -49,6 +49,7 @@ def _answer(connection: Any, question: Callable[[Any], T]) -> T:
     try:
         channel = _channels.get(connection)
         if channel is None or channel.connection is None:
+            connection.connect()  # one that somebody else has closed stays in the pool
             channel = _channels[connection] = connection.channel()
         return question(channel)
     except ChannelError:

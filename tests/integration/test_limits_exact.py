@@ -1,0 +1,54 @@
+"""One limit, hammered from four processes of eight threads: in no window are there more than it says."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+SECONDS = 60 if os.environ.get("CHAOS_SCALE") == "1" else 8
+
+CROWD = """
+import json, sys, threading, time
+from framework.celery.app import App
+from framework.errors import OverLimit
+from framework.limits import Limit
+
+url, rate, seconds = sys.argv[1], sys.argv[2], float(sys.argv[3])
+app = App("crowd", set_as_current=False, broker=url)
+limit = Limit(rate, name="crowd", app=app)
+taken, waits, checks, end = [], [], [0] * 8, time.time() + seconds
+
+def hammer(number):
+    while time.time() < end:
+        before = time.time()
+        try:
+            limit.take("everybody")
+        except OverLimit as over:
+            waits.append(over.retry_after)
+        else:
+            taken.append((before, time.time()))
+        checks[number] += 1
+
+threads = [threading.Thread(target=hammer, args=(number,)) for number in range(8)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print(json.dumps({"taken": taken, "checks": sum(checks), "longest": max(waits)}))
+"""
+
+
+@pytest.mark.parametrize(("rate", "most", "window"), [("1/1s", 1, 1.0), ("5/2s", 5, 2.0)])
+@pytest.mark.timeout(180)
+def test_never_more_than_the_limit_in_any_window(broker_url, environment, rate, most, window):
+    command = [sys.executable, "-c", CROWD, broker_url, rate, str(SECONDS)]
+    crowd = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+
+    told = [json.loads(process.communicate()[0]) for process in crowd]
+
+    taken = sorted(tuple(each) for one in told for each in one["taken"])
+    one_too_many = [taken[first : first + most + 1] for first in range(len(taken) - most)]
+    assert min(max(after for _, after in some) - some[0][0] for some in one_too_many) >= window
+    # Whoever asks all the time gets what there is: nothing was refused for long that should not have been.
+    assert len(taken) >= most * (SECONDS / window - 1.5)
+    assert max(one["longest"] for one in told) <= window

@@ -1,0 +1,269 @@
+"""Limits on tasks and in views, with the broker that keeps them."""
+
+import os
+import subprocess
+import sys
+import time
+from itertools import pairwise
+
+import pytest
+from celery import chain, group
+from celery.exceptions import TaskRevokedError
+from kombu import pools
+from kombu.exceptions import EncodeError
+
+from framework.celery.app import App
+from framework.errors import BadKey, BrokerUnreachable, OverLimit, WrongArguments
+from framework.limits import BUCKETS, Limit
+
+LIMITED = """
+import time
+from pathlib import Path
+from framework.celery.celery import celery
+from framework.limits import Limit
+
+HERE = Path(__file__).parents[2]
+
+@celery.task(limit=Limit("1/1s", key="visitor", over="delay"))
+def slowly(visitor, number):
+    with (HERE / "slowly").open("a") as file:
+        file.write(f"{visitor} {number} {time.time()}\\n")
+
+@celery.task(bind=True, limit=Limit("1/1m", key="visitor"), max_retries=3)
+def stubborn(self, visitor):
+    with (HERE / "stubborn").open("a") as file:
+        file.write(f"{self.request.id}\\n")
+    if self.request.retries < 2:
+        raise self.retry(countdown=0.3)
+"""
+
+
+@pytest.fixture
+def shop(broker_url):
+    """An application whose tasks are here; no worker runs, so that what was queued stays."""
+    app = App("shop", set_as_current=False, broker=broker_url)
+    yield app
+    pools.reset()
+    app.close()
+
+
+@pytest.fixture
+def queued(shop):
+    """How many messages wait in the task queue."""
+
+    def count():
+        with shop.connection_for_read() as connection:
+            queue = shop.amqp.queues["celery"](connection.default_channel)
+            return queue.queue_declare(passive=False).message_count
+
+    return count
+
+
+def calls(task, *args, times):
+    """How many of so many calls were taken."""
+    taken = 0
+    for _ in range(times):
+        try:
+            task.delay(*args)
+        except OverLimit:
+            continue
+        taken += 1
+    return taken
+
+
+def test_a_call_too_many_is_rejected_with_the_time_to_wait(shop, queued):
+    @shop.task(limit=Limit("2/3s", key="visitor"))
+    def contact(visitor, text="hello"): ...
+
+    first = time.time()
+    assert calls(contact, "Ann", times=2) == 2
+    with pytest.raises(OverLimit) as over:
+        contact.apply_async(kwargs={"visitor": "Ann", "text": "again"})
+
+    assert over.value.retry_after == pytest.approx(first + 3 - time.time(), abs=0.1)
+    assert calls(contact, "Bob", times=3) == 2
+    assert queued() == 4
+
+
+def test_who_waits_as_long_as_told_is_taken(shop):
+    limit = Limit("1/1s", name="wait", app=shop)
+    limit.take("Ann")
+
+    for _ in range(3):
+        wait = limit.retry_after("Ann")
+        assert not limit.allows("Ann")
+        time.sleep(wait + 0.02)
+        assert limit.retry_after("Ann") == 0.0
+        limit.take("Ann")
+
+
+def test_a_view_and_a_task_share_a_limit_of_one_name(shop):
+    limit = Limit("2/m", name="contact", key="visitor", app=shop)
+
+    @shop.task(limit=limit)
+    def contact(visitor): ...
+
+    limit.take("Ann")
+    contact.delay("Ann")
+
+    assert not limit.allows("Ann")
+    assert calls(contact, "Ann", times=1) == 0
+    assert limit.allows("Bob")
+
+
+def test_what_is_wrong_with_a_call_is_told_before_it_is_counted(shop, queued):
+    @shop.task(limit=Limit("1/m", key="visitor"))
+    def contact(visitor, text): ...
+
+    with pytest.raises(WrongArguments):
+        contact.delay("Ann")
+    with pytest.raises(BadKey, match="visitor, which is None"):
+        contact.delay(None, "hello")
+    with pytest.raises(EncodeError):
+        contact.delay("Ann", object())
+
+    assert queued() == 0
+    assert calls(contact, "Ann", "hello", times=2) == 1
+
+
+def test_of_several_limits_all_are_taken_or_none(shop):
+    @shop.task(limit=[Limit("3/m", key="visitor"), Limit("2/m", key=lambda call: call["form"]["site"])])
+    def contact(visitor, form): ...
+
+    assert calls(contact, "Ann", {"site": "a"}, times=4) == 2
+    # The two calls that the second limit refused have cost Ann nothing.
+    assert calls(contact, "Ann", {"site": "b"}, times=2) == 1
+
+
+def test_a_dropped_call_is_not_queued_and_its_result_does_not_wait(shop, queued):
+    @shop.task(limit=Limit("1/m", over="drop"))
+    def refresh(): ...
+
+    refresh.delay()
+    dropped = refresh.delay()
+
+    assert dropped.id
+    assert dropped.state == "REVOKED"
+    with pytest.raises(TaskRevokedError, match="1/m"):
+        dropped.get(timeout=1)
+    assert queued() == 1
+
+
+def test_a_task_without_a_key_has_one_limit_for_all(shop):
+    @shop.task(limit=Limit("2/m"))
+    def report(number): ...
+
+    assert sum(calls(report, number, times=1) for number in range(5)) == 2
+
+
+def test_each_part_of_a_canvas_counts_when_it_is_published(shop, queued):
+    @shop.task(limit=Limit("2/m"))
+    def step(): ...
+
+    with pytest.raises(OverLimit):
+        group(step.si(), step.si(), step.si()).apply_async()
+    assert queued() == 2
+
+    with pytest.raises(OverLimit):
+        chain(step.si(), step.si()).apply_async()
+
+
+def test_a_call_that_the_broker_does_not_take_costs_nothing(shop, queued):
+    @shop.task(limit=Limit("1/m", key="visitor"))
+    def contact(visitor): ...
+
+    class Broken(Exception):
+        pass
+
+    def break_it(*_, **__):
+        raise Broken
+
+    send = shop.amqp.__dict__["send_task_message"] = break_it
+    with pytest.raises(Broken):
+        contact.delay("Ann")
+    assert shop.amqp.__dict__.pop("send_task_message") is send
+
+    assert calls(contact, "Ann", times=2) == 1
+
+
+def test_where_the_broker_is_away_nothing_is_taken_for_granted(tmp_path):
+    app = App("away", set_as_current=False, broker="amqp://guest:guest@127.0.0.1:1//")
+    app.conf.task_publish_timeout = 0.5
+
+    with pytest.raises(BrokerUnreachable):
+        Limit("1/s", name="contact", app=app).take("Ann")
+
+
+def test_beyond_the_most_keys_new_ones_share_buckets_and_known_ones_keep_their_own(shop):
+    shop.conf.task_limit_keys = 20
+    limit = Limit("2/m", name="flood", app=shop)
+    for visitor in range(20):
+        limit.take(f"early {visitor}")
+
+    late = sum(limit.allows(f"late {visitor}") for visitor in range(4 * BUCKETS))
+
+    assert BUCKETS < late <= 2 * BUCKETS
+    assert sum(limit.allows(f"early {visitor}") for visitor in range(20) for _ in range(2)) == 20
+
+
+@pytest.mark.timeout(180)
+def test_a_delayed_task_runs_as_soon_as_the_window_allows_and_in_order(
+    project, environment, start_worker, app, eventually
+):
+    (project / "probe/tasks/limited.py").write_text(LIMITED)
+    start_worker()
+
+    script = (
+        "from framework.celery.celery import celery\n"
+        "ids = [celery.send_task('probe.tasks.limited.slowly', ('Ann', n)).id for n in range(4)]\n"
+        "celery.send_task('probe.tasks.limited.slowly', ('Bob', 0))\n"
+        "assert len(set(ids)) == 4\n"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=project, env=environment, check=True)
+    ran = project / "slowly"
+    eventually(lambda: ran.exists() and len(ran.read_text().splitlines()) == 5)
+
+    lines = [line.split() for line in ran.read_text().splitlines()]
+    assert [number for visitor, number, _ in lines if visitor == "Ann"] == ["0", "1", "2", "3"]
+    moments = [float(moment) for visitor, _, moment in lines if visitor == "Ann"]
+    # Turns are a second apart; the broker holds a task for whole quarters of a second.
+    gaps = [after - before for before, after in pairwise(moments)]
+    assert min(gaps) > 0.6, gaps
+    assert max(gaps) < 2, gaps
+    bob = next(float(moment) for visitor, _, moment in lines if visitor == "Bob")
+    assert bob < moments[1]
+
+
+def test_who_would_wait_too_long_is_rejected(shop, queued):
+    @shop.task(limit=Limit("1/2s", key="visitor", over="delay", max_wait=5))
+    def slowly(visitor): ...
+
+    assert calls(slowly, "Ann", times=5) == 3
+    with pytest.raises(OverLimit) as over:
+        slowly.delay("Ann")
+
+    assert 0 < over.value.retry_after <= 1.1
+
+
+@pytest.mark.timeout(180)
+def test_a_retry_is_not_counted_again_and_a_call_by_name_is(project, environment, start_worker, eventually):
+    (project / "probe/tasks/limited.py").write_text(LIMITED)
+    start_worker()
+    script = (
+        "import sys\n"
+        "from framework.celery.celery import celery\n"
+        "from framework.errors import OverLimit\n"
+        "assert 'probe.tasks.limited' not in sys.modules\n"
+        "celery.send_task('probe.tasks.limited.stubborn', ('Ann',))\n"
+        "try: celery.send_task('probe.tasks.limited.stubborn', kwargs={'visitor': 'Ann'})\n"
+        "except OverLimit as over: print(over.retry_after)\n"
+    )
+
+    told = subprocess.run(
+        [sys.executable, "-c", script], cwd=project, env={**os.environ, **environment}, check=True, capture_output=True
+    )
+    ran = project / "stubborn"
+    eventually(lambda: ran.exists() and len(ran.read_text().splitlines()) == 3)
+
+    assert 55 < float(told.stdout) < 60
+    assert len(set(ran.read_text().split())) == 1

@@ -1,0 +1,215 @@
+"""Unique tasks: at most one queued or running, whatever ends and whoever calls."""
+
+import subprocess
+import sys
+
+import pytest
+from kombu import pools
+
+from framework.celery.app import App
+from framework.errors import AlreadyQueued, BadKey
+from framework.unique import Unique
+
+UNIQUE = """
+import os, signal, time
+from pathlib import Path
+from celery.exceptions import Ignore, Reject
+from framework.celery.celery import celery
+from framework.unique import Unique
+
+HERE = Path(__file__).parents[2]
+
+def note(name, value):
+    with (HERE / name).open("a") as file:
+        file.write(f"{value}\\n")
+
+def wait_for(name):
+    while not (HERE / name).exists():
+        time.sleep(0.02)
+
+@celery.task(bind=True, unique=Unique(key="number"))
+def report(self, number, until=None, dies=None):
+    note("ran", f"{number} {self.request.id}")
+    if until:
+        wait_for(until)
+    if dies and not (HERE / dies).exists():
+        os.kill(os.getpid(), signal.SIGKILL)
+    note("ended", number)
+
+@celery.task(bind=True, unique=Unique(key="how", duplicate="raise"), max_retries=1)
+def ends(self, how, call):
+    note("ran", f"{how} {self.request.id}")
+    if how == "fails":
+        raise ValueError(how)
+    if how == "retries":
+        raise self.retry(countdown=0.5) if self.request.retries == 0 else ValueError(how)
+    if how == "ignores":
+        raise Ignore
+    if how == "rejects":
+        raise Reject(requeue=False)
+    if how == "exits":
+        raise SystemExit(1)
+    if how == "hangs":
+        time.sleep(60)
+    if how == "kills":
+        os.kill(os.getpid(), signal.SIGKILL)
+
+@celery.task(bind=True, unique=True, acks_late=False)
+def early(self, how):
+    note("ran", f"{how} {self.request.id}")
+    if how == "fails":
+        raise ValueError(how)
+"""
+
+CROWD = """
+import json, sys
+from framework.celery.celery import celery
+ids = {celery.send_task("probe.tasks.unique.report", (7, "go")).id for _ in range(int(sys.argv[1]))}
+print(json.dumps(sorted(ids)))
+"""
+
+
+@pytest.fixture
+def project(project):
+    (project / "probe/tasks/unique.py").write_text(UNIQUE)
+    return project
+
+
+@pytest.fixture
+def script(project, environment):
+    """Start a script of the project."""
+
+    def start(code, *args):
+        command = [sys.executable, "-c", code, *map(str, args)]
+        return subprocess.Popen(command, cwd=project, env=environment, stdout=subprocess.PIPE, text=True)
+
+    return start
+
+
+@pytest.fixture
+def shop(broker_url):
+    app = App("shop", set_as_current=False, broker=broker_url)
+    yield app
+    pools.reset()
+    app.close()
+
+
+def test_a_duplicate_call_returns_the_first_ones_id(shop):
+    @shop.task(unique=True)
+    def build(report, colour="red"): ...
+
+    first = build.delay("a")
+
+    assert build.delay("a").id == first.id
+    assert build.delay(report="a", colour="red").id == first.id
+    assert build.delay("a", "blue").id != first.id
+    assert build.delay("b").id != first.id
+
+
+def test_a_duplicate_call_raises_where_that_was_asked_for(shop):
+    @shop.task(unique=Unique(key="report", duplicate="raise"))
+    def build(report, colour="red"): ...
+
+    first = build.delay("a")
+    with pytest.raises(AlreadyQueued) as already:
+        build.delay("a", "blue")
+
+    assert already.value.id == first.id
+    with pytest.raises(BadKey, match="report, which is None"):
+        build.delay(None)
+
+
+def test_a_lock_ends_at_the_latest_when_it_expires(shop, eventually):
+    @shop.task(unique=Unique(expires=1))
+    def build(): ...
+
+    first = build.delay()
+
+    eventually(lambda: build.delay().id != first.id, seconds=5)
+
+
+def test_a_call_that_is_not_queued_leaves_no_lock(shop):
+    @shop.task(unique=Unique(key="report"))
+    def build(report, what): ...
+
+    with pytest.raises(Exception, match="JSON"):
+        build.delay("a", object())
+
+    assert build.delay("a", 1).id != build.delay("b", 1).id
+
+
+@pytest.mark.timeout(240)
+def test_called_a_thousand_times_while_it_runs_it_runs_once_and_once_more_after_its_worker_was_killed(
+    project, script, start_worker, eventually, noted
+):
+    worker = start_worker()
+
+    crowd = [script(CROWD, 125) for _ in range(8)]
+    told = [process.communicate()[0] for process in crowd]
+    eventually(lambda: noted("ran"))
+
+    assert len(set(told)) == 1, "every call told the same one id"
+    assert len(noted("ran")) == 1
+
+    worker.kill()
+    again = start_worker()
+    eventually(lambda: len(noted("ran")) == 2)
+    assert script(CROWD, 10).communicate()[0] == told[0], "its lock survived its worker"
+
+    (project / "go").touch()
+    eventually(lambda: noted("ended") == ["7"])
+    assert len(set(noted("ran"))) == 1
+    assert len(noted("ran")) == 2
+    eventually(lambda: script(CROWD, 1).communicate()[0] != told[0])
+    again.stop()
+
+
+ENDS = """
+import sys, time
+from framework.celery.celery import celery
+from framework.errors import AlreadyQueued
+from probe.tasks.unique import ends
+
+how, options = sys.argv[1], eval(sys.argv[2])
+first = ends.apply_async((how, 1), **options)
+end = time.time() + 90
+while time.time() < end:
+    try:
+        second = ends.apply_async((how, 2), **options)
+    except AlreadyQueued as already:
+        assert already.id == first.id, (already.id, first.id)
+        time.sleep(0.1)
+    else:
+        print(first.id, second.id)
+        break
+"""
+
+
+@pytest.mark.timeout(240)
+def test_however_a_task_ends_its_lock_is_given_back(project, script, start_worker, noted):
+    with (project / "celeryconfig.py").open("a") as config:
+        config.write("task_delivery_limit = 1\n")
+    start_worker()
+    ways = {how: {} for how in ("succeeds", "fails", "retries", "ignores", "rejects", "exits", "kills")}
+    ways["hangs"] = {"time_limit": 1}
+    ways["expires"] = {"expires": -1}
+
+    for how, options in ways.items():
+        told = script(ENDS, how, options).communicate()[0].split()
+        assert len(set(told)) == 2, how
+        first = [line for line in noted("ran") if line == f"{how} {told[0]}"]
+        assert len(first) == {"retries": 2, "exits": 2, "kills": 2, "expires": 0}.get(how, len(first) and 1), how
+
+
+def test_a_task_that_is_acknowledged_early_gives_its_lock_back_at_its_end(project, script, start_worker, noted):
+    start_worker()
+    code = ENDS.replace("ends", "early").replace("(how, 1)", "(how,)").replace("(how, 2)", "(how,)")
+    code = code.replace("    else:", "    if second.id == first.id:\n        time.sleep(0.1)\n    else:")
+    code = code.replace(
+        "    try:\n        second = early.apply_async((how,), **options)\n    except AlreadyQueued as already:\n"
+        "        assert already.id == first.id, (already.id, first.id)\n        time.sleep(0.1)\n",
+        "    second = early.apply_async((how,), **options)\n",
+    )
+
+    for how in ("succeeds", "fails"):
+        assert len(set(script(code, how, {}).communicate()[0].split())) == 2

@@ -1,0 +1,130 @@
+"""Limits as they are written, and the keys they count by."""
+
+import pickle
+from ipaddress import ip_address
+from uuid import UUID
+
+import pytest
+
+from framework.celery.app import App
+from framework.errors import BadKey, BadLimit, OverLimit
+from framework.keys import as_text
+from framework.limits import Limit, Rate
+from framework.unique import Unique
+
+
+@pytest.mark.parametrize(
+    ("text", "most", "window"),
+    [
+        ("1/10s", 1, 10),
+        ("5/minute", 5, 60),
+        ("5/m", 5, 60),
+        ("100/2h", 100, 7200),
+        ("3/day", 3, 86400),
+        ("3/0.5s", 3, 0.5),
+        (" 2 / 3 seconds ", 2, 3),
+        ("7/second", 7, 1),
+        ("1/14d", 1, 14 * 86400),
+    ],
+)
+def test_a_rate_is_a_number_in_a_time(text, most, window):
+    assert Rate.of(text) == (most, window)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "5", "5/", "/m", "5/week", "0/s", "-1/s", "1.5/s", "5/0s", "5/15d", "5/m!", "1000001/s", "５/m/", None, 5],
+)
+def test_an_invalid_rate_is_refused_where_it_is_written_with_the_grammar(text):
+    with pytest.raises(BadLimit, match=r"N/\[M\]unit") as refused:
+        Limit(text)
+
+    assert repr(text) in refused.value.message
+
+
+@pytest.mark.parametrize("wrong", [{"over": "wait"}, {"key": "a b"}, {"key": 5}, {"max_wait": -1}])
+def test_what_else_is_wrong_with_a_limit_is_refused_there_too(wrong):
+    with pytest.raises(BadLimit):
+        Limit("1/s", **wrong)
+
+
+@pytest.mark.parametrize("wrong", [{"duplicate": "drop"}, {"key": "a-b"}, {"expires": 0}])
+def test_a_task_cannot_be_unique_in_any_way(wrong):
+    with pytest.raises(BadLimit, match="unique=True"):
+        Unique(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("2001:db8:1:2::1", "2001:db8:1:2:ffff::9"),
+        ("2001:db8::1%eth0", "[2001:DB8::1]"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        (ip_address("192.0.2.7"), "192.0.2.7"),
+        (("a", 1), ["a", 1]),
+    ],
+)
+def test_one_visitor_has_one_key(one, other):
+    assert as_text(one) == as_text(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("2001:db8:1:2::1", "2001:db8:1:3::1"),
+        ("192.0.2.7", "192.0.2.8"),
+        (1, "1"),
+        (1, True),
+        (("a", "b"), "a\0b"),
+        (UUID(int=1), str(UUID(int=1))),
+        ("Ann", "ann"),
+    ],
+)
+def test_two_visitors_have_two_keys(one, other):
+    assert as_text(one) != as_text(other)
+
+
+@pytest.mark.parametrize("value", [None, "", object(), {"a": 1}, ("a", None)])
+def test_what_cannot_be_counted_by_is_refused_and_not_shown(value):
+    with pytest.raises(BadKey) as refused:
+        as_text(value)
+
+    assert "0x" not in refused.value.message
+
+
+def test_how_long_to_wait_survives_the_trip_from_a_worker():
+    error = pickle.loads(pickle.dumps(OverLimit.of("contact", "1/10s", 7.25)))
+
+    assert error.retry_after == 7.25
+    assert "contact is limited to 1/10s. Try again in 7.2 s" in error.message
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"limit": Limit("1/s", key="visitr")},
+        {"limit": [Limit("1/s"), Limit("2/m", key="self")]},
+        {"limit": "5/m"},
+        {"limit": []} | {"unique": "report"},
+        {"unique": Unique(key="report")},
+    ],
+)
+@pytest.mark.parametrize("bind", [False, True])
+def test_a_task_says_at_once_that_it_has_no_such_argument_or_no_limit(options, bind):
+    app = App("limits", set_as_current=False)
+
+    def contact(self, visitor): ...
+    def unbound(visitor): ...
+
+    with pytest.raises(BadLimit, match="contact cannot be limited"):
+        app.task(name="contact", bind=bind, **options)(contact if bind else unbound).name  # noqa: B018
+
+
+def test_a_limit_without_a_name_is_no_limit_of_a_view():
+    with pytest.raises(BadLimit, match="needs a name"):
+        Limit("1/s").take("somebody")
+
+
+def test_a_view_has_nothing_to_delay():
+    with pytest.raises(BadLimit, match="for tasks"):
+        Limit("1/s", name="contact", over="delay").allows("somebody")
