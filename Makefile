@@ -32,10 +32,12 @@ chaos: setup  ## kill, cut, poison and starve everything, and count what is lost
 	@$(BIN)/python -m framework.testing.rabbitmq install
 	@CHAOS_SCALE=1 $(BIN)/python -m pytest tests/chaos
 
-bench: setup  ## measure the embedded broker beside kombu's own and RabbitMQ (about ten minutes on a quiet machine)
+bench: setup  ## measure the embedded broker beside kombu's own and RabbitMQ, and the web (a quarter of an hour)
 	@$(BIN)/python -m framework.testing.rabbitmq install
+	@$(BIN)/python -m framework.testing.browser install
 	@$(BIN)/python benchmarks/embedded.py
 	@$(BIN)/python benchmarks/progress.py
+	@$(BIN)/python benchmarks/web.py
 
 lint: setup  ## style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -1,8 +1,9 @@
 """Sockets in one web process, their memory and how soon an update is there: ``python benchmarks/web.py [--quick]``.
 
 gunicorn with one process of four threads, the clients in a process of their own. *together*: four tasks that say what
-time it is, watched by all; from the line in the task to the client, so with the pace at which progress is told.
-*apart*: a task for each socket; from the publish to the client. Results go to ``web.json`` in the folder ``results``.
+time it is, watched by all; from the line in the task to the client, so with the pace at which progress is told. *page*:
+the same to the screen of a browser (Chromium is needed). *apart*: a task for each socket; from the publish to the
+client. Results go to ``web.json`` in the folder ``results``.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from framework.broker import last_value
 from framework.celery.app import App
 from framework.task_state import Progress, State, Step
 from framework.telling import encoded
+from framework.testing.browser import open_browser
 from framework.testing.rabbitmq import RabbitMQ, free_ports
 
 HERE = Path(__file__).parent
@@ -181,6 +183,24 @@ async def apart(site, url, sockets, seconds):
     return await watch_all(site, ids, seconds, start)
 
 
+def page(site, url, seconds):
+    """A page in a browser: from the line in the task to what is on its screen."""
+    app = App("caller", broker=url, set_as_current=False)
+    app.conf.task_remote_names = ["ticking"]
+    task_id = app.send_task("ticking", (seconds + 20, 0.25), ignore_result=True).id
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        browser = open_browser(Path(profile))
+        try:
+            browser.get(f"http://127.0.0.1:{site.port}/page/{task_id}")
+            time.sleep(3)
+            browser.execute_script("window.delays.length = 0")
+            time.sleep(seconds)
+            delays = browser.execute_script("return window.delays")
+        finally:
+            browser.quit()
+    return {"updates": len(delays), "latency_ms": latency(delays)}
+
+
 def measure(url, sockets, seconds):
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -193,9 +213,12 @@ def measure(url, sockets, seconds):
             with ExitStack() as running:
                 running.enter_context(process(folder, env, *serving))
                 if way == "together":
-                    options = ["-c", str(TASKS), "-P", "threads", "--without-mingle", "--without-gossip"]
+                    options = ["-c", str(TASKS + 1), "-P", "threads", "--without-mingle", "--without-gossip"]
                     running.enter_context(process(folder, env, "celery", "-A", "web_app", "worker", *options))
-                results[way] = asyncio.run(how(Site(port), url, sockets, seconds))
+                site = Site(port)
+                results[way] = asyncio.run(how(site, url, sockets, seconds))
+                if way == "together":
+                    results["page"] = page(site, url, seconds)
         return results
 
 

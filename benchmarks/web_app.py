@@ -3,11 +3,25 @@
 import os
 import time
 
-from flask import Flask, jsonify
+from flask import Flask, jsonify, render_template_string
 
 from framework.celery.app import App
 from framework.progress import progress
 from framework.web.flask import TaskProgress
+
+PAGE = """<!doctype html>
+<html lang="en"><title>How late are we?</title>
+<script>
+  window.delays = [];
+  document.addEventListener("task-progress:update", (event) => {
+    const told = Number(event.detail.progress?.message);
+    // What is on the screen counts, so wait until it is.
+    if (told) requestAnimationFrame(() => window.delays.push(Date.now() / 1000 - told));
+  });
+</script>
+{{ task_progress_script() }}
+{{ task_progress(task) }}
+</html>"""
 
 celery = App("web_app", broker=os.environ["CELERY_BROKER_URL"])
 
@@ -26,6 +40,10 @@ def create_app():
     app = Flask(__name__)
     app.config.update(SECRET_KEY="only a benchmark", TASK_PROGRESS_MAX_SOCKETS=5000)
     shows = TaskProgress(app, celery=celery)
+
+    @app.get("/page/<task>")
+    def page(task):
+        return render_template_string(PAGE, task=task)
 
     @app.get("/url/<task>")
     def url(task):

@@ -5,6 +5,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -60,7 +61,11 @@ def may_come_from(origin: str | None, host: str, origins: Collection[str] = ()) 
     Browsers send the cookies of a visitor with every socket, whoever's page opens it, and always say whose it is.
     What is no browser says nothing, and has no cookies of anybody's.
     """
-    return origin is None or origin in origins or urlsplit(origin).netloc.lower() == host.lower() != ""
+    if origin is None or origin in origins:
+        return True
+    with suppress(ValueError):  # what is no address
+        return urlsplit(origin).netloc.lower() == host.lower() != ""
+    return False
 
 
 class Newest:

@@ -1,0 +1,148 @@
+"""What visitors are shown, who may open a socket, and the Flask extension where no broker is asked."""
+
+import json
+import math
+
+import pytest
+from flask import Flask, render_template_string
+from hypothesis import given
+from hypothesis import strategies as st
+
+from framework.task_state import Progress, State, Step
+from framework.web.core import Newest, as_json, may_come_from, shown
+from framework.web.flask import TaskProgress
+from framework.web.tokens import BadTaskToken, MissingSecret
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@given(ANYTHING)
+def test_whatever_a_task_returned_browsers_can_read(value):
+    text = as_json({"result": value})
+
+    assert list(json.loads(text, parse_constant=pytest.fail)) == ["result"]
+
+
+@given(ANYTHING.filter(lambda value: "nan" not in repr(value) and "inf" not in repr(value)))
+def test_what_json_has_is_not_changed(value):
+    assert json.loads(as_json(value)) == value
+
+
+def test_names_of_tasks_and_ids_are_not_shown():
+    steps = (Step("reading", 3, math.inf, "soon", 1.5, 2.0),)
+    fields = shown(State("an-id", "shop.tasks.secret", "progress", 7, 5.0, progress=Progress(steps)))
+
+    assert "an-id" not in repr(fields)
+    assert "shop" not in repr(fields)
+    assert fields["progress"]["steps"][0]["message"] == "soon"
+
+
+def test_of_several_states_the_newest_waits_and_each_rings():
+    rings = []
+    newest = Newest(lambda: rings.append(1))
+
+    newest.put("first")
+    newest.put("second")
+
+    assert (newest.take(), newest.take()) == ("second", None)
+    assert rings == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("origin", "host", "may"),
+    [
+        ("https://shop.example", "shop.example", True),
+        ("http://shop.example", "shop.example", True),  # TLS may end at a proxy, which does not say so
+        ("https://SHOP.example", "shop.Example", True),
+        ("http://127.0.0.1:8000", "127.0.0.1:8000", True),
+        (None, "shop.example", True),
+        ("https://friends.example", "shop.example", True),
+        ("https://shop.example:8443", "shop.example", False),
+        ("https://evil.example", "shop.example", False),
+        ("https://shop.example.evil.example", "shop.example", False),
+        ("https://evilshop.example", "shop.example", False),
+        ("https://user@shop.example", "shop.example", False),
+        ("null", "shop.example", False),
+        ("null", "", False),
+        ("", "", False),
+        ("http://[broken", "shop.example", False),
+    ],
+)
+def test_sockets_are_for_pages_of_this_site(origin, host, may):
+    assert may_come_from(origin, host, ["https://friends.example"]) is may
+
+
+@pytest.fixture
+def app():
+    app = Flask(__name__)
+    app.config["SECRET_KEY"] = "not a secret, this is a test"
+    return app
+
+
+def test_the_element_and_the_script_are_rendered_for_whoever_asks(app):
+    TaskProgress(app)
+
+    with app.test_request_context():
+        page = render_template_string(
+            "{{ task_progress_script() }}{{ task_progress('an-id', label='<Your> \"report\"', class='wide') }}"
+        )
+
+    assert page.startswith('<script type="module" src="/tasks/task-progress.js?v=')
+    assert '<task-progress src="/tasks/' in page
+    assert 'label="&lt;Your&gt; &#34;report&#34;" class="wide"></task-progress>' in page
+
+
+def test_the_addresses_begin_where_it_is_said(app):
+    app.config["TASK_PROGRESS_URL_PREFIX"] = "/api/progress"
+    progress = TaskProgress()
+    progress.init_app(app)
+
+    with app.test_request_context():
+        assert progress.url("an-id").startswith("/api/progress/")
+    with app.test_client().get("/api/progress/task-progress.js") as script:
+        assert script.status_code == 200
+    assert app.extensions["task_progress"] is progress
+
+
+def test_nobody_has_no_address_and_sees_nothing(app):
+    progress = TaskProgress(app, visitor=lambda: None)
+
+    with app.test_request_context(), pytest.raises(BadTaskToken):
+        progress.url("an-id")
+    assert app.test_client().get("/tasks/anything").status_code == 403
+
+
+def test_a_visitor_keeps_a_name_and_others_have_another(app):
+    progress = TaskProgress(app)
+    app.add_url_rule("/url", view_func=lambda: progress.url("an-id"), endpoint="url")
+    ann, ben = app.test_client(), app.test_client()
+    hers = ann.get("/url").text
+    ben.get("/url")
+
+    assert ben.get(hers).status_code == 403
+    assert ann.get(hers + "x").status_code == 403
+
+
+def test_without_a_secret_the_application_does_not_start():
+    with pytest.raises(MissingSecret, match="SECRET_KEY"):
+        TaskProgress(Flask(__name__))
+
+
+def test_under_a_server_that_hands_nothing_over_the_page_is_told_to_ask(app):
+    progress = TaskProgress(app)
+    app.add_url_rule("/url", view_func=lambda: progress.url("an-id"), endpoint="url")
+    ann = app.test_client()
+    upgrade = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    }
+
+    answer = ann.get(f"{ann.get('/url').text}/live", headers=upgrade)
+
+    assert answer.status_code == 503
+    assert "every few seconds" in answer.json["error"]
