@@ -2,17 +2,21 @@
 
 import json
 import math
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
+from kombu.exceptions import OperationalError
+
+from framework.errors import BrokerError
 from framework.state import State, Watcher, last_state
 
-__all__ = ["SCRIPT", "UNKNOWN", "LiveStates", "Newest", "as_json", "may_come_from", "shown"]
+__all__ = ["LATER", "SCRIPT", "UNKNOWN", "BrokerAway", "LiveStates", "Newest", "as_json", "may_come_from", "shown"]
 
 #: The script with the element ``<task-progress>``.
 SCRIPT = Path(__file__).with_name("static") / "task-progress.js"
@@ -29,8 +33,20 @@ BEAT = 25.0
 #: Seconds that a socket lasts: then the page connects again, and its token is looked at again.
 LIFETIME = 3600.0
 
+#: Seconds after which a broker that was away is tried again.
+LATER = 5
+
 # Named one by one, so that what a state comes to hold later is not shown by itself. The task's name is our own affair.
 _SHOWN = ("status", "number", "at", "attempt", "progress", "retry_at", "result", "error", "final")
+
+
+class BrokerAway(BrokerError):
+    """The broker was away a moment ago, and is not asked again yet."""
+
+    @classmethod
+    def still(cls) -> Self:
+        """Say when it is."""
+        return cls(f"The broker did not answer a moment ago. It is asked again every {LATER} s.")
 
 
 def shown(state: State | None) -> dict[str, Any]:
@@ -99,6 +115,8 @@ class LiveStates:
     def __init__(self, app: Any = None) -> None:
         self._app = app
         self._watcher: Watcher | None = None
+        self._away_until: float | None = None
+        self._trying = threading.Lock()
 
     @property
     def app(self) -> Any:
@@ -113,10 +131,28 @@ class LiveStates:
     def last(self, task_id: str) -> State | None:
         """The last state of a task; None where nothing is known.
 
+        While the broker is away, one thread at a time finds that out, and the others are told at once.
+
         Raises:
             kombu.exceptions.OperationalError: the broker cannot be reached.
         """
-        return last_state(task_id, app=self.app)
+        if self._away_until is None:
+            return self._look(task_id)
+        if time.monotonic() < self._away_until or not self._trying.acquire(blocking=False):
+            raise BrokerAway.still()
+        try:
+            return self._look(task_id)
+        finally:
+            self._trying.release()
+
+    def _look(self, task_id: str) -> State | None:
+        try:
+            state = last_state(task_id, app=self.app)
+        except OperationalError:
+            self._away_until = time.monotonic() + LATER
+            raise
+        self._away_until = None
+        return state
 
     def watch(self, task_id: str, ring: Callable[[], object]) -> Newest:
         """The states of a task from now on, the last one first; ``ring`` is called from another thread for each.

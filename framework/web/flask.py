@@ -24,7 +24,7 @@ from kombu.exceptions import OperationalError
 from markupsafe import Markup
 
 from framework.errors import MissingExtra
-from framework.web.core import SCRIPT, LiveStates, as_json, may_come_from, shown
+from framework.web.core import LATER, SCRIPT, LiveStates, as_json, may_come_from, shown
 from framework.web.sockets import Hub, NoSocket, Opening
 from framework.web.tokens import DAY, BadTaskToken, ExpiredTaskToken, Tokens
 
@@ -36,9 +36,6 @@ except ImportError as missing:
 __all__ = ["TaskProgress", "visitor_of_session"]
 
 NAME, SOCKETS = "task_progress", "task_progress_sockets"
-
-#: Seconds after which to ask again when the broker is away.
-LATER = 5
 
 
 def visitor_of_session() -> str:

@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from framework.errors import FrameworkError
@@ -17,6 +17,7 @@ def tokens():
     return Tokens(SECRET)
 
 
+@settings(deadline=None)
 @given(task_id=st.text(), visitor=st.text())
 def test_a_token_is_good_for_its_visitor_and_says_which_task(task_id, visitor):
     tokens = Tokens(SECRET)
@@ -46,6 +47,7 @@ def test_not_one_character_of_it_can_be_changed(tokens):
             tokens.task_id(forged, "ann")
 
 
+@settings(deadline=None)
 @given(text=st.text())
 def test_what_was_not_made_here_is_refused(text):
     with pytest.raises(BadTaskToken):

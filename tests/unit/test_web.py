@@ -2,14 +2,20 @@
 
 import json
 import math
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from flask import Flask, render_template_string
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from kombu.exceptions import OperationalError
 
+from framework.celery.app import App
 from framework.task_state import Progress, State, Step
-from framework.web.core import Newest, as_json, may_come_from, shown
+from framework.web import core
+from framework.web.core import BrokerAway, LiveStates, Newest, as_json, may_come_from, shown
 from framework.web.flask import TaskProgress
 from framework.web.tokens import BadTaskToken, MissingSecret
 
@@ -19,6 +25,7 @@ ANYTHING = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(ANYTHING)
 def test_whatever_a_task_returned_browsers_can_read(value):
     text = as_json({"result": value})
@@ -26,6 +33,7 @@ def test_whatever_a_task_returned_browsers_can_read(value):
     assert list(json.loads(text, parse_constant=pytest.fail)) == ["result"]
 
 
+@settings(deadline=None)
 @given(ANYTHING.filter(lambda value: "nan" not in repr(value) and "inf" not in repr(value)))
 def test_what_json_has_is_not_changed(value):
     assert json.loads(as_json(value)) == value
@@ -146,3 +154,34 @@ def test_under_a_server_that_hands_nothing_over_the_page_is_told_to_ask(app):
 
     assert answer.status_code == 503
     assert "every few seconds" in answer.json["error"]
+
+
+def test_a_broker_that_hangs_holds_one_thread_and_not_the_site():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        app = App("caller", broker=f"amqp://127.0.0.1:{silent.getsockname()[1]}//", set_as_current=False)
+        app.conf.task_publish_timeout = 1.0
+        live = LiveStates(app)
+        with pytest.raises(OperationalError):
+            live.last("task")
+
+        began = time.monotonic()
+        with ThreadPoolExecutor(8) as pool:
+            refusals = [each.exception() for each in [pool.submit(live.last, "task") for _ in range(50)]]
+
+    assert all(isinstance(refusal, BrokerAway) for refusal in refusals)
+    assert time.monotonic() - began < 1
+
+
+def test_a_broker_that_is_back_is_found(tmp_path, monkeypatch):
+    monkeypatch.setattr(core, "LATER", 0)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+    app = App("caller", broker=f"amqp://127.0.0.1:{port}//", set_as_current=False)
+    live = LiveStates(app)
+    with pytest.raises(OperationalError):
+        live.last("task")
+
+    live._app = App("caller", broker=f"sqlite:///{tmp_path}/broker.db", set_as_current=False)
+
+    assert live.last("task") is None
+    assert live.last("task") is None
