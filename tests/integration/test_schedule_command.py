@@ -10,6 +10,9 @@ from collections import Counter
 from datetime import datetime
 
 import pytest
+from kombu import Connection
+
+from framework.schedule import Schedules
 
 FRAMEWORK = [sys.executable, "-m", "framework"]
 CONFIG = """
@@ -78,6 +81,18 @@ def status(typed):
     return lambda: json.loads(typed("schedule", "list", "--json"))
 
 
+@pytest.fixture
+def leads(app, eventually):
+    """Wait until a scheduler leads: a certain process, or anyone."""
+    app.conf.beat_schedule = {}
+    schedules = Schedules(app)
+
+    def wait(beat=None):
+        eventually(lambda: (leader := schedules.status().leader) and (not beat or leader.endswith(f":{beat.pid}")))
+
+    return wait
+
+
 def test_nobody_leads_yet(typed, status):
     lines = typed("schedule", "list").splitlines()
 
@@ -87,15 +102,14 @@ def test_nobody_leads_yet(typed, status):
     assert "framework_schedule_leader 0" in typed("schedule", "list", "--prometheus").splitlines()
 
 
-def test_the_leader_is_seen_and_the_next_one_when_it_is_killed(start_beat, typed, status, eventually):
+def test_the_leader_is_seen_and_the_next_one_when_it_is_killed(start_beat, typed, status, leads):
     first = start_beat()
-    eventually(lambda: status()["leader"])
-    assert status()["leader"].endswith(f":{first.pid}")
+    leads(first)
     second = start_beat()
 
     first.kill()
 
-    eventually(lambda: str(status()["leader"]).endswith(f":{second.pid}"))
+    leads(second)
     found = status()
     assert datetime.fromisoformat(found["since"]) <= datetime.fromisoformat(found["tick"])
     assert [entry["name"] for entry in found["entries"]] == ["each", "monthly", "nightly"]
@@ -108,14 +122,14 @@ def test_the_leader_is_seen_and_the_next_one_when_it_is_killed(start_beat, typed
     assert float(metrics[f"framework_schedule_entry_next_timestamp_seconds{of_each}"]) > time.time() - 5
 
 
-def test_a_paused_entry_stays_so_whoever_leads_until_it_is_resumed(start_beat, typed, status, eventually):
+def test_a_paused_entry_stays_so_whoever_leads_until_it_is_resumed(start_beat, typed, status, leads):
     first = start_beat()
-    eventually(lambda: status()["leader"])
+    leads()
 
     assert typed("schedule", "pause", "each") == "each is paused.\n"
-    start_beat()
+    second = start_beat()
     first.kill()
-    eventually(lambda: not str(status()["leader"]).endswith(f":{first.pid}"))
+    leads(second)
 
     (each,) = (entry for entry in status()["entries"] if entry["name"] == "each")
     assert (each["paused"], each["next"]) == (True, None)
@@ -126,12 +140,12 @@ def test_a_paused_entry_stays_so_whoever_leads_until_it_is_resumed(start_beat, t
     assert datetime.fromisoformat(again["last"]) > datetime.fromisoformat(each["last"])  # what it missed is left out
 
 
-def test_a_pause_without_a_leader_waits_for_one(start_beat, typed, status, eventually):
+def test_a_pause_without_a_leader_waits_for_one(start_beat, typed, status, leads):
     assert typed("schedule", "pause", "each") == "No scheduler is running: each is paused as soon as one does.\n"
 
     start_beat()
 
-    eventually(lambda: status()["leader"])
+    leads()
     (each,) = (entry for entry in status()["entries"] if entry["name"] == "each")
     assert each["paused"] is True
     assert each["runs"] == 0
@@ -219,15 +233,44 @@ def test_a_rolling_restart_of_three_workers_with_a_scheduler_inside_misses_and_r
     assert len(slots) > 5
 
 
+@pytest.mark.parametrize("broker", ["sqlite"], indirect=True)
+def test_a_leader_that_is_suspended_on_the_machine_of_all_goes_on_as_the_leader_and_makes_up_for_it(
+    start_beat, status, broker_url, leads
+):
+    first = start_beat()
+    leads()
+    start_beat()
+    time.sleep(1)
+
+    first.send_signal(signal.SIGSTOP)
+    time.sleep(3)
+    assert status()["leader"] is None  # nobody answers
+    first.send_signal(signal.SIGCONT)
+
+    assert str(status()["leader"]).endswith(f":{first.pid}")
+    first.kill()
+    slots = sorted(slots_in(broker_url))
+    assert slots == [slots[0] + number for number in range(len(slots))]
+    assert len(slots) >= 5
+
+
+def slots_in(broker_url):
+    """The slots, in seconds, of the tasks that wait in the queue."""
+    with Connection(broker_url) as connection:
+        channel = connection.default_channel
+        while (message := channel.basic_get("celery", no_ack=True)) is not None:
+            yield datetime.fromisoformat(message.headers["x-schedule-slot"]).timestamp()
+
+
 CHANGED = """
 del beat_schedule['nightly']
 beat_schedule['new'] = {**beat_schedule['each'], 'schedule': 2.0}
 """
 
 
-def test_a_new_configuration_is_taken_over_by_the_leader_that_has_it(scheduled, start_beat, status, eventually):
+def test_a_new_configuration_is_taken_over_by_the_leader_that_has_it(scheduled, start_beat, status, leads):
     old = start_beat()
-    eventually(lambda: status()["leader"])
+    leads()
     with (scheduled / "celeryconfig.py").open("a") as config:
         config.write(
             "del beat_schedule['nightly']\nbeat_schedule['new'] = {**beat_schedule['each'], 'schedule': 2.0}\n"
@@ -238,7 +281,7 @@ def test_a_new_configuration_is_taken_over_by_the_leader_that_has_it(scheduled, 
 
     old.send_signal(signal.SIGTERM)
 
-    eventually(lambda: str(status()["leader"]).endswith(f":{new.pid}"))
+    leads(new)
     assert [entry["name"] for entry in status()["entries"]] == ["each", "monthly", "new"]
     assert b"is another one than that of" in _said(old)
     assert b"'nightly'" in _said_later(new)
