@@ -125,6 +125,7 @@ async def watch_all(site, ids, seconds, meanwhile):
         "updates_per_second": round(len(delays) / seconds),
         "processor_share": round(used / seconds, 2),
         "latency_ms": latency(delays),
+        "load": os.getloadavg()[0],
     }
     if publishing:
         publishing.terminate()
@@ -198,7 +199,7 @@ def page(site, url, seconds):
             delays = browser.execute_script("return window.delays")
         finally:
             browser.quit()
-    return {"updates": len(delays), "latency_ms": latency(delays)}
+    return {"updates": len(delays), "latency_ms": latency(delays), "load": os.getloadavg()[0]}
 
 
 def measure(url, sockets, seconds):
@@ -234,7 +235,7 @@ def main():
     results = {"sqlite": measure(None, sockets, seconds)}
     with RabbitMQ() as server:
         results["rabbitmq"] = measure(server.url, sockets, seconds)
-    results["machine"] = {"cores": os.cpu_count(), "python": platform.python_version(), "load": os.getloadavg()[0]}
+    results["machine"] = {"cores": os.cpu_count(), "python": platform.python_version()}
     print(json.dumps(results, indent=2))
     if not options.quick:
         (HERE / "results/web.json").write_text(json.dumps(results, indent=2) + "\n")
