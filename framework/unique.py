@@ -146,7 +146,7 @@ def _release(channel: Any, lock: str, task_id: str) -> bool | None:
 
 def _pause() -> None:
     """Let others have a look; not all of them at once."""
-    time.sleep(random.uniform(0.002, 0.03))  # noqa: S311
+    time.sleep(random.uniform(0.002, 0.03))
 
 
 def _notes(lock: str) -> str:

@@ -41,7 +41,7 @@ def stubborn(self, visitor):
 @pytest.fixture
 def shop(broker_url):
     """An application whose tasks are here; no worker runs, so that what was queued stays."""
-    app = App("shop", set_as_current=False, broker=broker_url)
+    app = App("shop", set_as_current=False, broker=broker_url, backend="disabled://")
     yield app
     pools.reset()
     app.close()

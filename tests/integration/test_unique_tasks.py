@@ -88,7 +88,7 @@ def script(project, environment):
 
 @pytest.fixture
 def shop(broker_url):
-    app = App("shop", set_as_current=False, broker=broker_url)
+    app = App("shop", set_as_current=False, broker=broker_url, backend="disabled://")
     yield app
     pools.reset()
     app.close()
