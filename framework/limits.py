@@ -101,7 +101,7 @@ class Limit:
         key: what is limited, where a task has this limit: the name of one of its arguments, or a function of the
             mapping of all of them, defaults included. None: one limit for the whole task.
         name: limits of one name and rate are one limit, on whichever task or view; a task's own name where it is None.
-        over: what becomes of a task's call that is too many: ``reject`` raises `OverLimit`, ``delay`` runs it as soon
+        over: what becomes of a task's call that is too many: ``reject`` raises ``OverLimit``, ``delay`` runs it as soon
             as the window allows, ``drop`` queues nothing and returns a result that is revoked.
         max_wait: seconds that a delayed call may have to wait; one that would wait longer is rejected.
         app: the application whose broker keeps it; the current one where it is None.
@@ -151,7 +151,7 @@ class Limit:
             raise OverLimit.of(self.name, self.text, self.retry_after(key))
 
     def allows(self, key: Any) -> bool:
-        """Take a slot for ``key`` where there is one, and say whether; raises what `take` does besides `OverLimit`."""
+        """Take a slot for ``key`` where there is one, and say whether; raises what `take` does besides ``OverLimit``."""
         return self._slots(key).take() is not None
 
     def retry_after(self, key: Any) -> float:

@@ -44,7 +44,7 @@ class Unique:
         key: the name of an argument, or a function of the mapping of all of them, defaults included; None is all of
             the arguments together.
         duplicate: what becomes of a call while there is one: ``existing`` returns that one's result, with its id, and
-            ``raise`` raises `AlreadyQueued`.
+            ``raise`` raises ``AlreadyQueued``.
         expires: seconds after which the lock is given back whatever became of the task: longer than it ever waits in
             the queue, runs and is retried.
 
