@@ -151,7 +151,7 @@ class Limit:
             raise OverLimit.of(self.name, self.text, self.retry_after(key))
 
     def allows(self, key: Any) -> bool:
-        """Take a slot for ``key`` where there is one, and say whether; raises what `take` does besides ``OverLimit``."""
+        """Take a slot for ``key`` where there is one, and say whether; raises what `take` does but ``OverLimit``."""
         return self._slots(key).take() is not None
 
     def retry_after(self, key: Any) -> float:
