@@ -38,6 +38,7 @@ bench: setup  ## measure the embedded broker beside kombu's own and RabbitMQ, an
 	@$(BIN)/python benchmarks/embedded.py
 	@$(BIN)/python benchmarks/progress.py
 	@$(BIN)/python benchmarks/web.py
+	@$(BIN)/python benchmarks/limits.py
 
 lint: setup  ## style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
