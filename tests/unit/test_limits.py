@@ -1,6 +1,8 @@
 """Limits as they are written, and the keys they count by."""
 
 import pickle
+import subprocess
+import sys
 from ipaddress import ip_address
 from uuid import UUID
 
@@ -128,3 +130,14 @@ def test_a_limit_without_a_name_is_no_limit_of_a_view():
 def test_a_view_has_nothing_to_delay():
     with pytest.raises(BadLimit, match="for tasks"):
         Limit("1/s", name="contact", over="delay").allows("somebody")
+
+
+def test_the_application_of_a_limit_is_the_same_in_every_thread_of_a_web_server():
+    code = (
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "from celery._state import get_current_app\n"
+        "from framework.celery.celery import celery\n"
+        "assert ThreadPoolExecutor().submit(get_current_app).result() is celery\n"
+    )
+
+    subprocess.run([sys.executable, "-c", code], check=True)
