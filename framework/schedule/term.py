@@ -91,6 +91,7 @@ class Term:
         except BaseException:
             self._lock.abandon()
             raise
+        log.info("beat: %s is in line", self._node)
 
     def work(self, seconds: float) -> None:
         """Do what there is to do, then wait for the next thing to do, ``seconds`` at the most."""
