@@ -45,7 +45,7 @@ UNITS = {
     for name in names.split()
 }
 
-RATE = re.compile(r"\s*(\d+)\s*/\s*(\d+(?:\.\d+)?)?\s*([a-z]+)\s*")
+RATE = re.compile(r"\s*(\d+)\s*/\s*(\d+(?:\.\d+)?)?\s*([a-z]+)\s*", re.ASCII)
 
 #: Seconds of the longest window: a fortnight.
 LONGEST_WINDOW = 14 * 86400.0
