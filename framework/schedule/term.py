@@ -115,6 +115,9 @@ class Term:
     def _read(self, record: Record) -> None:
         if not self._barrier:
             self._barrier = self._lock.put(Kind.BARRIER, {"node": self._node})
+        if record.kind == Kind.BARRIER:
+            self._hear_barrier(record)
+            return
         try:
             READERS.get(record.kind, Term._ignore)(self, record)
         except (AttributeError, KeyError, TypeError, ValueError) as exc:  # anybody may write to a queue
@@ -153,7 +156,11 @@ class Term:
         return (last - now).total_seconds() if last else 0.0
 
     def _hear_hello(self, record: Record) -> None:
+        self._compare(record)
         self._lock.done(record.tag)
+
+    def _compare(self, record: Record) -> None:
+        """Say once that another scheduler's configuration is not ours."""
         theirs = dict(record.body.get("entries") or {})
         ours = self._fingerprints()
         version = str(sorted(theirs.items()))
@@ -263,7 +270,6 @@ class Term:
 
 READERS: dict[str, Callable[[Term, Record], None]] = {
     Kind.HELLO: Term._hear_hello,
-    Kind.BARRIER: Term._hear_barrier,
     Kind.SNAPSHOT: Term._hear_snapshot,
     Kind.RUN: Term._hear_run,
     Kind.QUERY: Term._hear_query,

@@ -493,11 +493,12 @@ def test_a_scheduler_that_cannot_take_its_place_does_not_stay_in_the_line(schedu
 
 def test_what_anybody_else_writes_into_the_queue_ends_nobody(scheduler, lead, clock, sent, channel):
     first = lead(scheduler(each=60))
-    for headers in ({}, {"x-schedule": "snapshot"}, {"x-schedule": "run"}, {"x-schedule": "pause"}, {"x-schedule": 7}):
+    kinds = ("hello", "barrier", "snapshot", "run", "query", "pause", "resume", "no kind", 7)
+    for headers in ({}, *({"x-schedule": kind} for kind in kinds)):
         for body in ("", "{}", "[]", "not json", '{"entries": 7}', '{"entries": {"each": 7}}'):
             message = channel.prepare_message(body, headers=headers, content_encoding="utf-8")
             channel.basic_publish(message, routing_key=STATE)
-    settle(first)
+    settle(first, first, first, first)
     first.close()
 
     second = lead(scheduler(each=60))
