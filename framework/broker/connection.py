@@ -10,7 +10,7 @@ from typing import Any
 
 from amqp.exceptions import ConsumerCancelled, RecoverableConnectionError
 
-from framework.broker import upkeep, wakeup
+from framework.broker import stranded, upkeep, wakeup
 from framework.broker.channel import Channel
 from framework.broker.consuming import Consumer
 from framework.broker.handing import WINDOW
@@ -181,6 +181,9 @@ class Connection:
             with self._lost_with_its_file():
                 self.store.check_still_there()
             self.bury_the_dead()
+            if stranded.are_due(self.store, time.time()):
+                with self.working() as work:
+                    upkeep.expire(work, self.topology)
         deadline = upkeep.next_deadline(self.store)
         now = time.time()
         if deadline is not None and deadline <= now:

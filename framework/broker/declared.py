@@ -72,6 +72,11 @@ class Queue:
         return self.arguments.get("x-dead-letter-routing-key")
 
     @cached_property
+    def keeps_dead_letters(self) -> bool:
+        """Whether dead messages that no queue takes are kept until one does."""
+        return self.counts_deliveries and self.arguments.get("x-dead-letter-strategy") == "at-least-once"
+
+    @cached_property
     def single_active(self) -> bool:
         """Whether one consumer at a time gets messages."""
         return bool(self.arguments.get("x-single-active-consumer"))

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+from framework.broker import stranded
 from framework.broker.deaths import came_back, dead_letter
 from framework.broker.declarations import drop_queue
 from framework.broker.declared import Queue
@@ -12,7 +13,7 @@ from framework.broker.queues import Letter, exceeds, insert
 from framework.broker.store import Transaction
 from framework.broker.topology import Topology
 
-__all__ = ["Outcome", "bury", "dispatch", "dispatch_all", "give_back", "post", "put_back"]
+__all__ = ["Outcome", "bury", "dispatch", "dispatch_all", "give_back", "post", "put_back", "send_stranded"]
 
 #: Seconds; a deadline nearer than this is announced to whoever consumes, since none would look in time.
 SOON = 0.6
@@ -58,16 +59,21 @@ def _drop_expired(work: Transaction, topology: Topology, queues: Iterable[Queue]
 def _place(work: Transaction, topology: Topology, queue: Queue, letter: Letter, at: float) -> bool:
     """Hand a letter to a consumer, else let it wait; false when a full queue refuses it."""
     target = next_target(work, queue)
-    if target is None and queue.limited and queue.overflow != "drop-head":
-        expire_head(work, topology, queue)
-        if exceeds(work, queue, 1, len(letter.body)):
-            return False
+    if target is None and _is_full(work, topology, queue, letter):
+        return False
     expires = insert(work, queue, letter, at, target)
     if target is None:
         _trim(work, topology, queue)
         if expires is not None and expires - work.now < SOON:
             work.woken.update(owner for (owner,) in work.execute("select distinct owner from consumer"))
     return True
+
+
+def _is_full(work: Transaction, topology: Topology, queue: Queue, letter: Letter) -> bool:
+    if not queue.limited or queue.overflow == "drop-head":
+        return False
+    expire_head(work, topology, queue)
+    return exceeds(work, queue, 1, len(letter.body))
 
 
 def dispatch(work: Transaction, topology: Topology, queue: Queue) -> None:
@@ -156,10 +162,36 @@ def _letter(exchange: str, key: str, more_keys: str | None, properties: Any, bod
 
 
 def _send_on(work: Transaction, topology: Topology, queue: Queue, letter: Letter, reason: str, at: float) -> None:
-    exchange = queue.dead_letter_exchange
-    if exchange is None or topology.exchange(work, exchange) is None:
+    if queue.dead_letter_exchange is None:
         return
     onward = dead_letter(queue, letter, reason)
-    for target in topology.route(work, onward.exchange, onward.keys):
-        if reason == "rejected" or not came_back(onward, target):
-            _place(work, topology, target, onward, at)
+    targets = _targets(work, topology, onward)
+    if queue.keeps_dead_letters and not _all_take(work, topology, targets, onward):
+        stranded.keep(work, queue, onward)
+        return
+    for target in targets:
+        _place(work, topology, target, onward, at)
+
+
+def _targets(work: Transaction, topology: Topology, onward: Letter) -> list[Queue]:
+    if topology.exchange(work, onward.exchange) is None:
+        return []
+    return [queue for queue in topology.route(work, onward.exchange, onward.keys) if not came_back(onward, queue)]
+
+
+def _all_take(work: Transaction, topology: Topology, targets: list[Queue], letter: Letter) -> bool:
+    full = (next_target(work, queue) is None and _is_full(work, topology, queue, letter) for queue in targets)
+    return bool(targets) and not any(full)
+
+
+def send_stranded(work: Transaction, topology: Topology) -> None:
+    """Send on the dead letters that no queue took, to those that take them now."""
+    for message, *written in stranded.some_due(work):
+        letter = _letter(*written)
+        targets = _targets(work, topology, letter)
+        if _all_take(work, topology, targets, letter):
+            work.execute("delete from message where id = ?", (message,))
+            for target in targets:
+                _place(work, topology, target, letter, work.now)
+        else:
+            stranded.put_off(work, message)

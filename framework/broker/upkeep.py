@@ -3,7 +3,7 @@
 from framework.broker.consumers import remove_consumers
 from framework.broker.declarations import drop_queue
 from framework.broker.owners import locks_beside
-from framework.broker.posting import dispatch_all, expire_head, give_back
+from framework.broker.posting import dispatch_all, expire_head, give_back, send_stranded
 from framework.broker.store import Store, Transaction
 from framework.broker.topology import Topology
 
@@ -24,9 +24,10 @@ def next_deadline(store: Store) -> float | None:
 
 
 def expire(work: Transaction, topology: Topology) -> None:
-    """Send expired messages on to the dead letters and delete unused queues."""
+    """Send expired messages on to the dead letters, and those that no queue took; delete unused queues."""
     while (deadline := work.value(NEXT_DEADLINE)) is not None and deadline <= work.now:
         _expire_some(work, topology)
+    send_stranded(work, topology)
 
 
 def _expire_some(work: Transaction, topology: Topology) -> None:

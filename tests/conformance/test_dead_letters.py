@@ -5,6 +5,8 @@ from datetime import datetime
 import pytest
 from amqp.exceptions import MessageNacked
 
+from framework.testing.rabbitmq import RabbitMQ
+
 
 @pytest.fixture
 def dead(client):
@@ -334,3 +336,62 @@ def test_a_consumer_is_given_dead_letters_as_they_come(client, dead):
     client.publish("one", "two")
 
     assert inbox.wait_for(2) == ["one", "two"]
+
+
+@pytest.fixture
+def safe(request, broker, client):
+    """The arguments of a queue that lets go of a dead letter only when another queue has it."""
+    if broker == "rabbitmq":
+        server = request.getfixturevalue("rabbitmq")
+        if not isinstance(server, RabbitMQ):
+            pytest.skip("a RabbitMQ that is lent tries again after three minutes")
+        server.ctl("eval", "application:set_env(rabbit, dead_letter_worker_publisher_confirm_timeout, 1000).")
+    client.exchange("dead letters", "topic")
+    return {
+        "queue_type": "quorum",
+        "overflow": "reject-publish",
+        "dead_letter_exchange": "dead letters",
+        "dead_letter_strategy": "at-least-once",
+    }
+
+
+def test_a_dead_letter_that_no_queue_wants_is_kept_until_one_does(client, safe):
+    client.queue("mail", **safe)
+    client.publish("hello")
+    client.reject(client.take())
+    assert client.ready("mail") == 0
+
+    client.queue("dead")
+    client.bind("dead", "dead letters", "#")
+
+    message = client.take("dead")
+    assert message.body == "hello"
+    assert [death["reason"] for death in deaths(message)] == ["rejected"]
+
+
+def test_a_dead_letter_for_a_full_queue_is_kept_until_it_has_room(client, safe):
+    client.queue("dead", max_length=1, overflow="reject-publish")
+    client.bind("dead", "dead letters", "#")
+    client.queue("mail", **safe)
+    client.publish("first", "second")
+    client.reject(client.take())
+    assert client.take("dead", no_ack=True).body == "first"
+    client.publish("third", key="dead")
+
+    client.reject(client.take())
+    client.ack(client.take("dead"))
+
+    assert client.take("dead").body == "second"
+
+
+def test_a_dead_letter_that_no_queue_wants_outlives_the_connection(client, safe, connect):
+    client.queue("mail", **safe)
+    client.publish("hello")
+    client.reject(client.take())
+    client.close()
+
+    other = connect()
+    other.queue("dead")
+    other.bind("dead", "dead letters", "#")
+
+    assert other.take("dead").body == "hello"
