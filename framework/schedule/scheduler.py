@@ -9,8 +9,8 @@ from typing import Any
 import celery.beat
 from celery import Celery
 from celery.utils.log import get_logger
-from kombu.utils.url import maybe_sanitize_url
 
+from framework.broker.shown import shown
 from framework.schedule.entries import Entry, entries_of
 from framework.schedule.lock import LockLost
 from framework.schedule.records import queue_name
@@ -89,7 +89,7 @@ class Scheduler(Base):  # type: ignore[misc]
         if led or not self._away:
             log.error(
                 "beat: %s: %s; trying again",
-                "lost the lead" if led else f"the broker {maybe_sanitize_url(self.app.conf.broker_write_url)} is away",
+                "lost the lead" if led else f"the broker {shown(self.app.conf.broker_write_url)} is away",
                 why,
             )
         self._away = True

@@ -119,7 +119,7 @@ def test_a_task_says_at_once_that_it_has_no_such_argument_or_no_limit(options, b
     def unbound(visitor): ...
 
     with pytest.raises(BadLimit, match="contact cannot be limited"):
-        app.task(name="contact", bind=bind, **options)(contact if bind else unbound).name  # noqa: B018
+        app.task(name="contact", bind=bind, shared=False, **options)(contact if bind else unbound).name  # noqa: B018
 
 
 def test_a_limit_without_a_name_is_no_limit_of_a_view():
