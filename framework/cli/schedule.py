@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import datetime
+from datetime import datetime, tzinfo
 from functools import wraps
 from typing import Any
 
@@ -72,14 +72,14 @@ _name = click.argument("name")
 @click.option("--prometheus", is_flag=True, help="Print metrics in Prometheus' text format.")
 @_command_on_broker
 def list_(schedules: Schedules, *, as_json: bool, prometheus: bool) -> None:
-    """List the entries, and say who leads."""
+    """List the entries, and say who leads; times are in the setting ``timezone``."""
     status = schedules.status()
     if as_json:
         click.echo(json.dumps(asdict(status), indent=2, ensure_ascii=False, default=_iso))
     elif prometheus:
         click.echo("\n".join(_metrics(status)))
     else:
-        click.echo("\n".join(_lines(status)))
+        click.echo("\n".join(_lines(status, schedules.timezone)))
 
 
 @schedule.command("next")
@@ -130,22 +130,26 @@ def _answer(what: str, *, heard: bool) -> str:
     return f"{what}." if heard else f"No scheduler is running: {what} as soon as one does."
 
 
-def _lines(status: ScheduleStatus) -> Iterator[str]:
+def _lines(status: ScheduleStatus, zone: tzinfo) -> Iterator[str]:
     if status.leader is None:
         yield "No scheduler is running; this is what the configuration says. (framework beat starts one)"
     else:
-        yield f"{status.leader} leads since {_time(status.since)}; it looked at its clock at {_time(status.tick)}."
+        since, tick = _time(status.since, zone), _time(status.tick, zone)
+        yield f"{status.leader} leads since {since}; it looked at its clock at {tick}."
     for entry in status.entries:
         yield click.style(_cut(f"{entry.name}  {entry.task}"), bold=True)
         yield _cut(f"    {entry.when}")
-        yield _cut(f"    {_state(entry, led=status.leader is not None)}")
+        yield _cut(f"    {_state(entry, zone, led=status.leader is not None)}")
     if not status.entries:
         yield "There are no entries: beat_schedule in celeryconfig.py is empty."
 
 
-def _state(entry: EntryStatus, *, led: bool) -> str:
-    due = "paused" if entry.paused else f"next {_time(entry.next)}" if entry.next else "never again"
-    parts = [due, *([f"last {_time(entry.last)}", f"runs {entry.runs}"] if led else [])]
+def _state(entry: EntryStatus, zone: tzinfo, *, led: bool) -> str:
+    parts = ["paused" if entry.paused else f"next {_time(entry.next, zone)}" if entry.next else "never again"]
+    if led and entry.runs:
+        parts.append(f"last {_time(entry.last, zone)}")
+    if led:
+        parts.append(f"runs {entry.runs}")
     if not entry.same_here:
         parts.append("another one here")
     return ", ".join(parts)
@@ -183,8 +187,8 @@ def _labels(**values: Any) -> str:
     )
 
 
-def _time(at: datetime | None) -> str:
-    return f"{at.astimezone():%Y-%m-%d %H:%M:%S}" if at else "never"
+def _time(at: datetime | None, zone: tzinfo) -> str:
+    return f"{at.astimezone(zone):%Y-%m-%d %H:%M:%S %Z}" if at else "never"
 
 
 def _iso(value: Any) -> str:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Any
 from uuid import uuid4
 
@@ -66,6 +66,8 @@ class Schedules:
         app.loader.import_default_modules()
         app.finalize(auto=True)
         self._app = app
+        #: The zone of the setting ``timezone``.
+        self.timezone: tzinfo = app.timezone
         self.entries: Mapping[str, Entry] = entries_of(app)
 
     def status(self) -> ScheduleStatus:
