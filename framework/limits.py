@@ -53,8 +53,8 @@ LONGEST_WINDOW = 14 * 86400.0
 #: Slots of the largest limit.
 MOST = 1_000_000
 
-#: Seconds that a queue lives on after its slots may have been used last.
-MARGIN = 5.0
+#: Seconds that a queue lives on after its slots may have been used last: to make one costs more than to keep it.
+MARGIN = 30.0
 
 #: Buckets that new keys share while there are too many.
 BUCKETS = 128
@@ -147,8 +147,9 @@ class Limit:
             BadKey: the key is None or empty, or of a kind that has no text of its own.
             BrokerUnreachable: the broker does not answer, so nothing can be said.
         """
-        if self._slots(key).take() is None:
-            raise OverLimit.of(self.name, self.text, self.retry_after(key))
+        wanted = self._slots(key)
+        if wanted.take() is None:
+            raise OverLimit.of(self.name, self.text, wanted.wait())
 
     def allows(self, key: Any) -> bool:
         """Take a slot for ``key`` where there is one, and say whether; raises what `take` does but ``OverLimit``."""
@@ -179,6 +180,8 @@ class Slots:
         self._bucket = f"{self._base}.shared.{int(digest(key), 16) % BUCKETS}"
         self._life = 2 * self._rate.window + MARGIN + (limit.max_wait if limit.over == "delay" else 0.0)
         self._memory = _memory(app)
+        #: Where there may be a slot, as far as is known.
+        self._places: tuple[str, ...] = (self._queue, self._bucket)
 
     def take(self) -> str | None:
         """Take a slot: the name of the queue it is in, for `give_back`; None where all are taken."""
@@ -190,6 +193,7 @@ class Slots:
     def _take(self, channel: Any) -> str | None:
         outcome = slots.take(channel, self._queue)
         if outcome is Outcome.FULL:
+            self._places = (self._queue,)
             return None
         if not self._is_fresh(self._queue):
             if self._may_keep(channel, self._queue):
@@ -201,6 +205,7 @@ class Slots:
         return self._noted(channel, self._queue, outcome)
 
     def _take_shared(self, channel: Any) -> str | None:
+        self._places = (self._bucket,)
         if not self._is_fresh(self._bucket):
             self._declare(channel, self._bucket)
         return self._noted(channel, self._bucket, Outcome.MISSING)
@@ -227,7 +232,7 @@ class Slots:
 
     def wait(self) -> float:
         """Seconds until there is a slot."""
-        for queue in (self._queue, self._bucket):
+        for queue in self._places:
             if (known := self._memory.full.get(queue, 0.0) - time.time()) > 0:
                 return known
             try:
