@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from celery import _state
 
 from framework.testing.borrowed_rabbitmq import BorrowedRabbitMQ
 from framework.testing.rabbitmq import RabbitMQ, RabbitMQMissing
@@ -14,6 +15,12 @@ SET_ASIDE = {name: os.environ.pop(name) for name in list(os.environ) if name.sta
 
 
 WITHOUT_RABBITMQ = pytest.StashKey[str]()
+
+
+@pytest.fixture(autouse=True)
+def tasks_of_one_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Celery gives each task to every application that comes later; those of a test are no other test's business."""
+    monkeypatch.setattr(_state, "_on_app_finalizers", set(_state._on_app_finalizers))
 
 
 @pytest.fixture(scope="session")
