@@ -26,7 +26,7 @@ run: setup  ## see real tasks run, on the embedded broker
 test: setup  ## run every test, on both brokers
 	@$(BIN)/python -m framework.testing.rabbitmq install
 	@$(BIN)/python -m framework.testing.browser install
-	@$(BIN)/python -m pytest -n 3 --dist loadfile
+	@$(BIN)/python -m pytest -n 4 --dist loadfile
 
 chaos: setup  ## kill, cut, poison and starve everything, and count what is lost (half an hour)
 	@$(BIN)/python -m framework.testing.rabbitmq install
