@@ -59,21 +59,16 @@ def _drop_expired(work: Transaction, topology: Topology, queues: Iterable[Queue]
 def _place(work: Transaction, topology: Topology, queue: Queue, letter: Letter, at: float) -> bool:
     """Hand a letter to a consumer, else let it wait; false when a full queue refuses it."""
     target = next_target(work, queue)
-    if target is None and _is_full(work, topology, queue, letter):
-        return False
+    if target is None and queue.limited and queue.overflow != "drop-head":
+        expire_head(work, topology, queue)
+        if exceeds(work, queue, 1, len(letter.body)):
+            return False
     expires = insert(work, queue, letter, at, target)
     if target is None:
         _trim(work, topology, queue)
         if expires is not None and expires - work.now < SOON:
             work.woken.update(owner for (owner,) in work.execute("select distinct owner from consumer"))
     return True
-
-
-def _is_full(work: Transaction, topology: Topology, queue: Queue, letter: Letter) -> bool:
-    if not queue.limited or queue.overflow == "drop-head":
-        return False
-    expire_head(work, topology, queue)
-    return exceeds(work, queue, 1, len(letter.body))
 
 
 def dispatch(work: Transaction, topology: Topology, queue: Queue) -> None:
@@ -162,15 +157,17 @@ def _letter(exchange: str, key: str, more_keys: str | None, properties: Any, bod
 
 
 def _send_on(work: Transaction, topology: Topology, queue: Queue, letter: Letter, reason: str, at: float) -> None:
-    if queue.dead_letter_exchange is None:
-        return
-    onward = dead_letter(queue, letter, reason)
+    if queue.dead_letter_exchange is not None:
+        _send_dead(work, topology, queue, dead_letter(queue, letter, reason), at)
+
+
+def _send_dead(work: Transaction, topology: Topology, queue: Queue, onward: Letter, at: float) -> None:
+    """Send a dead letter to every queue that wants it; ``queue``, where it died, may keep what is not taken."""
     targets = _targets(work, topology, onward)
-    if queue.keeps_dead_letters and not _all_take(work, topology, targets, onward):
-        stranded.keep(work, queue, onward)
-        return
-    for target in targets:
-        _place(work, topology, target, onward, at)
+    refused = [target for target in targets if not _place(work, topology, target, onward, at)]
+    if queue.keeps_dead_letters:
+        for target in refused if targets else [None]:
+            stranded.keep(work, queue, onward, target)
 
 
 def _targets(work: Transaction, topology: Topology, onward: Letter) -> list[Queue]:
@@ -179,19 +176,15 @@ def _targets(work: Transaction, topology: Topology, onward: Letter) -> list[Queu
     return [queue for queue in topology.route(work, onward.exchange, onward.keys) if not came_back(onward, queue)]
 
 
-def _all_take(work: Transaction, topology: Topology, targets: list[Queue], letter: Letter) -> bool:
-    full = (next_target(work, queue) is None and _is_full(work, topology, queue, letter) for queue in targets)
-    return bool(targets) and not any(full)
-
-
 def send_stranded(work: Transaction, topology: Topology) -> None:
     """Send on the dead letters that no queue took, to those that take them now."""
-    for message, *written in stranded.some_due(work):
+    for message, died_in, wanted_by, *written in stranded.some_due(work):
         letter = _letter(*written)
-        targets = _targets(work, topology, letter)
-        if _all_take(work, topology, targets, letter):
-            work.execute("delete from message where id = ?", (message,))
-            for target in targets:
-                _place(work, topology, target, letter, work.now)
-        else:
-            stranded.put_off(work, message)
+        target = topology.queue_with_id(work, wanted_by) if wanted_by else None
+        if target is not None and not _place(work, topology, target, letter, work.now):
+            stranded.put_off(work, message, target)
+            continue
+        work.execute("delete from message where id = ?", (message,))
+        source = topology.queue_with_id(work, died_in)
+        if target is None and source is not None:
+            _send_dead(work, topology, source, letter, work.now)

@@ -20,15 +20,17 @@ NOBODY = -1
 _DUE = "from message where holder = ? and consumer is null and turn <= ?"
 
 
-def keep(work: Transaction, queue: Queue, letter: Letter) -> None:
-    """Keep ``letter``, as it is to be sent on, in the queue where it died."""
+def keep(work: Transaction, queue: Queue, letter: Letter, wanted_by: Queue | None) -> None:
+    """Keep ``letter``, as it is to be sent on, in the queue where it died; ``wanted_by`` has no room for it now."""
     insert(work, queue, letter, work.now, None)
-    put_off(work, int(work.value("select last_insert_rowid()")))
+    put_off(work, int(work.value("select last_insert_rowid()")), wanted_by)
 
 
-def put_off(work: Transaction, message: int) -> None:
+def put_off(work: Transaction, message: int, wanted_by: Queue | None) -> None:
     """Try again later."""
-    work.execute("update message set holder = ?, turn = ? where id = ?", (NOBODY, int(work.now) + PAUSE, message))
+    # Nobody counts the returns of such a message; the column tells which queue it is for, 0 where that is not known.
+    sql = "update message set holder = ?, turn = ?, returns = ? where id = ?"
+    work.execute(sql, (NOBODY, int(work.now) + PAUSE, wanted_by.id if wanted_by else 0, message))
 
 
 def are_due(store: Store, now: float) -> bool:
@@ -37,6 +39,10 @@ def are_due(store: Store, now: float) -> bool:
 
 
 def some_due(work: Transaction) -> list[Any]:
-    """Some that it is time for, the longest waiting first: number, exchange, key, more keys, properties and body."""
-    columns = "select id, exchange, routing_key, more_keys, properties, body"
+    """Some that it is time for, the longest waiting first.
+
+    Each is its number, the numbers of the queue it died in and of the one it is for, and then exchange, key, more keys,
+    properties and body.
+    """
+    columns = "select id, queue, returns, exchange, routing_key, more_keys, properties, body"
     return work.execute(f"{columns} {_DUE} order by turn, id limit ?", (NOBODY, work.now, BATCH)).fetchall()

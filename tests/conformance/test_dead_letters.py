@@ -384,6 +384,22 @@ def test_a_dead_letter_for_a_full_queue_is_kept_until_it_has_room(client, safe):
     assert client.take("dead").body == "second"
 
 
+def test_a_full_queue_keeps_no_dead_letter_from_the_others(client, safe):
+    for queue in ("dead", "full"):
+        client.queue(queue, max_length=1, overflow="reject-publish")
+        client.bind(queue, "dead letters", "#")
+    client.publish("filling", key="full")
+    client.queue("mail", **safe)
+    client.publish("hello")
+
+    client.reject(client.take())
+
+    assert client.take("dead", no_ack=True).body == "hello"
+    assert client.take("full", no_ack=True).body == "filling"
+    assert client.take("full", no_ack=True).body == "hello"
+    assert client.get("dead") is None
+
+
 def test_a_dead_letter_that_no_queue_wants_outlives_the_connection(client, safe, connect):
     client.queue("mail", **safe)
     client.publish("hello")
