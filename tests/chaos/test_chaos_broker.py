@@ -7,7 +7,7 @@ from harness.rig import FULL, by_number, scaled, wait_until
 from kombu import Connection
 
 
-@on(ON_A_SERVER, short=ON_A_SERVER)
+@on(ON_A_SERVER, short=["rabbitmq"])
 def test_the_broker_is_killed_while_a_publisher_goes_as_fast_as_it_can(rig):
     count = scaled(6000, 1200)
     publisher = rig.publisher("work", count, pause_after=1).wait_for_pause()
@@ -43,7 +43,7 @@ def test_the_broker_is_restarted_while_publisher_and_worker_go_on(rig):
         assert figures.slowest < 10
 
 
-@on(ON_A_SERVER, short=ON_A_SERVER)
+@on(ON_A_SERVER, short=["rabbitmq"])
 def test_the_queue_is_deleted_while_a_publisher_runs(rig):
     count = scaled(100, 50)
     publisher = rig.publisher("work", count + 1, pause_after=1).wait_for_pause()

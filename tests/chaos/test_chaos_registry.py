@@ -53,5 +53,5 @@ def test_sending_all_failed_tasks_again_is_killed_in_the_middle(rig):
     rig.revive()
     figures = rig.settle(calls)
     rig.report(f"retry --all killed x{kills}", f"{count}", figures, f"{killed} in the middle")
-    assert killed >= kills // 2
+    assert killed >= (kills // 2 if FULL else 1)
     assert set(rig.numbers("done")) == {call.number for call in calls}

@@ -85,7 +85,7 @@ def test_the_broker_is_killed_under_three_schedulers(rig, schedulers):
     report(rig, three, "3 schedulers, broker kill -9")
 
 
-@on(["rabbitmq"], short=["rabbitmq"])
+@on(["rabbitmq"])
 def test_a_hundred_schedulers_of_which_a_third_are_killed_while_they_lead(rig, schedulers):
     count, kills = (100, 33) if FULL else (20, 6)
     many = schedulers(count, 1, 2)

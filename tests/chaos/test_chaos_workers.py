@@ -1,7 +1,7 @@
 """Workers and their pool children are killed, stopped too fast, poisoned."""
 
 import pytest
-from harness.profiles import EVERYWHERE, ON_A_SERVER, OURS, on
+from harness.profiles import EVERYWHERE, OURS, on
 from harness.rig import FULL, by_number, scaled, wait_until
 
 LIMIT = 5
@@ -33,7 +33,7 @@ def test_the_main_process_of_a_worker_is_killed(rig):
     rig.report("worker main process kill -9 x3", load, figures)
 
 
-@on(EVERYWHERE, short=ON_A_SERVER)
+@on(EVERYWHERE, short=["rabbitmq"])
 def test_pool_children_are_killed(rig):
     count, kills = scaled(300, 60), scaled(10, 4)
     worker = rig.worker()

@@ -112,7 +112,7 @@ def test_a_queue_of_plain_celery_is_made_anew_and_its_tasks_run(doctor, plain, s
 
 
 def test_a_migration_that_is_killed_again_and_again_loses_nothing(doctor, plain, project, environment, broker_url):
-    count, kills = 1000, 8
+    count, kills = 1000, 4
     call_plainly(plain, count)
     rng = random.Random(7)
 
@@ -130,7 +130,7 @@ def test_a_migration_that_is_killed_again_and_again_loses_nothing(doctor, plain,
         interrupted += "A migration of the queue 'celery' did not end" in doctor().stdout
     last = doctor("--migrate", "celery")
 
-    assert interrupted >= 3
+    assert interrupted >= 1
     assert last.returncode == 0, last.stderr
     assert not wrong(doctor())
     assert {f"task-{number}" for number in range(count)} == set(ids_in(broker_url, "celery"))

@@ -248,7 +248,7 @@ def test_a_failure_says_why_and_is_no_html(start_worker, serve_site, open_page):
     page = open_page(serve_site())
 
     page.open(page.call("broken"))
-    end = page.until(lambda seen: seen["status"] == "failure")
+    end = page.until(lambda seen: seen["status"] == "failure" and "failed" in seen["events"])
 
     assert end["detail"] == "The file has no rows. <b>Choose</b> another one."
     assert end["spoken"].endswith("another one.")
