@@ -30,6 +30,7 @@ gettext_uuid = True
 OTHERS = "amqp|celery|click|collections|datetime|email|flask|kombu|markupsafe|os|pathlib|smtplib|ssl"
 nitpick_ignore_regex = [(r"py:.*", rf"({OTHERS})\..*"), (r"py:class", r"framework\..*\.T")]
 
+
 # Of an error its meaning is told; how its message is put together is our own business.
 def setup(app):
     app.connect("autodoc-skip-member", lambda _app, parent, *_: parent == "exception" or None)
