@@ -3,7 +3,7 @@ VENV := .venv
 PYTHON ?= $(shell python3.11 -c '' 2>/dev/null && echo python3.11 || echo python3)
 BIN := $(VENV)/bin
 
-.PHONY: help setup run test chaos bench lint docs clean
+.PHONY: help setup run demo test chaos bench lint docs clean
 
 help:  ## list what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -22,6 +22,9 @@ $(VENV)/installed: pyproject.toml
 
 run: setup  ## see real tasks run, on the embedded broker
 	@$(BIN)/framework up -- $(BIN)/python start.py
+
+demo: setup  ## a web application to try it with, on http://127.0.0.1:8000
+	@CELERY_CONFIG_MODULE=demo.celeryconfig $(BIN)/framework up -- $(BIN)/python -m demo
 
 test: setup  ## run every test, on both brokers
 	@$(BIN)/python -m framework.testing.rabbitmq install
