@@ -16,7 +16,9 @@ POLICY = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancesto
 def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     """The application; settings come from variables such as ``DEMO_SECRET_KEY``, then from ``config``."""
     app = Flask(__name__)
-    app.config.update(SECRET_KEY=secrets.token_hex(), MAX_CONTENT_LENGTH=64 * 1024, REPORT_SECONDS=120, MAILBOX=None)
+    app.config.update(
+        SECRET_KEY=secrets.token_hex(), MAX_CONTENT_LENGTH=64 * 1024, REPORT_SALES=10_000_000, MAILBOX=None
+    )
     app.config.update(SESSION_COOKIE_SAMESITE="Lax")
     app.config.from_prefixed_env("DEMO")
     app.config.update(config or {})

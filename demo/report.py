@@ -18,6 +18,6 @@ def show() -> str:
 @blueprint.post("/report")
 def start() -> ResponseReturnValue:
     """Queue a report."""
-    result = sales_report.delay(current_app.config["REPORT_SECONDS"])
+    result = sales_report.delay(current_app.config["REPORT_SALES"])
     session["reports"] = [result.id, *session.get("reports", [])][:KEPT]
     return redirect(url_for("report.show"), 303)
