@@ -12,7 +12,7 @@ def test_the_broker_is_killed_while_a_publisher_goes_as_fast_as_it_can(rig):
     count = scaled(6000, 1200)
     publisher = rig.publisher("work", count, pause_after=1).wait_for_pause()
     # RabbitMQ 3.10 notes a new quorum queue on disk within a second and a half; killed before, it loses what is in it.
-    time.sleep(2)
+    time.sleep(4)
     publisher.go_on()
     publisher.wait_for_calls(count // 3)
 
