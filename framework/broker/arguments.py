@@ -51,10 +51,6 @@ _VALID: dict[str, Callable[[Any], bool]] = {
 }
 
 
-#: A re-declare may differ in these, as on RabbitMQ.
-_NOT_COMPARED = {"x-delivery-limit"}
-
-
 def checked(name: str, flags: Mapping[str, bool], arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of a new queue, all of them possible and fit for one another.
 
@@ -87,7 +83,9 @@ def compare(name: str, received: Mapping[str, Any], current: Mapping[str, Any]) 
     Raises:
         amqp.exceptions.PreconditionFailed: one differs.
     """
-    for argument in _VALID.keys() - _NOT_COMPARED:
+    # A classic queue has no delivery limit, and is not compared by it, as on RabbitMQ.
+    spared = set() if current.get("x-queue-type") == "quorum" else {"x-delivery-limit"}
+    for argument in _VALID.keys() - spared:
         unset = "classic" if argument == "x-queue-type" else "none"
         new, old = received.get(argument, unset), current.get(argument, unset)
         if new != old:

@@ -22,8 +22,8 @@ REFUSED = re.compile(
     re.DOTALL,
 )
 
-#: No new queue may have these. Quorum queues are not compared by the first, classic ones not by the second, and those
-#: of the embedded broker by neither.
+#: No new queue may have these. Quorum queues are not compared by the first, classic ones not by the second, and the
+#: embedded broker compares none by the first.
 TRAPS = {"x-queue-mode": "never", "x-delivery-limit": "never"}
 
 FLAGS = ("durable", "auto_delete")

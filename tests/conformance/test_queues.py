@@ -54,6 +54,14 @@ def test_declaring_a_queue_with_another_argument_is_refused_naming_it(client, na
         client.queue("mail", **common, **({} if second is None else {argument: second}))
 
 
+@pytest.mark.parametrize(("first", "second"), [(3, 4), (3, None), (None, 3)])
+def test_declaring_a_queue_with_another_delivery_limit_is_refused_naming_it(client, first, second):
+    client.queue("mail", queue_type="quorum", **({} if first is None else {"delivery_limit": first}))
+
+    with pytest.raises(PreconditionFailed, match="inequivalent arg 'x-delivery-limit' for queue 'mail'"):
+        client.queue("mail", queue_type="quorum", **({} if second is None else {"delivery_limit": second}))
+
+
 @pytest.mark.parametrize("flag", ["durable", "auto_delete"])
 def test_declaring_a_queue_with_another_flag_is_refused_naming_it(client, flag):
     client.queue("mail", **{flag: True})
