@@ -3,7 +3,7 @@ VENV := .venv
 PYTHON ?= $(shell python3.11 -c '' 2>/dev/null && echo python3.11 || echo python3)
 BIN := $(VENV)/bin
 
-.PHONY: help setup run demo test chaos bench lint docs clean
+.PHONY: help setup run demo test chaos bench lint docs docs-serve messages clean
 
 help:  ## list what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -46,8 +46,25 @@ bench: setup  ## measure the embedded broker beside kombu's own and RabbitMQ, an
 lint: setup  ## style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
-docs: setup  ## build the guide into docs/_build
-	@$(BIN)/sphinx-build -nEWq -b dirhtml docs docs/_build/html
+# What speaks of the Spanish translation is checked once all of it is there: empty this then.
+NOT_YET := --ignore docs/gates/test_translations.py --deselect "docs/gates/test_spelling.py::test_every_word_is_spelt_right[es]"
+
+docs: setup  ## build the guide into docs/_build/html, in English and (es/) in Spanish, and check it
+	@$(BIN)/python docs/gates/install.py
+	@rm -rf docs/_build/html
+	@$(BIN)/sphinx-build -nEWq -b html -d docs/_build/doctrees/en docs docs/_build/html
+	@$(BIN)/sphinx-build -nEWq -b html -d docs/_build/doctrees/es -D language=es docs docs/_build/html/es
+	@$(BIN)/python -m pytest -q docs/gates $(NOT_YET)
+	@echo "The guide is in docs/_build/html/index.html; make docs-serve shows it."
+
+docs-serve: setup  ## show the guide on http://127.0.0.1:8001
+	@test -e docs/_build/html/index.html || $(MAKE) docs
+	@$(BIN)/python -m http.server --bind 127.0.0.1 --directory docs/_build/html 8001
+
+messages: setup  ## bring docs/locales up to what the guide's English says now, to be translated
+	@$(BIN)/sphinx-build -nEWq -b gettext -d docs/_build/doctrees/gettext docs docs/_build/gettext
+	@$(BIN)/sphinx-intl update -p docs/_build/gettext -d docs/locales -l es -w 100 --no-obsolete
+	@$(BIN)/sphinx-intl stat -d docs/locales -l es
 
 clean:  ## forget what was built and installed
 	rm -rf $(VENV) build dist docs/_build *.egg-info

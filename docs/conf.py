@@ -1,16 +1,33 @@
-"""How Sphinx builds the guide; `make docs` does it, without the network."""
+"""How Sphinx builds the guide, without the network: English, and Spanish with ``-D language=es``."""
+
+import sys
+from pathlib import Path
 
 import framework
+
+sys.path.insert(0, str(Path(__file__).parent / "extensions"))
 
 project = "omstd-framework"
 author = "the omstd-framework founders"
 copyright = f"2026, {author}"
 version = release = framework.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "celery.contrib.sphinx"]
-exclude_patterns = ["_build"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "celery.contrib.sphinx",
+    "diagram",
+    "english",
+]
+exclude_patterns = ["_build", "examples", "extensions", "gates", "locales", "sessions"]
+templates_path = ["_templates"]
 html_theme = "furo"
 html_title = project
+html_static_path = ["_static"]
+html_css_files = ["guide.css"]
+html_show_sourcelink = False
+html_copy_source = False
 
 myst_enable_extensions = ["deflist"]
 autodoc_class_signature = "separated"
@@ -21,10 +38,12 @@ napoleon_numpy_docstring = False
 # Words in single backquotes are names of Python.
 default_role = "py:obj"
 
-# One catalogue for each page, whose entries keep their identity when the English is mended.
+# One catalogue for each page. Places and random identities would change in it with every build.
+language = "en"
 locale_dirs = ["locales"]
 gettext_compact = False
-gettext_uuid = True
+gettext_location = False
+gettext_uuid = False
 
 # Other projects' names are not looked up, since that would need the network.
 OTHERS = "amqp|celery|click|collections|datetime|email|flask|kombu|markupsafe|os|pathlib|smtplib|ssl"
