@@ -20,7 +20,7 @@ extensions = [
     "diagram",
     "english",
 ]
-exclude_patterns = ["_build", "examples", "extensions", "gates", "locales", "sessions"]
+exclude_patterns = ["_build", "examples", "extensions", "gates", "locales", "recording", "sessions"]
 templates_path = ["_templates"]
 html_theme = "furo"
 html_title = project

@@ -10,11 +10,11 @@ from sphinx import addnodes
 from sphinx.util.docutils import SphinxDirective
 
 # The stylesheet has the colours; these are the shapes, and the width that words are given.
-SHAPES = {
-    "graph": {"bgcolor": "transparent", "fontname": "Helvetica", "fontsize": "13", "pad": "0.05", "nodesep": "0.3"},
-    "node": {"shape": "box", "style": "rounded", "fontname": "Helvetica", "fontsize": "14", "margin": "0.16,0.07"},
-    "edge": {"fontname": "Helvetica", "fontsize": "12", "arrowsize": "0.7"},
-}
+SHAPES = """
+    graph [bgcolor=transparent, fontname=Helvetica, fontsize=13, pad=0.05, nodesep=0.3]
+    node [label="\\N", shape=box, style=rounded, fontname=Helvetica, fontsize=14, margin="0.16,0.07"]
+    edge [fontname=Helvetica, fontsize=12, arrowsize=0.7]
+"""
 # What graphviz writes for a file of its own: the page has its own ids and no tips that show names like "a->b".
 OF_A_FILE = re.compile(r"<\?xml.*?\?>|<!DOCTYPE.*?>|<!--.*?-->|<title>.*?</title>", re.DOTALL)
 # A narrow screen shrinks a drawing that far, then scrolls it: smaller letters cannot be read.
@@ -25,33 +25,28 @@ class Diagram(nodes.General, nodes.Element, addnodes.translatable):
     """A drawing; its labels and its alternative text are messages of the catalogue."""
 
     def preserve_original_messages(self):
-        self["messages"] = [self["alt"], *dict.fromkeys(label for _, label in labelled(AGraph(self["dot"])))]
-        self["translated"] = {}
+        self["messages"] = [self["alt"], *dict.fromkeys(label for _, label in labelled(AGraph(string=self["dot"])))]
+        self["words"] = {}
 
     def extract_original_messages(self):
         return self["messages"]
 
     def apply_translated_message(self, original, translated):
-        self["translated"][original] = translated
+        self["words"][original] = translated
 
 
 def labelled(graph):
     """Each part of a graph that has a label, and that label as the source has it."""
     for part in (graph, *graph.subgraphs(), *graph.nodes(), *graph.edges()):
         attributes = part.graph_attr if isinstance(part, AGraph) else part.attr
-        label = attributes["label"]
+        label = attributes.get("label")
         if label and label != "\\N":
             yield attributes, label
 
 
 def draw(diagram):
     """The drawing as SVG that belongs into a page."""
-    graph, translated = AGraph(diagram["dot"]), diagram["translated"]
-    for kind, shapes in SHAPES.items():
-        defaults = getattr(graph, f"{kind}_attr")
-        for name, value in shapes.items():
-            if not defaults[name]:
-                defaults[name] = value
+    graph, translated = AGraph(string=diagram["dot"].replace("{", "{" + SHAPES, 1)), diagram["words"]
     for attributes, label in list(labelled(graph)):
         attributes["label"] = translated.get(label, label)
     return _for_a_page(graph.draw(format="svg", prog="dot").decode(), translated.get(diagram["alt"], diagram["alt"]))
@@ -74,7 +69,12 @@ class DiagramDirective(SphinxDirective):
     def run(self):
         if not self.options.get("alt"):
             raise self.error("A diagram wants words for those who do not see it. Add the option :alt:.")
-        diagram = Diagram(dot="\n".join(self.content), alt=self.options["alt"], classes=["diagram"])
+        dot = "\n".join(self.content)
+        try:
+            AGraph(string=dot)
+        except ValueError as wrong:
+            raise self.error(f"Graphviz cannot read this diagram: {wrong}. Mend its source.") from wrong
+        diagram = Diagram(dot=dot, alt=self.options["alt"], classes=["diagram"])
         self.set_source_info(diagram)
         diagram.preserve_original_messages()
         if "caption" not in self.options:
@@ -91,7 +91,7 @@ def visit_diagram(writer, diagram):
     raise nodes.SkipNode
 
 
-def visit_text(writer, _diagram):
+def visit_text(_writer, _diagram):
     """Catalogues take the words from the node itself."""
     raise nodes.SkipNode
 

@@ -11,7 +11,7 @@ class StaysEnglish(SphinxTransform):
 
     default_priority = 9  # the catalogues' own transforms begin at 10
 
-    def apply(self, **kwargs):
+    def apply(self, **_options):
         for node in [node for node, _ in extract_messages(self.document)]:
             if self._is_from_elsewhere(node):
                 node["translatable"] = False
