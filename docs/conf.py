@@ -28,8 +28,9 @@ html_static_path = ["_static"]
 html_css_files = ["guide.css"]
 html_show_sourcelink = False
 html_copy_source = False
+html_show_sphinx = False
 
-myst_enable_extensions = ["deflist"]
+myst_enable_extensions = ["colon_fence", "deflist"]
 autodoc_class_signature = "separated"
 # What celery.contrib.sphinx needs since Sphinx 9.
 autodoc_use_legacy_class_based = True

@@ -1,7 +1,10 @@
 """The directive ``diagram``: a drawing in Graphviz's language, in the colours and the language of the page."""
 
+import os
 import re
+from contextlib import contextmanager
 from html import escape
+from pathlib import Path
 
 from docutils import nodes
 from docutils.parsers.rst import directives
@@ -9,11 +12,11 @@ from pygraphviz import AGraph
 from sphinx import addnodes
 from sphinx.util.docutils import SphinxDirective
 
-# The stylesheet has the colours; these are the shapes, and the width that words are given.
+# The stylesheet has the colours and the letters; these are the shapes. No usual font is wider than DejaVu Sans.
 SHAPES = """
-    graph [bgcolor=transparent, fontname=Helvetica, fontsize=13, pad=0.05, nodesep=0.3]
-    node [label="\\N", shape=box, style=rounded, fontname=Helvetica, fontsize=14, margin="0.16,0.07"]
-    edge [fontname=Helvetica, fontsize=12, arrowsize=0.7]
+    graph [bgcolor=transparent, fontname="DejaVu Sans", fontsize=13, pad=0.05, nodesep=0.3]
+    node [label="\\N", shape=box, style=rounded, fontname="DejaVu Sans", fontsize=14, margin="0.16,0.07"]
+    edge [fontname="DejaVu Sans", fontsize=12, arrowsize=0.7]
 """
 # What graphviz writes for a file of its own: the page has its own ids and no tips that show names like "a->b".
 OF_A_FILE = re.compile(r"<\?xml.*?\?>|<!DOCTYPE.*?>|<!--.*?-->|<title>.*?</title>", re.DOTALL)
@@ -96,7 +99,22 @@ def visit_text(_writer, _diagram):
     raise nodes.SkipNode
 
 
+@contextmanager
+def _silence():
+    """Send what libraries in C say to nobody."""
+    kept = os.dup(2)
+    with Path(os.devnull).open("wb") as nobody:
+        os.dup2(nobody.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
 def setup(app):
+    with _silence():  # the first drawing says what it thinks of the fonts of a machine newer than itself
+        AGraph(string="digraph { a }").draw(format="svg", prog="dot")
     app.add_node(Diagram, html=(visit_diagram, None), text=(visit_text, None))
     app.add_directive("diagram", DiagramDirective)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,4 +1,4 @@
-// What a page looks like: how wide it is, and which of its text is too pale, by day and by night.
+// What a page looks like: how wide it is, which words leave their box in a diagram, and which text is too pale, by day and by night.
 // The guide's own colours decide: what is hidden, or only there for screen readers, has no contrast.
 const ENOUGH = 4.5;
 const ENOUGH_IF_LARGE = 3;
@@ -87,6 +87,15 @@ function wide() {
   return first ? first.outerHTML.slice(0, 120) : "";
 }
 
+function cut() {
+  const out = (text) => {
+    const box = text.parentElement.querySelector("path, polygon, ellipse")?.getBoundingClientRect();
+    const words = text.getBoundingClientRect();
+    return box && (words.left < box.left || words.right > box.right || words.top < box.top || words.bottom > box.bottom);
+  };
+  return [...document.querySelectorAll(".diagram .node text")].filter(out).map((text) => text.textContent);
+}
+
 document.head.insertAdjacentHTML("beforeend", "<style>* { transition: none !important; }</style>");
 const width = document.documentElement.scrollWidth;
-return { width, wide: wide(), pale: { light: byMode("light"), dark: byMode("dark") } };
+return { width, wide: wide(), cut: cut(), pale: { light: byMode("light"), dark: byMode("dark") } };

@@ -82,6 +82,10 @@ def test_no_page_is_wider_than_a_phone(seen):
     assert not wide, "\n".join(wide)
 
 
+def test_the_words_of_a_diagram_stay_in_their_boxes(seen):
+    assert {page: saw["cut"] for page, saw in seen.items() if saw["cut"]} == {}
+
+
 @pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
 def test_the_keyboard_leads_to_the_other_language_and_back(browser, pages, size):
     set_size(browser, size)
