@@ -62,9 +62,10 @@ docs-serve: setup  ## show the guide on http://127.0.0.1:8001
 	@$(BIN)/python -m http.server --bind 127.0.0.1 --directory docs/_build/html 8001
 
 messages: setup  ## bring docs/locales up to what the guide's English says now, to be translated
-	@$(BIN)/sphinx-build -nEWq -b gettext -d docs/_build/doctrees/gettext docs docs/_build/gettext
+	@rm -rf docs/_build/gettext
+	@$(BIN)/sphinx-build -EQ -b gettext -d docs/_build/doctrees/gettext docs docs/_build/gettext
 	@$(BIN)/sphinx-intl update -p docs/_build/gettext -d docs/locales -l es -w 100 --no-obsolete
-	@$(BIN)/sphinx-intl stat -d docs/locales -l es
+	@$(BIN)/sphinx-intl stat -d docs/locales -l es || echo "Translate what is empty or fuzzy in docs/locales/es, then: make docs"
 
 clean:  ## forget what was built and installed
 	rm -rf $(VENV) build dist docs/_build *.egg-info
