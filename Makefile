@@ -3,7 +3,7 @@ VENV := .venv
 PYTHON ?= $(shell python3.11 -c '' 2>/dev/null && echo python3.11 || echo python3)
 BIN := $(VENV)/bin
 
-.PHONY: help setup run demo test chaos bench lint docs docs-serve messages clean
+.PHONY: help setup run demo screenshots test chaos bench lint docs docs-serve messages clean
 
 help:  ## list what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -25,6 +25,11 @@ run: setup  ## see real tasks run, on the embedded broker
 
 demo: setup  ## a web application to try it with, on http://127.0.0.1:8000
 	@CELERY_CONFIG_MODULE=demo.celeryconfig $(BIN)/framework up -- $(BIN)/python -m demo
+
+screenshots: setup  ## the demo's pages as pictures, into docs/_static/screenshots
+	@$(BIN)/python -m framework.testing.browser install
+	@folder=$$(mktemp -d); DEMO_DATA=$$folder CELERY_BROKER_URL=sqlite:///$$folder/broker.db \
+		CELERY_CONFIG_MODULE=demo.celeryconfig $(BIN)/framework up -- $(BIN)/python -m demo.screenshots docs/_static/screenshots
 
 test: setup  ## run every test, on both brokers
 	@$(BIN)/python -m framework.testing.rabbitmq install

@@ -1,42 +1,68 @@
-"""A Flask application that shows the framework: a contact form, and a report with a progress bar."""
+"""A Flask application that shows the framework: four use cases, each on a page of its own."""
 
 import secrets
 from collections.abc import Mapping
 from typing import Any
 
-from flask import Flask, Response, abort, g, request, session
-
-from demo import contact, pages, report
-from demo.texts import TEXTS
-from framework.web.flask import TaskProgress
+from flask import Flask, Response, abort, g, request, session, url_for
+from werkzeug.exceptions import HTTPException
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 POLICY = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'"
 
 
 def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     """The application; settings come from variables such as ``DEMO_SECRET_KEY``, then from ``config``."""
+    from demo import contact, failed, lookup, pages, report, schedule, shop
+    from framework.web.flask import TaskProgress
+
     app = Flask(__name__)
     app.config.update(
-        SECRET_KEY=secrets.token_hex(), MAX_CONTENT_LENGTH=64 * 1024, REPORT_SALES=10_000_000, MAILBOX=None
+        SECRET_KEY=secrets.token_hex(),
+        SESSION_COOKIE_SAMESITE="Lax",
+        MAX_CONTENT_LENGTH=64 * 1024,
+        REPORT_ROWS=200_000,
+        REPORT_ROUNDS=9_000,
+        PROXIES=0,
     )
-    app.config.update(SESSION_COOKIE_SAMESITE="Lax")
     app.config.from_prefixed_env("DEMO")
     app.config.update(config or {})
+    if app.config["PROXIES"]:
+        # Behind a proxy every visitor has its address, unless it says whose the request was.
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=app.config["PROXIES"], x_proto=app.config["PROXIES"])  # type: ignore[method-assign]
+    shop.fill()
     TaskProgress(app)
-    for page in (pages, contact, report):
+    for page in (pages, contact, lookup, report, schedule, failed):
         app.register_blueprint(page.blueprint)
     app.before_request(choose_language)
     app.before_request(check_form)
     app.after_request(protect)
-    app.context_processor(lambda: {"t": TEXTS[g.lang], "lang": g.lang, "form_token": form_token()})
+    app.context_processor(words)
+    app.register_error_handler(HTTPException, pages.refuse)
     return app
 
 
 def choose_language() -> None:
     """What the visitor chose, or else what the browser asks for."""
+    from demo.texts import TEXTS
+
     if request.args.get("lang") in TEXTS:
         session["lang"] = request.args["lang"]
     g.lang = session.get("lang") or request.accept_languages.best_match(list(TEXTS), "en")
+    g.texts = TEXTS[g.lang]
+
+
+def words() -> dict[str, Any]:
+    """What every template knows."""
+    from demo.shown import figure, moment
+
+    shown = {"figure": figure, "moment": moment, "in_language": in_language}
+    return {"t": g.texts, "lang": g.lang, "form_token": form_token(), **shown}
+
+
+def in_language(lang: str) -> str:
+    """The address of this page in another language."""
+    return url_for(request.endpoint or "pages.home", **{**(request.view_args or {}), "lang": lang})
 
 
 def form_token() -> str:
@@ -46,11 +72,10 @@ def form_token() -> str:
 
 def check_form() -> None:
     """Refuse a form that another site sent."""
-    if request.method != "POST":
-        return
-    given = request.form.get("form_token", "").encode()
-    if not secrets.compare_digest(given, form_token().encode()):
-        abort(400)
+    if request.method == "POST":
+        given = request.form.get("form_token", "").encode()
+        if not secrets.compare_digest(given, form_token().encode()):
+            abort(400)
 
 
 def protect(response: Response) -> Response:

@@ -1,22 +1,37 @@
-"""``python -m demo``: a mail server and the web server, on this machine alone."""
+"""``python -m demo``: the web server and what is outside of it, on this machine alone."""
 
+import os
+import socket
 from contextlib import suppress
 
 import click
 from werkzeug.serving import make_server
 
 from demo import create_app
-from framework.mail import MailSettings
-from framework.testing.mailbox import Mailbox
+from demo.outside import outside
+from framework.errors import FrameworkError, PortTaken
+
+HOST = "127.0.0.1"
 
 
 def main() -> None:
     """Serve until Ctrl-C."""
-    with Mailbox(MailSettings.from_environment().port) as mailbox, suppress(KeyboardInterrupt):
-        server = make_server("127.0.0.1", 8000, create_app({"MAILBOX": mailbox}), threaded=True)
-        click.echo("demo      http://127.0.0.1:8000")
+    with _listening(int(os.environ.get("DEMO_PORT", "8000"))) as listening, outside(), suppress(KeyboardInterrupt):
+        port = listening.getsockname()[1]
+        server = make_server(HOST, port, create_app(), threaded=True, fd=listening.fileno())
+        click.secho(f"demo      http://{HOST}:{port}", bold=True)
         server.serve_forever()
 
 
+def _listening(port: int) -> socket.socket:
+    try:
+        return socket.create_server((HOST, port))
+    except OSError as exc:
+        raise PortTaken.at(HOST, port, exc) from exc
+
+
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except FrameworkError as exc:
+        raise SystemExit(f"Error: {exc}") from None

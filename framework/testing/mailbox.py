@@ -20,8 +20,6 @@ except ImportError as exc:
 
 __all__ = ["Mailbox"]
 
-HOST = "127.0.0.1"
-
 
 class Mailbox:
     r"""An SMTP server that runs inside ``with``.
@@ -36,6 +34,7 @@ class Mailbox:
 
     Args:
         port: where to listen; any free port if 0.
+        host: at which address: this machine's own, unless another machine is to send mail here.
         fail_first: so many mails are answered with 451, try again later, before the first is taken.
         login: the user and password that a client must log in with; none is asked for if None.
         certificate: a PEM file; with it, clients must use STARTTLS.
@@ -49,12 +48,14 @@ class Mailbox:
         self,
         port: int = 0,
         *,
+        host: str = "127.0.0.1",
         fail_first: int = 0,
         login: tuple[str, str] | None = None,
         certificate: Path | None = None,
         key: Path | None = None,
     ) -> None:
         self.port = port
+        self.host = host
         #: The mails taken so far, in order, each with its envelope in ``Return-Path`` and ``Delivered-To``.
         self.messages: list[EmailMessage] = []
         #: How many mails were answered with 451.
@@ -66,7 +67,7 @@ class Mailbox:
         self._server: _Server | None = None
 
     def __enter__(self) -> Self:
-        listening = _listen(self.port)
+        listening = _listen(self.host, self.port)
         self.port = listening.getsockname()[1]
         self._server = _Server(
             self,
@@ -130,18 +131,18 @@ class _Server(Controller):
     """aiosmtpd's server in a thread, on a socket that is bound already: so port 0 can be any free port."""
 
     def __init__(self, handler: Mailbox, listening: socket.socket, **options: Any) -> None:
-        super().__init__(handler, hostname=HOST, port=handler.port, **options)
+        super().__init__(handler, hostname=handler.host, port=handler.port, **options)
         self._listening = listening
 
     def _create_server(self) -> Awaitable[Any]:
         return self.loop.create_server(self._factory_invoker, sock=self._listening)
 
 
-def _listen(port: int) -> socket.socket:
+def _listen(host: str, port: int) -> socket.socket:
     try:
-        return socket.create_server((HOST, port))
+        return socket.create_server((host, port))
     except OSError as exc:
-        raise PortTaken.at(HOST, port, exc) from exc
+        raise PortTaken.at(host, port, exc) from exc
 
 
 def _encryption(certificate: Path, key: Path | None) -> ssl.SSLContext:

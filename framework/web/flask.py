@@ -63,7 +63,7 @@ class TaskProgress:
             self.init_app(app)
 
     def init_app(self, app: Flask) -> None:
-        """Add the addresses, and ``task_progress`` and ``task_progress_script`` for templates.
+        """Add the addresses, and ``task_progress``, ``task_progress_url`` and ``task_progress_script`` for templates.
 
         Raises:
             framework.web.tokens.MissingSecret: ``SECRET_KEY`` is not set.
@@ -76,7 +76,9 @@ class TaskProgress:
         app.extensions[NAME] = self
         app.extensions[SOCKETS] = Hub(self.live, app.config["TASK_PROGRESS_MAX_SOCKETS"])
         app.register_blueprint(self._blueprint(), url_prefix=app.config["TASK_PROGRESS_URL_PREFIX"])
-        app.jinja_env.globals.update(task_progress=self.element, task_progress_script=self.script)
+        app.jinja_env.globals.update(
+            task_progress=self.element, task_progress_url=self.url, task_progress_script=self.script
+        )
 
     def url(self, task_id: str) -> str:
         """The address at which this visitor may watch a task.

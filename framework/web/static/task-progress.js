@@ -14,6 +14,8 @@ const TEXTS = {
     started: "Working", progress: "Working", success: "Done", failure: "It failed", revoked: "It was cancelled",
     retry: "It did not work; trying again", retryIn: (time) => `It did not work; trying again in ${time}`,
     of: (done, total) => `${done} of ${total}`, left: (time) => `${time} left`,
+    wentWrong: (kind) => `Something went wrong (${kind}).`, calledOff: () => "It was called off.",
+    tooLate: () => "It was not started in time.",
     offline: "No connection; trying again", refused: "This can no longer be followed. Load the page again.",
   },
   es: {
@@ -22,9 +24,18 @@ const TEXTS = {
     started: "En marcha", progress: "En marcha", success: "Terminado", failure: "Ha fallado", revoked: "Cancelado",
     retry: "No ha salido bien; se intenta de nuevo", retryIn: (time) => `No ha salido bien; nuevo intento en ${time}`,
     of: (done, total) => `${done} de ${total}`, left: (time) => `quedan ${time}`,
+    wentWrong: (kind) => `Algo ha ido mal (${kind}).`, calledOff: () => "Se ha cancelado.",
+    tooLate: () => "No ha empezado a tiempo.",
     offline: "Sin conexión; se intenta de nuevo", refused: "Ya no se puede seguir desde aquí. Vuelve a cargar la página.",
   },
 };
+
+// What the framework itself says of an error, to be said in the page's language; a task's own words are left as they are.
+const OURS = [
+  [/^Something went wrong \((.+)\)\.$/, "wentWrong"],
+  [/^It was called off\.$/, "calledOff"],
+  [/^It was not started in time\.$/, "tooLate"],
+];
 
 const STYLES = `
   :host { display: block; --color: var(--task-progress-color, #2563eb); }
@@ -318,6 +329,12 @@ class TaskProgress extends HTMLElement {
     return texts[status] ?? "";
   }
 
+  get #error() {
+    const said = this.#state.error ?? "";
+    const [pattern, text] = OURS.find(([each]) => each.test(said)) ?? [];
+    return pattern ? this.#texts[text](said.match(pattern)[1]) : said;
+  }
+
   #count(step) {
     if (step.total !== null) return this.#texts.of(this.#number(step.done), this.#number(step.total));
     return step.done ? this.#number(step.done) : "";
@@ -326,7 +343,7 @@ class TaskProgress extends HTMLElement {
   #detail(status, steps) {
     if (this.#shown === "offline" && this.#state) return this.#texts.offline;
     const state = this.#state;
-    if (state?.error && status !== "refused") return state.error;
+    if (state?.error && status !== "refused") return this.#error;
     if (status !== "progress" || !steps.length) return "";
     const left = state.progress.remaining;
     return [state.progress.message, this.#count(steps[0]), left > 0 ? this.#texts.left(this.#time(left)) : ""]
@@ -340,7 +357,7 @@ class TaskProgress extends HTMLElement {
     if (key === this.#spoken) return;
     this.#spoken = key;
     const figure = quarter && status === "progress" ? `${this.#number(quarter)} %` : "";
-    const why = this.#state?.final && this.#state.error ? this.#state.error : "";
+    const why = this.#state?.final ? this.#error : "";
     this.#parts.live.textContent = [title, figure, why].filter(Boolean).join(", ");
   }
 }

@@ -1,0 +1,118 @@
+"""The whole demo, as `make demo` starts it, and visitors with real browsers."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.wait import WebDriverWait
+
+from framework.testing.browser import BrowserMissing, open_browser
+from framework.testing.rabbitmq import free_ports
+
+ROOT = Path(__file__).parents[2]
+WAIT = 40
+
+
+class Demo:
+    """Broker, worker, beat, web server, mail server and parcel service."""
+
+    def __init__(self, folder, **settings):
+        mail, api = free_ports(2)
+        self.folder = folder
+        self.environment = {
+            **os.environ,
+            "CELERY_CONFIG_MODULE": "demo.celeryconfig",
+            "PYTHONPATH": str(ROOT),
+            "PYTHONUNBUFFERED": "1",
+            "DEMO_PORT": "0",
+            "DEMO_DATA": str(folder / "data"),
+            "DEMO_API_URL": f"http://127.0.0.1:{api}",
+            "DEMO_API_DELAY": "0.1",
+            "DEMO_REPORT_ROWS": "20000",
+            "DEMO_REPORT_ROUNDS": "600",
+            "MAIL_PORT": str(mail),
+            **settings,
+        }
+        self.said = folder / "demo.log"
+        command = [sys.executable, "-m", "framework", "up", "--", sys.executable, "-m", "demo"]
+        with self.said.open("wb") as log:
+            self.process = subprocess.Popen(
+                command, cwd=folder, env=self.environment, stdout=log, stderr=subprocess.STDOUT
+            )
+        self.url = self.wait_for(r"demo +(http://\S+)")
+
+    def wait_for(self, pattern):
+        until = time.monotonic() + WAIT
+        while not (found := re.search(pattern, self.said.read_text())):
+            assert self.process.poll() is None, self.said.read_text()
+            assert time.monotonic() < until, self.said.read_text()
+            time.sleep(0.05)
+        return found[1]
+
+    def stop(self, sign=signal.SIGINT):
+        self.process.send_signal(sign)
+        return self.process.wait(WAIT)
+
+
+class Visitor:
+    """Somebody who reads pages."""
+
+    def __init__(self, browser, site):
+        self.browser, self.site = browser, site
+
+    def go(self, page):
+        self.browser.get(self.site + page)
+
+    def see(self, selector):
+        return self.browser.find_elements(By.CSS_SELECTOR, selector)
+
+    def wait_for(self, selector):
+        WebDriverWait(self.browser, WAIT, 0.05).until(lambda _: self.see(selector))
+        return self.see(selector)[0]
+
+    def wait_until(self, script):
+        return WebDriverWait(self.browser, WAIT, 0.05).until(lambda browser: browser.execute_script(f"return {script}"))
+
+    def press(self, selector):
+        self.browser.execute_script("arguments[0].click()", self.wait_for(selector))
+
+    def fill(self, **fields):
+        for name, value in fields.items():
+            field = self.browser.find_element(By.NAME, name)
+            field.clear()
+            field.send_keys(value)
+        self.press("main form.card > button")
+
+    @property
+    def text(self):
+        return self.browser.find_element(By.TAG_NAME, "main").text
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory):
+    running = Demo(tmp_path_factory.mktemp("demo"))
+    yield running
+    assert running.stop() in (0, 130), running.said.read_text()
+
+
+@pytest.fixture
+def visitor(demo, tmp_path):
+    """Makes visitors, each with a browser of their own and a language."""
+    browsers = []
+
+    def arrive(language="en", site=None):
+        try:
+            browsers.append(open_browser(tmp_path / f"profile-{len(browsers)}", language=language))
+        except BrowserMissing as missing:
+            pytest.skip(str(missing))
+        return Visitor(browsers[-1], site or demo.url)
+
+    yield arrive
+    for browser in browsers:
+        browser.quit()

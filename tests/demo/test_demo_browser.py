@@ -1,0 +1,209 @@
+"""The demo's pages, as visitors see them: real browsers, worker, scheduler, mail server and parcel service."""
+
+import csv
+import os
+import signal
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.timeout(180)
+
+PAGES = ("", "contact", "lookup", "report", "schedule", "failed", "mails")
+
+KEEP_SOCKETS = """
+window.sockets = [];
+window.WebSocket = class extends WebSocket {
+  constructor(address) { super(address); window.sockets.push(this); }
+};
+"""
+
+
+def working_processes(demo):
+    """The processes in which the demo's worker runs tasks."""
+    parents = {int(stat.parent.name): int(stat.read_text().rpartition(")")[2].split()[1]) for stat in stats()}
+    below = {demo.process.pid}
+    for _ in range(3):
+        below |= {pid for pid, parent in parents.items() if parent in below}
+    worker = next(pid for pid in below if b"worker" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"))
+    return [pid for pid, parent in parents.items() if parent == worker]
+
+
+def stats():
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            stat.read_text()
+        except OSError:
+            continue
+        yield stat
+
+
+def sums_of(demo, rows=20_000):
+    with sqlite3.connect(demo.folder / "data" / f"sales-{rows}.db") as database:
+        return dict(database.execute("SELECT month, round(sum(euros), 2) FROM sales GROUP BY month"))
+
+
+@pytest.mark.parametrize(("language", "word"), [("en", "Failed tasks"), ("es", "Tareas fallidas")])
+def test_every_page_is_in_the_visitors_language_and_breaks_no_rule(visitor, language, word):
+    reader = visitor(language)
+
+    for page in PAGES:
+        reader.go(f"/{page}")
+
+        assert reader.wait_until("document.documentElement.lang") == language
+        assert word in reader.browser.find_element("tag name", "header").text
+        assert reader.browser.get_log("browser") == [], page
+
+
+def test_the_language_is_changed_without_leaving_the_page(visitor):
+    reader = visitor("en")
+    reader.go("/report")
+
+    reader.press(".languages a")
+
+    assert reader.wait_until("document.documentElement.lang") == "es"
+    assert reader.browser.current_url.startswith(f"{reader.site}/report")
+    reader.go("/contact")
+    assert reader.wait_until("document.documentElement.lang") == "es"
+
+
+def test_a_mail_that_is_refused_twice_is_seen_to_be_tried_again_until_it_is_delivered(visitor):
+    ana = visitor("es")
+    ana.go("/contact")
+    ana.press("#refuse")
+
+    ana.fill(sender="ana@example.org", subject="Horario <b>", text="¿Abren los domingos?")
+
+    ana.wait_until("document.querySelector('task-progress').state?.status === 'retry'")
+    shown = ana.wait_until("document.querySelector('task-progress').shadowRoot.querySelector('.name').textContent")
+    assert "nuevo intento en" in shown
+    assert ana.wait_until("document.querySelector('task-progress').state?.attempt === 2")
+
+    # Whoever sends the next one at once is told how long to wait, and sees that time pass.
+    ana.fill(sender="ana@example.org", subject="Otra", text="¿Y los lunes?")
+    seconds = int(ana.wait_for("[data-countdown]").text)
+    assert 1 <= seconds <= 10
+    assert ana.browser.find_element("name", "text").get_attribute("value") == "¿Y los lunes?"
+    assert ana.wait_until(f"document.querySelector('[data-countdown]').textContent < {seconds}")
+
+    assert ana.wait_until("document.querySelector('task-progress').state?.status === 'success'")
+    assert "Entregado" in ana.text
+    ana.go("/mails")
+    assert "Horario <b>" in ana.text
+    assert "¿Abren los domingos?" in ana.text
+
+
+def test_a_third_partys_answers_appear_by_themselves(visitor):
+    ann = visitor("en")
+    ann.go("/lookup")
+    ann.fill(number="nonsense")
+    assert "Two letters and six digits" in ann.wait_for(".wrong").text
+
+    ann.fill(number="es123459")
+    ann.fill(number="ES123457")
+    ann.fill(number="ES123450")
+
+    # None of these reloads the page.
+    ann.browser.execute_script("window.same = true")
+    strange, broken_twice, unknown = (f"section:nth-of-type({place})" for place in (3, 2, 1))
+    assert "Nobody knows this parcel" in ann.wait_for(f"{unknown} .answer").text
+    assert "It is in" in ann.wait_for(f"{broken_twice} .answer").text
+    ann.wait_for(f"{strange} task-progress[status=failure]")
+    detail = f"document.querySelector('{strange} task-progress').shadowRoot.querySelector('.detail').textContent"
+    assert ann.wait_until(detail) == "The parcel service gave an answer that we do not trust."
+    assert "Please try again later" in ann.text
+    assert ann.wait_until("window.same")
+
+
+def test_a_report_goes_on_while_its_page_is_reloaded_its_socket_cut_and_its_worker_killed(visitor, demo):
+    ben = visitor("en")
+    ben.browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": KEEP_SOCKETS})
+    ben.go("/report")
+    ben.press("main > form button")
+    fraction = "(document.querySelector('task-progress').state?.progress?.fraction ?? 0)"
+    ben.wait_until(f"{fraction} > 0.1")
+
+    # A second one is not begun meanwhile.
+    ben.press("main > form button")
+    assert "being made already" in ben.wait_for(".notice").text
+    assert len(ben.see("task-progress")) == 1
+
+    ben.browser.refresh()
+    ben.wait_until(f"{fraction} > 0.2")
+    ben.wait_until("window.sockets.length && window.sockets.at(-1).close() === undefined")
+    killed = working_processes(demo)
+    assert killed
+    for pid in killed:
+        os.kill(pid, signal.SIGKILL)
+
+    ben.wait_until("document.querySelector('task-progress').state?.status === 'success'")
+    assert ben.wait_for(".bars")
+    with next((demo.folder / "data" / "reports").glob("*.csv")).open(newline="") as file:
+        report = list(csv.DictReader(file))
+    months = {
+        month: round(sum(float(row["euros"]) for row in report if int(row["month"]) == month), 2)
+        for month in range(1, 13)
+    }
+    assert months == pytest.approx(sums_of(demo))
+    assert all(float(row["low"]) < float(row["mean"]) < float(row["high"]) for row in report)
+
+    # Closed, and opened again: it is still there, for this visitor and for nobody else.
+    address = ben.wait_for("a[href$='.csv']").get_attribute("href")
+    ben.browser.switch_to.new_window("tab")
+    ben.go("/report")
+    assert ben.wait_for("a[href$='.csv']").get_attribute("href") == address
+    stranger = visitor("en")
+    stranger.go("/report")
+    assert not stranger.see("task-progress")
+    stranger.go(address.removeprefix(demo.url))
+    assert "404" in stranger.text
+
+
+def test_an_entry_of_the_schedule_is_paused_resumed_and_run_now(visitor):
+    ann = visitor("en")
+    ann.go("/schedule")
+    assert "leads since" in ann.text
+    assert "2nd Tuesday 01:00" in ann.text
+
+    ann.press("form[action='/schedule/count%20mails/pause'] button")
+    assert ann.wait_for(".badge").text == "paused"
+    ann.press("form[action='/schedule/count%20mails/resume'] button")
+    assert "goes on" in ann.wait_for(".notice").text
+    assert not ann.see(".badge")
+
+    ann.press("form[action='/schedule/mark%20expiring%20cards/run'] button")
+    assert ann.wait_until("Number(document.querySelector('#seen dd').textContent) > 0")
+
+
+def test_a_failed_task_is_seen_sent_again_and_dropped(visitor):
+    ann = visitor("en")
+    ann.go("/failed")
+    invoice = "section[aria-label^='demo.tasks.shop.print_invoice']"
+    ann.press("form[action$=invoice] button")
+    assert "the printer has no paper" in ann.wait_for(f"{invoice} dd:has(.badge)").text
+
+    # Sent again while there is no paper, it fails again; with paper, it does not.
+    ann.press(f"{invoice} form[action$='/retry'] button")
+    assert "Sent again: 1" in ann.wait_for(".notice").text
+    ann.wait_for(invoice)
+    ann.press("form[action$=paper] button")
+    assert "The printer has paper" in ann.text
+    ann.press(f"{invoice} form[action$='/retry'] button")
+    ann.wait_until(f'!document.querySelector("{invoice}")')
+
+    ann.press("form[action$=paper] button")
+    ann.press("form[action$=invoice] button")
+    ann.press(f"{invoice} details button")
+    assert "Dropped: 1" in ann.wait_for(".notice").text
+
+
+def test_it_fits_on_a_phone(visitor):
+    ann = visitor("es")
+    metrics = {"width": 360, "height": 740, "deviceScaleFactor": 1, "mobile": False}
+    ann.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+    for page in PAGES:
+        ann.go(f"/{page}")
+
+        assert ann.wait_until("document.documentElement.scrollWidth") == 360, page
