@@ -63,7 +63,7 @@ docs: setup  ## build the guide into docs/_build/html, in English and (es/) in S
 	@echo "The guide is in docs/_build/html/index.html; make docs-serve shows it."
 
 docs-serve: setup  ## show the guide on http://127.0.0.1:8001
-	@test -e docs/_build/html/index.html || $(MAKE) docs
+	@test -e docs/_build/html/es/index.html || $(MAKE) docs
 	@$(BIN)/python -m http.server --bind 127.0.0.1 --directory docs/_build/html 8001
 
 messages: setup  ## bring docs/locales up to what the guide's English says now, to be translated
