@@ -1,0 +1,95 @@
+"""What users' own tests get: a plugin of pytest that keeps them off every real broker, and a real worker."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from framework.errors import ServiceDied
+from framework.testing.worker import Worker
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "docs/examples/testing"
+
+
+@pytest.fixture
+def shop(tmp_path):
+    """The project of the guide's page on tests, as a user has it."""
+    folder = shutil.copytree(EXAMPLE, tmp_path / "shop", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "utils.py", folder)
+    return folder
+
+
+def pytest_in(folder, *options, **environment):
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options]
+    return subprocess.run(
+        command, cwd=folder, env=os.environ | environment, capture_output=True, text=True, check=False
+    )
+
+
+def test_the_tests_of_the_guide_pass_on_both_brokers(shop, broker, broker_url):
+    options = ["--task-broker", broker_url] if broker == "rabbitmq" else []
+
+    done = pytest_in(shop, *options)
+
+    assert done.returncode == 0, done.stdout
+    assert "8 passed" in done.stdout
+
+
+def test_no_test_reaches_the_broker_of_the_settings(shop):
+    """Also one that asks for no fixture; nobody listens on port 1."""
+    (shop / "tests/test_call.py").write_text(
+        "from shop.tasks.orders import ship\n\ndef test_a_call():\n    assert ship.delay(7).id\n"
+    )
+
+    done = pytest_in(shop, "tests/test_call.py", CELERY_BROKER_URL="amqp://guest:guest@127.0.0.1:1//")
+
+    assert done.returncode == 0, done.stdout
+
+
+def test_nothing_is_left_behind(shop, tmp_path):
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+
+    done = pytest_in(shop, "tests/test_orders_run.py", TMPDIR=str(folder))
+
+    assert done.returncode == 0, done.stdout
+    assert [path.name for path in folder.iterdir() if path.name.startswith(("broker-", "worker-"))] == []
+
+
+def test_a_worker_that_cannot_start_says_why(tmp_path, monkeypatch):
+    (tmp_path / "celeryconfig.py").write_text("imports = ['no_such_module']\n")
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(ServiceDied, match="no_such_module"), Worker(f"sqlite:///{tmp_path}/broker.db"):
+        pass
+
+
+def test_no_worker_outlives_a_test_run_that_is_killed(shop, tmp_path):
+    (shop / "tests/test_killed.py").write_text(
+        "import os, signal\n\n"
+        "def test_killed(task_worker):\n"
+        f"    open({str(tmp_path / 'pid')!r}, 'w').write(str(task_worker.pid))\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+
+    done = pytest_in(shop, "tests/test_killed.py")
+
+    assert done.returncode == -signal.SIGKILL
+    assert ended(int((tmp_path / "pid").read_text()))
+
+
+def ended(pid, seconds=10):
+    """Whether a process that is not ours has ended, or does so soon."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        stat = Path(f"/proc/{pid}/stat")
+        if not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z":
+            return True
+        time.sleep(0.05)
+    return False
