@@ -1,0 +1,3 @@
+from celeryconfig import broker_url as broker_url
+
+beat_schedule = {"greeting": {"task": "framework.tasks.main_task.main_task", "schedule": 1}}

@@ -1,0 +1,6 @@
+from framework.celery.celery import celery
+
+
+@celery.task
+def hello(name):
+    return f"Hello, {name}"

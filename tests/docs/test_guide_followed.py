@@ -1,0 +1,91 @@
+"""Whoever follows the guide literally, in a fresh folder, sees what it shows: files are written, commands typed."""
+
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from recording.picture import picture
+from recording.reader import Reader
+from recording.shown import difference, same
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+FOLLOWED = ("start", "bh-001", "bh-001-annex", "bh-002")
+
+
+@pytest.fixture(scope="module", params=["rabbitmq", "sqlite"])
+def differences(request, tmp_path_factory):
+    """How what each page shows differs from what its reader saw; all are followed at once, by one reader each."""
+    server = request.getfixturevalue("rabbitmq") if request.param == "rabbitmq" else None
+    if server and not hasattr(server, "output"):
+        pytest.skip("a borrowed RabbitMQ has no console to look at")
+
+    def follow(page):
+        home = tmp_path_factory.mktemp(page)
+        with Reader(home, server.vhost(), server.output) if server else Reader(home) as reader:
+            return list(differences_from(DOCS / f"{page}.md", reader))
+
+    with ThreadPoolExecutor(len(FOLLOWED)) as readers:
+        return dict(zip(FOLLOWED, readers.map(follow, FOLLOWED), strict=True))
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("page", FOLLOWED)
+def test_a_reader_who_follows_a_page_sees_what_it_shows(differences, page):
+    assert differences[page], "the page says nothing to do"
+    assert "".join(differences[page]) == ""
+
+
+def test_a_line_of_an_example_that_breaks_is_noticed(tmp_path):
+    guide = tmp_path / "docs"
+    shutil.copytree(DOCS, guide, ignore=shutil.ignore_patterns("_build", "locales"))
+    (guide / "sessions/start-run.txt").write_text("")
+    example = guide / "examples/start/hello.py"
+    example.write_text(example.read_text().replace('return f"Hello, {name}"', 'return f"Hallo, {name}"'))
+
+    with Reader(tmp_path / "home") as reader:
+        differences = "".join(differences_from(guide / "start.md", reader))
+
+    assert "- Hello, Ann\n" in differences
+    assert "+ Hallo, Ann\n" in differences
+
+
+@pytest.mark.parametrize("session", sorted(path.stem for path in (DOCS / "_static/sessions").glob("*.svg")))
+def test_a_picture_shows_what_its_session_says(session):
+    text = (DOCS / f"sessions/{session}.txt").read_text()
+
+    assert (DOCS / f"_static/sessions/{session}.svg").read_text() == picture(text, session)
+
+
+def test_every_session_is_on_a_page_that_is_followed():
+    pages = "".join((DOCS / f"{page}.md").read_text() for page in FOLLOWED)
+
+    assert all(f"sessions/{path.name}" in pages for path in (DOCS / "sessions").glob("*.txt"))
+
+
+def test_no_session_names_the_machine_it_was_recorded_on():
+    recorded = "".join(path.read_text() for path in (DOCS / "sessions").glob("*.txt"))
+
+    assert os.uname().release not in recorded
+    assert str(ROOT) not in recorded
+    assert "/tmp/" not in recorded
+    assert "/root" not in recorded
+
+
+def test_what_a_run_may_change_is_no_difference_and_all_else_is():
+    assert same(
+        "id 00000000-0000-4000-8000-000000000000 in 0.5 s\n", "id 11111111-1111-4111-8111-111111111111 in 2 s\n"
+    )
+    assert same("first\n...\nlast\n", "first\nmore\nlast\n")
+    assert not same("first\nlast\n", "first\nmore\nlast\n")
+    assert not same("Hello, Ann\n", "Hello, Ben\n")
+    assert not same("...\nHello, Ann\n", "Hello, Ben\n")
+
+
+def differences_from(page, reader):
+    """For each command of the page: how what was shown differs; an empty text where it does not."""
+    for _, seen in reader.follow(page):
+        for one in seen:
+            yield "" if one.as_expected else f"$ {one.exchange.command}\n{difference(one.exchange.shown, one.shown)}\n"
