@@ -3,7 +3,7 @@ VENV := .venv
 PYTHON ?= $(shell python3.11 -c '' 2>/dev/null && echo python3.11 || echo python3)
 BIN := $(VENV)/bin
 
-.PHONY: help setup run demo screenshots test chaos bench lint docs docs-serve messages clean
+.PHONY: help setup run demo screenshots test chaos bench lint docs docs-serve sessions messages clean
 
 help:  ## list what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -65,6 +65,10 @@ docs: setup  ## build the guide into docs/_build/html, in English and (es/) in S
 docs-serve: setup  ## show the guide on http://127.0.0.1:8001
 	@test -e docs/_build/html/es/index.html || $(MAKE) docs
 	@$(BIN)/python -m http.server --bind 127.0.0.1 --directory docs/_build/html 8001
+
+sessions: setup  ## record what the guide's terminals show, by running it in a fresh copy of the project
+	@$(BIN)/python -m framework.testing.rabbitmq install
+	@$(BIN)/python docs/record.py
 
 messages: setup  ## bring docs/locales up to what the guide's English says now, to be translated
 	@rm -rf docs/_build/gettext
