@@ -22,13 +22,15 @@ def differences(request, tmp_path_factory):
     if server and not hasattr(server, "output"):
         pytest.skip("a borrowed RabbitMQ has no console to look at")
 
-    def follow(page):
-        home = tmp_path_factory.mktemp(page)
-        with Reader(home, server.vhost(), server.output) if server else Reader(home) as reader:
+    homes = [tmp_path_factory.mktemp(page) for page in FOLLOWED]
+    brokers = [(server.vhost(), server.output) if server else () for _ in FOLLOWED]
+
+    def follow(page, home, broker):
+        with Reader(home, *broker) as reader:
             return list(differences_from(DOCS / f"{page}.md", reader))
 
     with ThreadPoolExecutor(len(FOLLOWED)) as readers:
-        return dict(zip(FOLLOWED, readers.map(follow, FOLLOWED), strict=True))
+        return dict(zip(FOLLOWED, readers.map(follow, FOLLOWED, homes, brokers), strict=True))
 
 
 @pytest.mark.timeout(300)
