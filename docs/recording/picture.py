@@ -5,7 +5,7 @@ from textwrap import TextWrapper
 
 FONT = "ui-monospace, 'SFMono-Regular', Menlo, Consolas, 'DejaVu Sans Mono', monospace"
 STYLE = f"text {{ font: 14px {FONT}; white-space: pre; fill: #d7dae0 }} .typed {{ fill: #8fd694; font-weight: 600 }}"
-WRAPPED = TextWrapper(100, drop_whitespace=False, expand_tabs=False, replace_whitespace=False)
+WRAPPED = TextWrapper(110, drop_whitespace=False, expand_tabs=False, replace_whitespace=False)
 WIDTH, HEIGHT, MARGIN, BAR = 8.43, 20, 20, 34
 
 

@@ -1,5 +1,6 @@
 """Whoever follows the guide literally, in a fresh folder, sees what it shows: files are written, commands typed."""
 
+import json
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -59,6 +60,15 @@ def test_a_picture_shows_what_its_session_says(session):
     text = (DOCS / f"sessions/{session}.txt").read_text()
 
     assert (DOCS / f"_static/sessions/{session}.svg").read_text() == picture(text, session)
+
+
+def test_the_embedded_broker_is_as_fast_as_the_page_says():
+    medians = json.loads((ROOT / "benchmarks/results/embedded.json").read_text())["medians"]
+    page = (DOCS / "bh-001.md").read_text()
+
+    for measured, form in {"delay()": "{:,.0f}", "drain": "{:,.0f}", "p50 ms": "{:.1f} ms"}.items():
+        embedded, rabbitmq = (form.format(medians[broker][measured]) for broker in ("ours", "rabbitmq"))
+        assert f"| {embedded} | {rabbitmq} |" in page, measured
 
 
 def test_every_session_is_on_a_page_that_is_followed():
