@@ -93,7 +93,8 @@ def _old_names(namespace: str, key: str, option: Option) -> Iterator[tuple[str, 
         yield old.format(key).upper(), namespace + key
 
 
-RENAMED: dict[str, str] = dict(flatten(NAMESPACES, keyfilter=_old_names))
+# Celery itself has forgotten the old name of enable_utc, which every configuration of Celery 3 has.
+RENAMED: dict[str, str] = dict(flatten(NAMESPACES, keyfilter=_old_names)) | {"CELERY_ENABLE_UTC": "enable_utc"}
 
 
 def settings_from(source: Mapping[str, Any], *, place: str, namespace: str | None = None) -> dict[str, Any]:

@@ -72,6 +72,7 @@ def test_a_mail_can_be_sent_with_no_arguments_and_with_the_sender_alone():
         ("CELERYBEAT_SCHEDULE", "beat_schedule"),
         ("CELERY_TASK_RESULT_EXPIRES", "result_expires"),
         ("CELERY_TIMEZONE", "timezone"),
+        ("CELERY_ENABLE_UTC", "enable_utc"),
     ],
 )
 def test_a_setting_of_the_old_days_has_its_name_of_today(old, new):
