@@ -9,6 +9,7 @@ import click
 from amqp.exceptions import AMQPError, NotFound, ResourceLocked
 from celery import Celery
 from celery.backends.base import DisabledBackend
+from celery.exceptions import ImproperlyConfigured
 from kombu import Queue
 from kombu.exceptions import OperationalError
 
@@ -154,7 +155,10 @@ def _time_limit(limit: float | None) -> Finding:
 
 
 def _results(app: Celery) -> Finding:
-    backend = app.backend
+    try:
+        backend = app.backend
+    except (ImproperlyConfigured, ImportError) as exc:
+        return Finding("wrong", f"The result backend cannot be used: {described(exc)} See result_backend.")
     if isinstance(backend, DisabledBackend):
         return Finding("note", "There is no result backend: calls give no results. result_backend names one.")
     url = backend.as_uri()

@@ -98,6 +98,15 @@ def test_a_result_backend_that_does_not_answer_is_wrong(doctor, tmp_path):
     assert "result_backend" in run.stdout + run.stderr
 
 
+def test_a_result_backend_of_the_old_days_is_wrong(doctor):
+    run = doctor(CELERY_RESULT_BACKEND="amqp")
+
+    assert run.returncode == 1
+    [line] = wrong(run)
+    assert "The result backend cannot be used" in line
+    assert "'amqp'" in line
+
+
 def test_a_queue_of_plain_celery_is_made_anew_and_its_tasks_run(doctor, plain, start_worker, noted, eventually):
     call_plainly(plain, 250)
 
