@@ -219,7 +219,7 @@ class Slots:
                 outcome = slots.take(channel, queue)
         if outcome is not Outcome.TAKEN:
             return None
-        slots.note(channel, _notes(queue), repr(time.time()).encode())
+        slots.note(channel, _notes(queue), repr(time.time()).encode(), lasting=False)
         return queue
 
     def give_back(self, queue: str) -> None:
@@ -240,10 +240,14 @@ class Slots:
             except NotFound:
                 continue
             if oldest is None:
-                return 0.0
+                return self._rate.window if self._is_full(queue) else 0.0
             self._remember(queue, oldest + self._rate.window)
             return min(max(oldest + self._rate.window - time.time(), 0.0), self._rate.window)
         return 0.0
+
+    def _is_full(self, queue: str) -> bool:
+        """Whether all slots are taken though no note tells since when: the broker was restarted."""
+        return ask(self._app, partial(slots.taken, name=queue)) >= self._rate.most
 
     def _oldest(self, queue: str) -> float | None:
         """When the oldest slot was taken, where all are."""
@@ -313,7 +317,7 @@ class Slots:
         if self._memory.declared.get(keys, 0.0) < time.monotonic() - self._life:
             slots.declare(channel, keys, most, self._life, 3 * self._life)
             self._memory.declared[keys] = time.monotonic()
-        outcome = slots.take(channel, keys)
+        outcome = slots.take(channel, keys, lasting=False)
         if outcome is Outcome.MISSING:  # the broker was set up anew
             self._memory.declared.pop(keys, None)
             return self._may_keep(channel, queue)

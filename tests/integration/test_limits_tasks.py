@@ -13,7 +13,7 @@ from kombu.exceptions import EncodeError
 
 from framework.celery.app import App
 from framework.errors import BadKey, BrokerUnreachable, OverLimit, WrongArguments
-from framework.limits import BUCKETS, Limit
+from framework.limits import BUCKETS, Limit, _notes
 
 LIMITED = """
 import time
@@ -94,6 +94,21 @@ def test_who_waits_as_long_as_told_is_taken(shop):
         time.sleep(wait + 0.02)
         assert limit.retry_after("Ann") == 0.0
         limit.take("Ann")
+
+
+def test_where_nobody_knows_since_when_a_slot_is_taken_the_whole_window_is_to_be_waited(shop):
+    # Given a slot whose note is gone, as after a restart of the broker
+    limit = Limit("1/m", name="restarted", app=shop)
+    limit.take("Ann")
+    with shop.connection_for_write() as connection:
+        connection.default_channel.queue_purge(_notes(limit._slots("Ann")._queue))
+
+    # When the next one comes
+    with pytest.raises(OverLimit) as refused:
+        limit.take("Ann")
+
+    # Then it is refused, and not told to come back at once
+    assert refused.value.retry_after == 60
 
 
 def test_a_view_and_a_task_share_a_limit_of_one_name(shop):
