@@ -19,6 +19,7 @@ extensions = [
     "celery.contrib.sphinx",
     "diagram",
     "english",
+    "reference",
 ]
 exclude_patterns = ["_build", "examples", "extensions", "gates", "locales", "recording", "sessions"]
 templates_path = ["_templates"]
