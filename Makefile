@@ -47,6 +47,7 @@ bench: setup  ## measure the embedded broker beside kombu's own and RabbitMQ, an
 	@$(BIN)/python benchmarks/progress.py
 	@$(BIN)/python benchmarks/web.py
 	@$(BIN)/python benchmarks/limits.py
+	@$(BIN)/python benchmarks/contact.py
 
 lint: setup  ## style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
