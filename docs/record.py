@@ -41,7 +41,7 @@ def main(names: list[str]) -> None:
 def record(page: Path, node: RabbitMQ) -> None:
     """Follow a page with each broker, since some blocks are for one of them alone."""
     for rabbitmq in (None, node.url):
-        with TemporaryDirectory() as home, Reader(Path(home), rabbitmq, node.output, waits=False) as reader:
+        with TemporaryDirectory() as home, Reader(Path(home), rabbitmq, node.output, records=True) as reader:
             for step, seen in reader.follow(page):
                 if isinstance(step, Typing) and not all(one.as_expected for one in seen):
                     keep(page, step, seen)
@@ -66,7 +66,7 @@ def told(one: Seen) -> str:
 def stopwatch(page: Path) -> None:
     """Follow a page from nothing and write down when each step was done."""
     told, typed, began = [], 0, time.monotonic()
-    with TemporaryDirectory() as home, Reader(Path(home), waits=False, prepared=False) as reader:
+    with TemporaryDirectory() as home, Reader(Path(home), records=True, prepared=False) as reader:
         for step, seen in reader.follow(page):
             commands = [str(one.exchange.command) for one in seen]
             typed += len(step.text) if isinstance(step, File) else sum(map(len, commands))

@@ -46,7 +46,7 @@ class Reader:
         home: an empty folder.
         rabbitmq: the URL of a RabbitMQ; without one, the reader has the embedded broker.
         console: the file with what that RabbitMQ says.
-        waits: whether commands that stay are waited for until they show what the page says; else until they are quiet.
+        records: whether what commands show is to be recorded: one that stays is waited for until it is quiet.
         prepared: whether the project's packages are installed already; else `make` does it, from the network.
     """
 
@@ -56,13 +56,13 @@ class Reader:
         rabbitmq: str | None = None,
         console: Path | None = None,
         *,
-        waits: bool = True,
+        records: bool = False,
         prepared: bool = True,
     ) -> None:
         self.home = home
         self.broker = "rabbitmq" if rabbitmq else "embedded"
         self._address = rabbitmq or RABBITMQ
-        self._waits = waits
+        self._records = records
         self._patience = SECONDS if prepared else SECONDS_TO_INSTALL
         self._open: list[Terminal] = []
         self._busy: Terminal | None = None
@@ -126,10 +126,9 @@ class Reader:
 
     def _watch(self, terminal: Terminal, exchange: Exchange) -> None:
         """Wait until a command that stays has shown what it is to show."""
-        if self._waits:
-            terminal.wait_for(lambda: same(exchange.shown, self._said(terminal)), SECONDS)
-        else:
-            terminal.wait_until_quiet(4, 12)
+        seen = exchange.shown and terminal.wait_for(lambda: same(exchange.shown, self._said(terminal)), SECONDS)
+        if self._records and not seen:
+            terminal.wait_until_quiet(5, 15)
 
     def _wait_until_ready(self, terminal: Terminal) -> None:
         if not terminal.wait_for(terminal.is_ready, self._patience):
