@@ -43,8 +43,8 @@ def help_of(names):
     return found.get_help(context)
 
 
-class ErrorOfOurs(SphinxDirective):
-    """``{error} UnknownTask``: what it means, and the message that the expression in the directive makes."""
+class ErrorClass(SphinxDirective):
+    """``{error-class} UnknownTask``: what it means, and the message that the expression in the directive makes."""
 
     required_arguments = 1
     has_content = True
@@ -63,7 +63,7 @@ def message_of(expression):
 
 
 class Measured(SphinxRole):
-    """``{measured}`limits > embedded > call, ms > p50` ``: a figure of `benchmarks/results`, as that language writes it."""
+    """``{measured}`limits > flood > visitors` ``: a figure of `benchmarks/results`, as the page's language writes it."""
 
     def run(self):
         name, *keys = self.text.split(" > ")
@@ -102,6 +102,6 @@ def written(figure, language):
 
 def setup(app):
     app.add_directive("command-help", CommandHelp)
-    app.add_directive("error", ErrorOfOurs)
+    app.add_directive("error-class", ErrorClass)
     app.add_role("measured", Measured())
     return {"parallel_read_safe": True, "parallel_write_safe": True}
