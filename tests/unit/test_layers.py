@@ -105,7 +105,8 @@ def imports(source):
 
 def module_called(name):
     """What ``from framework import name`` needs: a room, or the table of contents."""
-    listed = name in framework.__all__ and name not in FLOOR_OF
+    is_module = (LIBRARY / name).is_dir() or (LIBRARY / f"{name}.py").is_file()
+    listed = name in framework.__all__ and not is_module
     return "framework" if listed else f"framework.{name}"
 
 

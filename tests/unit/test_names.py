@@ -47,6 +47,25 @@ def test_discovery_takes_an_optional_root():
     assert signature(framework.find_tasks_in_project).parameters["project_root"].default is None
 
 
+@pytest.mark.parametrize("name", framework.__all__)
+def test_what_the_table_of_contents_lists_is_there(name):
+    assert hasattr(framework, name)
+    assert name in dir(framework)
+
+
+def test_what_the_table_of_contents_does_not_list_is_an_error():
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        framework.nonsense
+
+
+def test_the_table_of_contents_alone_imports_no_celery():
+    code = "import sys, framework; print('celery' in sys.modules, bool(framework.limits), 'celery' in sys.modules)"
+
+    said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+    assert said.split() == ["False", "True", "True"]
+
+
 @pytest.mark.parametrize("name", TASKS)
 def test_a_task_is_called_by_its_module_path_and_function(name):
     module, function = name.rsplit(".", 1)
