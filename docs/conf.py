@@ -49,7 +49,7 @@ gettext_uuid = False
 
 # Other projects' names are not looked up, since that would need the network.
 OTHERS = "amqp|celery|click|collections|datetime|email|flask|kombu|markupsafe|os|pathlib|smtplib|ssl"
-nitpick_ignore_regex = [(r"py:.*", rf"({OTHERS})\..*"), (r"py:class", r"framework\..*\.T")]
+nitpick_ignore_regex = [(r"py:.*", rf"({OTHERS})\..*"), (r"py:class", r"(framework\..*\.)?[PRT]")]
 
 
 # Of an error its meaning is told; how its message is put together is our own business.

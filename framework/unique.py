@@ -26,7 +26,7 @@ from framework.broker.slots import Outcome
 from framework.errors import BadKey, BadLimit
 from framework.keys import as_text, digest, value_of
 
-__all__ = ["Unique", "lock_of", "release", "taken_by"]
+__all__ = ["Unique"]
 
 #: Seconds that a note of the holder is waited for: its process writes it right after it got the lock, and whoever
 #: looks at it has it for a moment.

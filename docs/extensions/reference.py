@@ -63,7 +63,7 @@ def message_of(expression):
 
 
 class Measured(SphinxRole):
-    """``{measured}`limits > flood > visitors` ``: a figure of `benchmarks/results`, as the page's language writes it."""
+    """``{measured}`limits > flood > visitors` ``: a figure of `benchmarks/results`, as the language writes it."""
 
     def run(self):
         name, *keys = self.text.split(" > ")
