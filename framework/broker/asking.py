@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
-from amqp.exceptions import AMQPError, ChannelError
+from amqp.exceptions import AMQPError, ChannelError, NotFound
 from kombu.exceptions import OperationalError
 
 from framework.broker.shown import shown
@@ -28,7 +28,8 @@ def ask(app: Any, question: Callable[[Any], T]) -> T:
 
     Raises:
         amqp.exceptions.ChannelError: the broker refused something.
-        BrokerUnreachable: the broker does not answer, or not in time (``task_publish_timeout``).
+        BrokerUnreachable: the broker does not answer, or not in time (``task_publish_timeout``), or the node of a
+            cluster that keeps what was asked for is down.
     """
     deadline = time.monotonic() + app.conf.get("task_publish_timeout", DEFAULTS["task_publish_timeout"])
     while True:
@@ -37,6 +38,8 @@ def ask(app: Any, question: Callable[[Any], T]) -> T:
             with app.pool.acquire(block=True) as connection:
                 return _answer(connection, question)
         except (AMQPError, OperationalError, OSError) as exc:
+            if _is_elsewhere(exc):
+                raise BrokerUnreachable.at(shown(app.conf.broker_write_url), exc) from None
             if isinstance(exc, ChannelError) or _is_final(exc):
                 raise
             now = time.monotonic()
@@ -62,6 +65,11 @@ def _answer(connection: Any, question: Callable[[Any], T]) -> T:
         _channels.pop(connection, None)
         connection.collect()
         raise
+
+
+def _is_elsewhere(exc: BaseException) -> bool:
+    """Whether a queue was asked for that a node of the cluster keeps which is down, as RabbitMQ says it."""
+    return isinstance(exc, NotFound) and "home node" in str(exc)
 
 
 def _is_final(exc: BaseException) -> bool:
