@@ -13,7 +13,7 @@ CONFIG = "cluster_formation.peer_discovery_backend = classic_config\n"
 class Cluster:
     """A cluster of RabbitMQ nodes: it runs inside the ``with`` and is gone after it.
 
-    Each of ``nodes`` is a `RabbitMQ` that can be killed and started again by itself.
+    Each of ``nodes`` is a `framework.testing.rabbitmq.RabbitMQ` that can be killed and started again by itself.
 
     Args:
         size: How many nodes; a majority of them must live for quorum queues to work.
@@ -44,7 +44,7 @@ class Cluster:
 
     @property
     def url(self) -> str:
-        """The URLs of all nodes, as Celery and kombu take them: a client goes to the next when one is down."""
+        """The URLs of all nodes, as Celery and kombu take them; a client goes to the next when one is down."""
         return ";".join(node.url for node in self.nodes)
 
     def vhost(self) -> str:

@@ -13,16 +13,13 @@ import pytest
 from framework.errors import ServiceDied
 from framework.testing.worker import Worker
 
-ROOT = Path(__file__).parents[2]
-EXAMPLE = ROOT / "docs/examples/testing"
+EXAMPLE = Path(__file__).parents[2] / "docs/examples/testing"
 
 
 @pytest.fixture
 def shop(tmp_path):
     """The project of the guide's page on tests, as a user has it."""
-    folder = shutil.copytree(EXAMPLE, tmp_path / "shop", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "utils.py", folder)
-    return folder
+    return shutil.copytree(EXAMPLE, tmp_path / "shop", ignore=shutil.ignore_patterns("__pycache__"))
 
 
 def pytest_in(folder, *options, **environment):

@@ -1,3 +1,3 @@
-from utils import find_tasks_in_project
+from framework import find_tasks_in_project
 
 imports = find_tasks_in_project("shop")

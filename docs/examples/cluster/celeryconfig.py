@@ -1,0 +1,5 @@
+broker_url = [
+    "amqp://shop:secret@one//",
+    "amqp://shop:secret@two//",
+    "amqp://shop:secret@three//",
+]

@@ -1,0 +1,3 @@
+from mysite.celery import app
+
+__all__ = ["app"]

@@ -1,0 +1,77 @@
+"""The page on clusters: its commands make one, its example survives a node, and what does not is an error of ours."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from framework.celery.app import App
+from framework.errors import BrokerError, BrokerUnreachable
+from framework.limits import Limit
+from framework.testing.rabbitmq import RabbitMQ, server_script
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "cluster.md").read_text()
+
+pytestmark = [
+    pytest.mark.skipif(not server_script(), reason="RabbitMQ is not installed"),
+    pytest.mark.timeout(240),
+]
+
+
+@pytest.fixture(scope="module")
+def nodes():
+    """Two nodes that the commands of the page have made a cluster."""
+    with RabbitMQ(name="one") as one, RabbitMQ(name="two", beside=one) as two:
+        for command in re.findall(r"sudo rabbitmqctl (stop_app|join_cluster .*|start_app)\n", PAGE):
+            two.ctl(*command.replace("rabbit@one", one.name).split())
+        yield one, two
+
+
+def test_the_commands_of_the_page_make_a_cluster(nodes):
+    one, two = nodes
+
+    running = one.ctl("cluster_status").partition("Running Nodes")[2]
+
+    assert one.name in running
+    assert two.name in running
+
+
+def test_what_the_page_looks_at_is_there(nodes):
+    one, _ = nodes
+    [columns] = re.findall(r"rabbitmqctl list_queues ([a-z ]+)`", PAGE)
+
+    assert one.ctl("list_queues", *columns.split()).strip() == ""  # and no complaint of a column
+
+
+def test_without_a_majority_a_call_and_without_its_node_a_limit_say_so(nodes):
+    one, two = nodes
+    app = App("caller", set_as_current=False, broker=f"{one.url};{two.url}", backend="disabled")
+    app.conf.update(task_remote_names=["shop.*"], task_publish_timeout=3)
+    limit = Limit("5/m", name="visits", app=app)
+    limit.take("Ann")
+    app.send_task("shop.pack")
+
+    one.kill()
+    try:
+        with pytest.raises(BrokerUnreachable, match="home node"):
+            limit.take("Ann")
+        with pytest.raises(BrokerError):
+            app.send_task("shop.pack")
+    finally:
+        one.start()
+
+    limit.take("Ann")
+    app.close()
+
+
+def test_the_example_goes_on_with_a_node_gone(tmp_path):
+    command = [sys.executable, str(DOCS / "examples/cluster/try_it.py")]
+
+    done = subprocess.run(command, cwd=tmp_path, env=os.environ, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "Hello, three nodes! This is the main task.\nCalled with a node gone.\n"
