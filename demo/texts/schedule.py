@@ -26,7 +26,7 @@ TEXTS = {
         "login_note": "In an application of your own, a page like this belongs behind a login.",
     },
     "es": {
-        "schedule": "Horario",
+        "schedule": "Planificación",
         "schedule_lead": "Un planificador dirige; los demás esperan. Si muere, el siguiente continúa en su lugar.",
         "leads": "Dirige {leader} desde las {since}.",
         "nobody_leads": "No hay ningún planificador en marcha. Esto es lo que dice la configuración.",
