@@ -5,7 +5,7 @@ WORKDIR /src
 COPY pyproject.toml setup.py README.md LICENSE ./
 COPY framework framework
 RUN /venv/bin/pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .
-RUN /venv/bin/pip install --no-cache-dir --find-links /wheels --group demo
+RUN /venv/bin/pip install --no-cache-dir --group demo /wheels/*.whl
 
 FROM python:3.11-slim
 RUN useradd --uid 10001 --no-create-home app && install --directory --owner app /data
