@@ -53,7 +53,7 @@ class Follower:
         return "".join(found) if done else f"{page.name} says nothing to do"
 
     def _write(self, file: File) -> None:
-        path = self._folder / file.name
+        path = self._folder / file.name.replace("\\", "")  # as in \_\_init\_\_.py, which is bold otherwise
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(file.text.replace(RABBITMQ, self._broker_url))
 
