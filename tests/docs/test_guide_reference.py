@@ -1,0 +1,356 @@
+"""The reference is complete and true: every public name, setting, command, option and error has its place in it."""
+
+import ast
+import inspect
+import json
+import re
+import sys
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from itertools import chain
+from json import encoder
+from pathlib import Path
+from pkgutil import walk_packages
+
+import billiard
+import celery
+import click
+import kombu
+import pytest
+from celery.app.defaults import DEFAULTS as CELERYS
+from celery.app.defaults import SETTING_KEYS
+
+import framework
+from framework.cli.command import command
+from framework.config import DEFAULTS
+from framework.errors import FrameworkError
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+FENCE = re.compile(r"^(`{3,})\{(?P<kind>[\w-]+)\} *(?P<argument>.*?)\n(?P<content>.*?)^\1$", re.DOTALL | re.MULTILINE)
+PUBLIC = [
+    *(f"framework.{name}" for name in framework.__all__ if inspect.ismodule(getattr(framework, name))),
+    *("framework.web.flask", "framework.web.asgi", "framework.web.tokens", "framework.web.core"),
+    *("framework.testing.worker", "framework.testing.mailbox", "framework.testing.rabbitmq_cluster"),
+]
+
+
+@pytest.fixture(scope="module")
+def extension():
+    sys.path.insert(0, str(DOCS / "extensions"))
+    yield import_module("reference")
+    sys.path.remove(str(DOCS / "extensions"))
+
+
+@cache
+def page(name):
+    return (DOCS / f"{name}.md").read_text(encoding="utf-8")
+
+
+def blocks(name, kind):
+    """The argument and the content of each directive of a kind on a page."""
+    return {found["argument"]: found["content"] for found in FENCE.finditer(page(name)) if found["kind"] == kind}
+
+
+# Names of Python.
+
+
+@cache
+def described():
+    """The full name of everything that a page describes, as Python has it."""
+    names = set()
+    for path in DOCS.glob("*.md"):
+        module = ""
+        for line in path.read_text(encoding="utf-8").splitlines():
+            if found := re.match(r"\.\. py:(?:current)?module:: (\S+)", line):
+                module = found[1]
+            elif found := re.match(r"\.\. py:data:: (\S+)", line):
+                names.add(f"{module}.{found[1]}")
+            elif found := re.match(r"\.\. auto(class|function|data|exception|task):: (\S+)", line):
+                names.add(found[2])
+        for found in re.finditer(r"\.\. automodule:: (\S+)\n((?: +:.*\n)*)", path.read_text(encoding="utf-8")):
+            members = re.search(r":members:(.*)", found[2])
+            wanted = re.split(r",\s*", members[1].strip()) if members else []
+            names |= {f"{found[1]}.{name}" for name in (wanted if any(wanted) else import_module(found[1]).__all__)}
+        names |= {name if "." in name else f"framework.errors.{name}" for name in blocks(path.stem, "error-class")}
+    return {identity(name) for name in names}
+
+
+def identity(name):
+    """One name for a thing that can be had under several."""
+    module, _, attribute = name.rpartition(".")
+    thing = getattr(import_module(module), attribute)
+    home = getattr(thing, "__module__", None) if isinstance(thing, type) or callable(thing) else None
+    return f"{home or module}.{attribute}" if home and home.startswith("framework") else name
+
+
+def public_names():
+    listed = [f"framework.{name}" for name in framework.__all__ if not inspect.ismodule(getattr(framework, name))]
+    return [
+        *(name for name in listed if not name.endswith("__")),
+        *(f"{module}.{name}" for module in PUBLIC for name in getattr(import_module(module), "__all__", ())),
+    ]
+
+
+@pytest.mark.parametrize("name", public_names())
+def test_every_public_name_is_described(name):
+    assert identity(name) in described()
+
+
+def test_every_module_of_the_table_of_contents_is_in_the_reference_of_python():
+    modules = [name for name in framework.__all__ if inspect.ismodule(getattr(framework, name))]
+
+    assert [name for name in modules if f"framework.{name}" not in page("api")] == []
+
+
+def test_the_version_is_in_the_reference_of_python():
+    assert "`framework.__version__`" in page("api")
+
+
+def test_every_task_that_comes_with_it_is_described():
+    tasks = import_module("framework.celery.celery").celery
+    tasks.loader.import_default_modules()
+
+    assert [name for name in tasks.tasks if name.startswith("framework.") and name not in page("included")] == []
+
+
+# Settings.
+
+
+def entries_of_settings():
+    """Each setting's type, default, and what Celery's is, as the page has them."""
+    found = []
+    for name, content in blocks("settings", "confval").items():
+        options = dict(re.findall(r"^:(\w+): `(.*)`$", content, re.MULTILINE))
+        celerys = re.search(r"Celery's default\s+is\s+`([^`]*)`", content)
+        theirs = ast.literal_eval(celerys[1]) if celerys else None
+        found.append((name, options["type"], ast.literal_eval(options["default"]), theirs))
+    return found
+
+
+def test_every_default_is_on_the_page_of_settings_and_is_what_the_page_says():
+    assert {name: default for name, _, default, _ in entries_of_settings()} == DEFAULTS
+
+
+def test_of_every_default_the_page_has_celery_s_own():
+    told = {name: theirs for name, _, _, theirs in entries_of_settings() if name in SETTING_KEYS}
+
+    assert told == {name: CELERYS[name] for name in DEFAULTS if name in SETTING_KEYS}
+
+
+def test_every_default_differs_from_celery_s():
+    assert [name for name in DEFAULTS if name in SETTING_KEYS and DEFAULTS[name] == CELERYS[name]] == []
+
+
+def test_every_setting_of_ours_is_where_settings_of_our_own_are():
+    ours = page("settings").partition("## Other defaults")[0]
+
+    assert set(re.findall(r"\{confval\} (\w+)\n", ours)) == set(DEFAULTS) - SETTING_KEYS
+
+
+@pytest.mark.parametrize(("name", "type_", "default", "_"), entries_of_settings())
+def test_the_type_of_a_setting_allows_its_default(name, type_, default, _):
+    kinds = {"int": int, "float": (int, float), "str": str, "bool": bool, "dict": dict, "None": type(None)}
+
+    assert any(isinstance(default, kinds.get(kind, (list, tuple))) for kind in type_.split(" | "))
+
+
+@pytest.mark.parametrize("module", ["mail", "scan", "rows", "database", "accounts", "cards"])
+def test_every_environment_variable_of_a_feature_is_in_a_docstring_that_the_guide_shows(module):
+    source = inspect.getsource(import_module(f"framework.{module}"))
+    read = set(re.findall(r'environment\.\w+\("([A-Z_]+)"', source))
+    with_docstring = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    told = "".join(ast.get_docstring(n) or "" for n in ast.walk(ast.parse(source)) if isinstance(n, with_docstring))
+
+    assert [name for name in read if f"``{name}``" not in told] == []
+    assert f"automodule:: framework.{module}\n" in page("included")
+
+
+# Commands.
+
+
+def commands_of_ours():
+    ours = [entry for entry in entry_points(group="celery.commands") if entry.value.startswith("framework.")]
+    names = [
+        [entry.name, *(f"{entry.name} {name}" for name in getattr(entry.load(), "commands", ()))] for entry in ours
+    ]
+    return sorted(chain.from_iterable(names))
+
+
+@pytest.mark.parametrize("name", ["", *commands_of_ours()])
+def test_every_command_shows_its_help_on_the_page_of_commands(name):
+    assert name in blocks("command", "command-help")
+
+
+@pytest.mark.parametrize("name", commands_of_ours())
+def test_the_page_of_commands_has_an_example_of_every_command(name):
+    examples = re.findall(r"^\$ framework (.*)$", page("command"), re.MULTILINE)
+
+    assert [example for example in examples if example.split()[: len(name.split())] == name.split()]
+
+
+@pytest.mark.parametrize("name", commands_of_ours())
+def test_the_help_that_the_page_shows_has_every_option(extension, name):
+    found, context = command, click.Context(command)
+    for word in name.split():
+        found = found.get_command(context, word)
+
+    shown = extension.help_of(name.split())
+
+    options = [option for param in found.params if isinstance(param, click.Option) for option in param.opts]
+    assert [option for option in options if option not in shown] == []
+
+
+# Errors.
+
+
+@cache
+def errors():
+    """Every error of the framework, by its full name."""
+    for module in walk_packages(framework.__path__, "framework."):
+        if not module.name.endswith(("__main__", "pytest_plugin")):
+            import_module(module.name)
+    return {f"{each.__module__}.{each.__qualname__}": each for each in [FrameworkError, *subclasses(FrameworkError)]}
+
+
+def subclasses(base):
+    for each in base.__subclasses__():
+        if each.__module__.startswith("framework."):
+            yield each
+            yield from subclasses(each)
+
+
+def test_every_error_is_on_the_page_of_errors():
+    shown = {name if "." in name else f"framework.errors.{name}" for name in blocks("errors", "error-class")}
+    shown |= set(re.findall(r"autoexception:: (\S+)", page("errors")))
+
+    assert set(errors()) - shown == set()
+
+
+def test_every_error_is_followed_by_its_cure():
+    parts = re.split(r"^```\{error-class\} ", page("errors"), flags=re.MULTILINE)[1:]
+
+    assert [
+        part.split()[0] for part in parts if not re.match(r".*?^```\n\n[A-Z`{]", part, re.DOTALL | re.MULTILINE)
+    ] == []
+
+
+@pytest.mark.parametrize("name", list(blocks("errors", "error-class")))
+def test_the_message_of_every_error_can_be_made_and_names_a_cure(extension, name):
+    code = blocks("errors", "error-class")[name].removeprefix(":elsewhere:\n")
+
+    message = extension.message_of(code, name if "." in name else f"framework.errors.{name}")
+
+    assert message
+
+
+def test_an_example_that_makes_another_error_is_refused(extension):
+    with pytest.raises(Exception, match=r"Mend it in docs/errors\.md"):
+        extension.message_of("UnknownTask.named('a', [])", "framework.errors.UnknownQueue")
+
+
+# Symptoms.
+
+
+def quoted():
+    """Each message on the page of symptoms: a term that is code with a blank in it, and no command."""
+    terms = re.findall(r"^(\S.*)\n: ", page("symptoms"), re.MULTILINE)
+    messages = [found[2] for found in map(CODE.fullmatch, terms) if found]
+    return [message for message in messages if message not in OF_THE_SHELL]
+
+
+CODE = re.compile(r"(`+) ?((?:(?!\1).)*?) ?\1")
+OF_THE_SHELL = {"framework: command not found"}
+
+
+@cache
+def texts_of(*packages):
+    """All that the sources of some packages could say, in one line."""
+    return "\n".join(
+        " ".join(str(node.value).split())
+        for package in packages
+        for path in files_of(package)
+        for node in ast.walk(ast.parse(path.read_bytes()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    )
+
+
+def files_of(package):
+    path = Path(package.__file__)
+    return path.parent.rglob("*.py") if path.name == "__init__.py" else [path]
+
+
+def unsaid(message, texts):
+    """The parts of a message, around what differs, that no text has."""
+    parts = [" ".join(part.split()) for part in message.split("…")]
+    return [part for part in parts if part.strip(" .:()'") and part not in texts]
+
+
+@pytest.mark.parametrize("message", quoted())
+def test_every_message_among_the_symptoms_is_one_that_we_or_celery_say(message):
+    assert unsaid(message, texts_of(framework, celery, kombu, billiard, encoder)) == []
+
+
+@pytest.mark.parametrize("message", ["No task is named …", "The broker … cannot be used: … Nothing was lost."])
+def test_a_message_that_nobody_says_is_noticed(message):
+    assert unsaid(message, texts_of(framework, celery, kombu, billiard, encoder))
+
+
+def test_there_are_many_symptoms_and_each_has_its_cause_and_its_cure():
+    told = re.findall(r"^: (.*?)(?=\n\n|\Z)", page("symptoms"), re.DOTALL | re.MULTILINE)
+
+    assert len(told) >= 25
+    assert [text for text in told if "**Why:**" not in text or "**Cure:**" not in text] == []
+
+
+# Words.
+
+
+def words_of_the_glossary():
+    (content,) = blocks("glossary", "glossary").values()
+    return re.findall(r"^(\S.*)$", content, re.MULTILINE)
+
+
+def spanish():
+    lines = (DOCS / "locales" / "terms.es.txt").read_text(encoding="utf-8").splitlines()
+    return dict(line.split("\t") for line in lines if not line.startswith("#"))
+
+
+def test_every_word_of_the_glossary_has_its_spanish_word():
+    assert set(words_of_the_glossary()) - set(spanish()) == set()
+
+
+def test_words_are_sorted_and_each_is_there_once():
+    assert words_of_the_glossary() == sorted(set(words_of_the_glossary()))
+    assert list(spanish()) == sorted(set(spanish()))
+
+
+def test_the_glossary_in_spanish_has_the_words_that_are_fixed():
+    translated = DOCS / "locales" / "es" / "LC_MESSAGES" / "glossary.po"
+    if not translated.exists():
+        pytest.skip("The glossary is not translated yet.")
+    messages = dict(re.findall(r'^msgid "(.*)"\nmsgstr "(.*)"$', translated.read_text(encoding="utf-8"), re.MULTILINE))
+
+    wrong = [word for word in words_of_the_glossary() if spanish()[word] not in messages.get(word, "")]
+
+    assert wrong == []
+
+
+# Figures.
+
+
+def test_a_figure_is_written_as_its_language_writes_it(extension):
+    assert extension.written(10809.42, "en") == "10,800"
+    assert extension.written(10809.42, "es") == "10\u00a0800"
+    assert extension.written(2.345, "en") == "2.3"
+    assert extension.written(2.345, "es") == "2,3"
+    assert extension.written(584, "es") == "584"
+
+
+def test_a_figure_is_looked_up_by_names_and_by_what_an_item_has(extension):
+    results = json.loads('{"runs": [{"who": "vanilla", "lost": 5}, {"who": "ours", "lost": 0}]}')
+
+    assert extension.looked_up(results, ["runs", "who=ours", "lost"]) == 0
+    with pytest.raises(KeyError):
+        extension.looked_up(results, ["runs", "who=theirs", "lost"])
