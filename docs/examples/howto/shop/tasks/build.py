@@ -1,0 +1,6 @@
+from framework.celery.celery import celery
+from framework.unique import Unique
+
+
+@celery.task(unique=Unique(key="report"))
+def build(report: int, colour: str = "red") -> str: ...

@@ -1,0 +1,6 @@
+from framework.celery.celery import celery
+from framework.limits import Limit
+
+
+@celery.task(limit=Limit("1/10s", key="visitor"))
+def contact(visitor: str, text: str) -> None: ...

@@ -1,0 +1,3 @@
+from kombu import Queue
+
+task_queues = [Queue("celery", queue_arguments={"x-queue-type": "classic"})]

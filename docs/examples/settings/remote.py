@@ -1,0 +1,1 @@
+task_remote_names = ["billing.tasks.*"]

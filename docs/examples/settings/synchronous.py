@@ -1,0 +1,1 @@
+broker_transport_options = {"synchronous": "full"}
