@@ -4,7 +4,7 @@ TEXTS = {
     "en": {
         "schedule": "Schedule",
         "schedule_lead": "One scheduler leads; the others wait. When it dies, the next one goes on in its place.",
-        "leads": "{leader} leads since {since}.",
+        "leads": "{leader} leads since {since}; it looked at its clock at {tick}.",
         "nobody_leads": "No scheduler is running. This is what the configuration says.",
         "entry": "Entry",
         "when": "When",
@@ -28,7 +28,7 @@ TEXTS = {
     "es": {
         "schedule": "Planificación",
         "schedule_lead": "Un planificador dirige; los demás esperan. Si muere, el siguiente continúa en su lugar.",
-        "leads": "Dirige {leader} desde las {since}.",
+        "leads": "Dirige {leader} desde {since}; miró su reloj el {tick}.",
         "nobody_leads": "No hay ningún planificador en marcha. Esto es lo que dice la configuración.",
         "entry": "Entrada",
         "when": "Cuándo",
