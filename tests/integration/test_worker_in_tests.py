@@ -59,6 +59,26 @@ def test_nothing_is_left_behind(shop, tmp_path):
     assert [path.name for path in folder.iterdir() if path.name.startswith(("broker-", "worker-"))] == []
 
 
+def test_a_worker_serves_the_application_and_the_queues_that_it_is_told(tmp_path, monkeypatch):
+    for name in ("before", "after"):
+        shutil.copytree(EXAMPLE.parent / "plain_celery" / name, tmp_path, dirs_exist_ok=True)
+    url = f"sqlite:///{tmp_path}/broker.db"
+    monkeypatch.chdir(tmp_path)
+    call = "from shop.tasks import pack; print(pack.apply_async((7,), queue='parcels').get(timeout=30))"
+
+    with Worker(url, "--queues=parcels", app="shop.app") as worker:
+        done = subprocess.run(
+            [sys.executable, "-c", call],
+            env=os.environ | {"CELERY_BROKER_URL": url},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+        assert done.stdout == "order 7 is packed\n", done.stderr
+        assert "packing order 7" in worker.output
+
+
 def test_a_worker_that_cannot_start_says_why(tmp_path, monkeypatch):
     (tmp_path / "celeryconfig.py").write_text("imports = ['no_such_module']\n")
     monkeypatch.chdir(tmp_path)
