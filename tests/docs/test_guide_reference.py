@@ -3,7 +3,11 @@
 import ast
 import inspect
 import json
+import os
 import re
+import runpy
+import shutil
+import subprocess
 import sys
 from functools import cache
 from importlib import import_module
@@ -23,11 +27,12 @@ from celery.app.defaults import SETTING_KEYS
 
 import framework
 from framework.cli.command import command
-from framework.config import DEFAULTS
+from framework.config import DEFAULTS, settings_from
 from framework.errors import FrameworkError
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
+EXAMPLES = DOCS / "examples" / "reference"
 FENCE = re.compile(r"^(`{3,})\{(?P<kind>[\w-]+)\} *(?P<argument>.*?)\n(?P<content>.*?)^\1$", re.DOTALL | re.MULTILINE)
 PUBLIC = [
     *(f"framework.{name}" for name in framework.__all__ if inspect.ismodule(getattr(framework, name))),
@@ -302,6 +307,46 @@ def test_there_are_many_symptoms_and_each_has_its_cause_and_its_cure():
 
     assert len(told) >= 25
     assert [text for text in told if "**Why:**" not in text or "**Cure:**" not in text] == []
+
+
+# Examples.
+
+
+@pytest.mark.parametrize("name", ["settings", "housekeeping"])
+def test_the_configurations_that_the_reference_shows_are_taken(name):
+    path = EXAMPLES / f"{name}.py"
+
+    assert settings_from(runpy.run_path(str(path)), place=path.name)
+
+
+def test_the_schedule_that_the_reference_shows_can_be_scheduled(tmp_path):
+    shutil.copy(EXAMPLES / "housekeeping.py", tmp_path / "celeryconfig.py")
+
+    told = run(tmp_path, "-m", "framework", "schedule", "next", "-n", "1").stdout
+
+    assert "mark expiring cards" in told
+    assert "remind dormant accounts" in told
+
+
+def test_the_table_of_contents_is_used_as_the_reference_shows_it(tmp_path):
+    assert run(tmp_path, EXAMPLES / "contents.py").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("broker", "said"),
+    [("sqlite:///broker.db", ""), ("sqlite:///no/such/folder/broker.db", "Please try again in a moment.\n")],
+)
+def test_an_error_of_the_broker_is_caught_as_the_reference_shows_it(tmp_path, broker, said):
+    assert run(tmp_path, EXAMPLES / "errors.py", CELERY_BROKER_URL=broker).stdout == said
+
+
+def run(folder, *arguments, **environment):
+    """Python in a folder, on a broker of its own there."""
+    everything = {**os.environ, "CELERY_BROKER_URL": "sqlite:///broker.db", **environment}
+    command = [sys.executable, *map(str, arguments)]
+    done = subprocess.run(command, cwd=folder, env=everything, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done
 
 
 # Words.
