@@ -48,6 +48,7 @@ bench: setup  ## measure the embedded broker beside kombu's own and RabbitMQ, an
 	@$(BIN)/python benchmarks/web.py
 	@$(BIN)/python benchmarks/limits.py
 	@$(BIN)/python benchmarks/contact.py
+	@$(BIN)/python benchmarks/growing.py
 
 lint: setup  ## style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
