@@ -68,6 +68,18 @@ def contains(path, text, seconds):
     return False
 
 
+def test_a_page_that_says_something_else_than_what_happens_is_noticed(tmp_path):
+    page = tmp_path / "page.md"
+    file = "```{code-block} python\n:caption: hello.py\n\nprint('Hello')\n```\n"
+    page.write_text(f"{file}\n```console\n$ python hello.py\nHallo\n```\n")
+
+    with Follower(tmp_path, "") as follower:
+        differences = follower.differences(page, "embedded")
+
+    assert "- Hallo" in differences
+    assert "+ Hello" in differences
+
+
 def test_tasks_are_tried_again_as_the_page_says(tmp_path):
     with Follower(tmp_path, "") as follower:
         differences = follower.differences(DOCS / "retry.md", "embedded")
