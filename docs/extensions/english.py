@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from docutils.nodes import paragraph
+from sphinx.addnodes import desc_content
 from sphinx.transforms import SphinxTransform
 from sphinx.util.nodes import extract_messages
 
@@ -15,7 +17,14 @@ class StaysEnglish(SphinxTransform):
         for node in [node for node, _ in extract_messages(self.document)]:
             if self._is_from_elsewhere(node):
                 node["translatable"] = False
-                node["classes"].append("language-en")  # the writer makes lang="en" of it
+                self._mark(node)
+        for described in self.document.findall(desc_content):
+            # Sphinx puts lists of parameters and errors together anew, and forgets where they come from.
+            for node in [node for node in described.findall(paragraph) if node.source is None]:
+                self._mark(node)
+
+    def _mark(self, node):
+        node["classes"].append("language-en")  # the writer makes lang="en" of it
 
     def _is_from_elsewhere(self, node):
         source = str(node.source or "")

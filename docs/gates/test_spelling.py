@@ -9,7 +9,7 @@ import pytest
 from bs4 import BeautifulSoup
 
 DICTIONARIES = {"en": "en_US", "es": "es_ES"}
-NOT_WORDS = re.compile(r"\S*(?:://|@)\S*|\w+(?:[._]\w+)+")
+NOT_WORDS = re.compile(r"\S*(?:://|@)\S*|\w+(?:[._/]+\w+)+")
 WORD = re.compile(r"(?<!\w)[^\W\d_]+(?:['\u2019][^\W\d_]+)*(?![\w])")
 CODE = "pre, code, kbd, samp, script, style, .sig, .headerlink, .field-list strong, .field-list a"
 
