@@ -385,6 +385,18 @@ def test_a_translation_of_the_glossary_has_the_words_that_are_fixed():
 # Figures.
 
 
+def figures():
+    return {found[1] for path in DOCS.glob("*.md") for found in re.finditer(r"\{measured\}`([^`]+)`", path.read_text())}
+
+
+def test_every_figure_of_the_guide_was_measured(extension):
+    assert figures()
+    for figure in figures():
+        name, *keys = figure.split(" > ")
+        results = json.loads((extension.RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+        assert isinstance(extension.looked_up(results, keys), int | float), figure
+
+
 def test_a_figure_is_written_as_its_language_writes_it(extension):
     assert extension.written(10809.42, "en") == "10,800"
     assert extension.written(10809.42, "es") == "10\u00a0800"
