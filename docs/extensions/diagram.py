@@ -28,7 +28,9 @@ class Diagram(nodes.General, nodes.Element, addnodes.translatable):
     """A drawing; its labels and its alternative text are messages of the catalogue."""
 
     def preserve_original_messages(self):
-        self["messages"] = [self["alt"], *dict.fromkeys(label for _, label in labelled(AGraph(string=self["dot"])))]
+        labels = dict.fromkeys(label for _, label in labelled(AGraph(string=self["dot"])))
+        # Sphinx leaves a node alone whose last message is the same in both languages. Those for all of it never are.
+        self["messages"] = [*labels, self["alt"]]
         self["words"] = {}
 
     def extract_original_messages(self):

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from docutils.nodes import paragraph
+from docutils.nodes import Text, field_name, paragraph
 from sphinx.addnodes import desc_content
 from sphinx.transforms import SphinxTransform
 from sphinx.util.nodes import extract_messages
@@ -31,6 +31,19 @@ class StaysEnglish(SphinxTransform):
         return "docstring of" in source or Path(source).name == "CHANGELOG.md"
 
 
+class Lanza(SphinxTransform):
+    """Sphinx's Spanish word for "Raises" means "shows"."""
+
+    default_priority = 30
+
+    def apply(self, **_options):
+        for name in self.document.findall(field_name):
+            if name.astext() == "Muestra":
+                name.clear()
+                name += Text("Lanza")
+
+
 def setup(app):
     app.add_transform(StaysEnglish)
+    app.add_transform(Lanza)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

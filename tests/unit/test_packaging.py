@@ -122,7 +122,11 @@ def check_only_the_library_is_there(python, tmp_path, library=None):
 
 
 def files_of(project, folder):
-    return [str(file.relative_to(project)) for file in (project / folder).rglob("*") if file.is_file()]
+    return [
+        str(file.relative_to(project))
+        for file in (project / folder).rglob("*")
+        if file.is_file() and file.suffix != ".mo"
+    ]
 
 
 def the_one(folder, pattern):
