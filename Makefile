@@ -31,10 +31,10 @@ screenshots: setup  ## the demo's pages as pictures, into docs/_static/screensho
 	@folder=$$(mktemp -d); DEMO_DATA=$$folder CELERY_BROKER_URL=sqlite:///$$folder/broker.db \
 		CELERY_CONFIG_MODULE=demo.celeryconfig $(BIN)/framework up -- $(BIN)/python -m demo.screenshots docs/_static/screenshots
 
-test: setup  ## run every test, on both brokers
+test: setup  ## run every test, on both brokers (the guide has its own: make docs)
 	@$(BIN)/python -m framework.testing.rabbitmq install
 	@$(BIN)/python -m framework.testing.browser install
-	@$(BIN)/python -m pytest -n 4 --dist loadfile
+	@$(BIN)/python -m pytest -n 4 --dist loadfile --ignore tests/docs
 
 chaos: setup  ## kill, cut, poison and starve everything, and count what is lost (half an hour)
 	@$(BIN)/python -m framework.testing.rabbitmq install
@@ -59,6 +59,8 @@ docs: setup  ## build the guide into docs/_build/html, in English and (es/) in S
 	@$(BIN)/sphinx-build -nEWq -b html -d docs/_build/doctrees/en docs docs/_build/html
 	@$(BIN)/sphinx-build -nEWq -b html -d docs/_build/doctrees/es -D language=es docs docs/_build/html/es
 	@$(BIN)/python -m pytest -q docs/gates
+	@$(BIN)/python -m framework.testing.rabbitmq install
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile tests/docs
 	@echo "The guide is in docs/_build/html/index.html; make docs-serve shows it."
 
 docs-serve: setup  ## show the guide on http://127.0.0.1:8001

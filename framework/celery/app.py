@@ -12,6 +12,7 @@ from kombu.utils.uuid import uuid
 from framework import broker
 from framework.celery.admission import Answered, admitted
 from framework.celery.calling import as_arguments, check_call, not_before, publishing
+from framework.celery.forks import forget_in_forks
 from framework.celery.replies import ReplyQueueMoved
 from framework.errors import DuplicateTask
 from framework.telling import stop_telling
@@ -39,6 +40,7 @@ class App(Celery):
         #: Where each task is written, by its name.
         self.places: dict[str, str] = {}
         super().__init__(*args, **options)
+        forget_in_forks(self)
         self.steps["worker"].add("framework.schedule.startup:CheckedEntries")
         self.steps["consumer"].add("framework.celery.endings:Endings")
 

@@ -51,6 +51,10 @@ class RabbitMQMissing(FrameworkError):
         )
 
 
+#: Erlang does not wait for work in busy loops, since tests share the processors.
+UNHURRIED = "+sbwt none +sbwtdcpu none +sbwtdio none"
+
+
 class RabbitMQFailed(FrameworkError):
     """The private node did not start, or did not do as told."""
 
@@ -217,7 +221,7 @@ class RabbitMQ:
             "RABBITMQ_NODENAME": self.name,
             "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
             "RABBITMQ_NODE_PORT": str(self.port),
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": f"{UNHURRIED} -kernel inet_dist_use_interface {{127,0,0,1}}",
             "RUNNING_UNDER_SYSTEMD": "true",  # the script becomes the node: the pid is the node's own
         }
 

@@ -38,8 +38,13 @@ def test_the_broker_is_restarted_while_publisher_and_worker_go_on(rig):
     away = time.monotonic() - began
 
     figures = rig.settle(publisher.wait(), quiet=20)
-    rig.report("broker stopped and started", f"{count}, 50/s", figures, f"away for {away:.1f} s")
-    if rig.ours:
+    # Calls wait for nine seconds: on a machine that is too busy, a broker takes longer to come back.
+    is_back_in_time = away < 8
+    at_most = 0 if is_back_in_time else count
+    rig.report(
+        "broker stopped and started", f"{count}, 50/s", figures, f"away for {away:.1f} s", raised_at_most=at_most
+    )
+    if rig.ours and is_back_in_time:
         assert figures.slowest < 10
 
 

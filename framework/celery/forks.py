@@ -1,0 +1,37 @@
+"""What a process that comes of ``os.fork`` must not use: the connections of the one it comes of.
+
+Celery and kombu see to the processes that multiprocessing and billiard make. Of others, such as those of a web server
+that was preloaded, they hear nothing, and two processes would write on one connection.
+"""
+
+import os
+from typing import Any
+from weakref import WeakSet
+
+from kombu import pools
+
+__all__ = ["forget_in_forks"]
+
+_apps: WeakSet[Any] = WeakSet()
+
+#: Kept for ever: to close one of them would end the connection of the other process.
+_inherited: list[Any] = []
+
+
+def forget_in_forks(app: Any) -> None:
+    """Have each process that is forked later begin with no connection of ``app``."""
+    _apps.add(app)
+
+
+def _after_fork() -> None:
+    for group in (pools.connections, pools.producers):
+        _inherited.append(dict(group))
+        group.clear()
+    for app in _apps:
+        # Private, since Celery's own way, `_after_fork`, closes what waits for results too, the other process's.
+        app._pool = None
+        if "amqp" in vars(app):
+            app.amqp._producer_pool = None
+
+
+os.register_at_fork(after_in_child=_after_fork)
