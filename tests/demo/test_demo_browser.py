@@ -24,10 +24,11 @@ def working_processes(demo):
     """The processes in which the demo's worker runs tasks."""
     parents = {int(stat.parent.name): int(stat.read_text().rpartition(")")[2].split()[1]) for stat in stats()}
     below = {demo.process.pid}
-    for _ in range(3):
+    for _ in range(4):
         below |= {pid for pid, parent in parents.items() if parent in below}
-    worker = next(pid for pid in below if b"worker" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"))
-    return [pid for pid, parent in parents.items() if parent == worker]
+    # A process of the pool looks like the worker that it was forked from.
+    workers = {pid for pid in below if b"worker" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")}
+    return [pid for pid in workers if parents[pid] in workers]
 
 
 def stats():
