@@ -7,4 +7,4 @@ __all__ = ["register"]
 
 def register() -> None:
     """Make ``sqlite:///file`` a broker URL for every kombu connection of this process."""
-    TRANSPORT_ALIASES["sqlite"] = "framework.broker.embedded:Transport"
+    TRANSPORT_ALIASES["sqlite"] = "framework.broker.sqlite.transport:Transport"

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from kombu import Connection, Queue
 
-from framework.broker import patience, register
+from framework.broker import register
+from framework.broker.sqlite import database
 from framework.errors import BrokerFileRefused, BrokerFileUnavailable
 
 NEWER = 9
@@ -160,7 +161,7 @@ def test_a_file_removed_while_open_is_told_to_the_publisher_who_may_begin_anew(f
 
 
 def test_a_file_locked_for_long_is_told_and_works_again_when_it_is_free(file, connect, monkeypatch):
-    monkeypatch.setattr(patience, "PATIENCE", 0.2)
+    monkeypatch.setattr(database, "BUSY_TIMEOUT_SECONDS", 0.2)
     connection = connect()
     declare(connection)
     somebody = sqlite3.connect(file, isolation_level=None)

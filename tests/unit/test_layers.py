@@ -56,7 +56,7 @@ def test_the_library_does_not_know_the_doors_of_the_project():
         ("framework.errors", "from framework.config import DEFAULTS"),
         ("framework.errors", "from framework import config"),
         ("framework.config", "import framework.discovery"),
-        ("framework.broker.embedded", "import framework.celery.app"),
+        ("framework.broker.sqlite.transport", "import framework.celery.app"),
         ("framework.mail", "from framework.celery.celery import celery"),
         ("framework.celery.app", "def late(): import framework.tasks"),
         ("framework.tasks.send_mails", "from framework.testing.mailbox import Mailbox"),

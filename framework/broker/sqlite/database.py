@@ -1,0 +1,242 @@
+"""The file of the embedded broker: opened, checked, written in short transactions by many processes at once.
+
+What was committed survives the death of any process. ``synchronous="full"`` makes it survive a power cut too, at the
+price of one fsync for each transaction; with ``"normal"`` a power cut may take the last transactions, never the file.
+"""
+
+import ctypes
+import os
+import sqlite3
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from random import uniform
+from threading import Lock, RLock
+from typing import Any, TypeVar
+
+from framework.broker.sqlite.file_errors import cannot_open, file_error, file_gone, not_a_broker, wrong_version
+from framework.broker.sqlite.schema import APPLICATION_ID, DDL, VERSION
+from framework.broker.sqlite.wakeup import wake
+
+__all__ = ["BUSY_TIMEOUT_SECONDS", "Database", "Transaction", "retry_while_busy"]
+
+
+T = TypeVar("T")
+
+#: Seconds that an operation waits for others to finish theirs before it gives up.
+BUSY_TIMEOUT_SECONDS = 30.0
+
+_BUSY_CODES = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+class Transaction:
+    """One transaction: run SQL in it, and note whom to wake once it is committed."""
+
+    __slots__ = ("_ticks", "execute", "now", "woken")
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self.execute = db.execute
+        self.now = time.time()
+        self._ticks = 0
+        self.woken: set[int] = set()
+
+    def tick(self) -> float:
+        """A time a little later than the one before: what happens in one transaction keeps its order."""
+        self._ticks += 1
+        return self.now + self._ticks * 1e-6
+
+    def value(self, sql: str, *parameters: Any) -> Any:
+        """The first column of the first row, or None."""
+        row = self.execute(sql, parameters).fetchone()
+        return row and row[0]
+
+
+class Database:
+    """A broker's file as one connection of one process uses it; threads take turns."""
+
+    def __init__(self, path: Path, synchronous: str = "normal") -> None:
+        self.path = path
+        self._synchronous = synchronous
+        self._db: sqlite3.Connection | None = None
+        self._identity: os.stat_result | None = None
+        self.lock = RLock()
+        _databases.add(self)
+
+    @contextmanager
+    def writing(self) -> Iterator[Transaction]:
+        """A transaction that is on the disk's way when the block ends, or undone when it raises.
+
+        Raises:
+            BrokerFileRefused: the file is no broker of this version.
+            BrokerFileUnavailable: the file is locked, gone, full or read-only.
+        """
+        with self.lock:
+            with self._translating():
+                db = self._db or self._opened()
+                retry_while_busy(lambda: db.execute("begin immediate"))
+            transaction = Transaction(db)
+            try:
+                self.check_still_there()
+                with self._translating():
+                    yield transaction
+                    db.execute("commit")
+            except BaseException:
+                with suppress(sqlite3.Error):
+                    db.rollback()
+                raise
+        self.wake(transaction.woken)
+
+    def wake(self, owners: set[int]) -> None:
+        """Wake connections, now that what they are to see is committed."""
+        for owner in owners:
+            wake(self.path, owner)
+
+    def read(self, sql: str, *parameters: Any) -> list[Any]:
+        """The rows of one query, outside any transaction."""
+        with self.lock, self._translating():
+            db = self._db or self._opened()
+            return retry_while_busy(lambda: db.execute(sql, parameters).fetchall())
+
+    def close(self) -> None:
+        """Close the file; the next use opens it again."""
+        with self.lock:
+            db, self._db = self._db, None
+            if db is not None:
+                with suppress(sqlite3.Error):
+                    db.close()
+
+    def abandon(self) -> None:
+        """Drop, in a forked child, a handle that belongs to the parent."""
+        if self._db is not None:
+            # Closing it here would run SQLite's last-one-out cleanup on a file that the parent still writes.
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._db))
+            self._db = None
+
+    def _opened(self) -> sqlite3.Connection:
+        _create_if_missing(self.path)
+        db = sqlite3.connect(self.path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=512)
+        try:
+            retry_while_busy(lambda: self._prepare(db))
+        except BaseException:
+            db.close()
+            raise
+        self._db = db
+        if self._identity is None:
+            self._identity = self.path.stat()
+        return db
+
+    def _prepare(self, db: sqlite3.Connection) -> None:
+        if not self._is_stamped(db):
+            db.execute("pragma journal_mode = wal")
+            self._create(db)
+        db.execute(f"pragma synchronous = {self._synchronous}")
+        db.execute("pragma temp_store = memory")
+        db.execute("pragma wal_autocheckpoint = 4000")
+        db.execute("pragma journal_size_limit = 33554432")
+
+    def _is_stamped(self, db: sqlite3.Connection) -> bool:
+        application, version = (
+            db.execute(f"pragma {name}").fetchone()[0] for name in ("application_id", "user_version")
+        )
+        if application == APPLICATION_ID and version == VERSION:
+            return True
+        if application == APPLICATION_ID:
+            raise wrong_version(self.path, version)
+        if application or version or db.execute("select 1 from sqlite_master").fetchone():
+            raise not_a_broker(self.path)
+        return False
+
+    def _create(self, db: sqlite3.Connection) -> None:
+        db.execute("begin immediate")
+        try:
+            if not self._is_stamped(db):
+                for statement in DDL:
+                    db.execute(statement)
+                db.execute(f"pragma application_id = {APPLICATION_ID}")
+                db.execute(f"pragma user_version = {VERSION}")
+            db.execute("commit")
+        except BaseException:
+            db.rollback()
+            raise
+
+    def check_still_there(self) -> None:
+        """Refuse to go on with a file that nobody else can find.
+
+        Raises:
+            BrokerFileUnavailable: it was removed, or another lies in its place.
+        """
+        if self._db is None:
+            return
+        try:
+            there = self._identity is not None and os.path.samestat(self._identity, self.path.stat())
+        except OSError:
+            there = False
+        if not there:
+            self.close()
+            raise file_gone(self.path)
+
+    @contextmanager
+    def _translating(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise file_error(self.path, error, waited=BUSY_TIMEOUT_SECONDS) from error
+        except OSError as error:
+            raise cannot_open(self.path, error) from error
+
+
+def _create_if_missing(path: Path) -> None:
+    # Made here, because SQLite would make it readable for others. Never opened when it exists: closing any descriptor
+    # of a file drops all locks that the process has on it, SQLite's too.
+    with _creating, suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+
+
+_creating = Lock()
+_databases = weakref.WeakSet["Database"]()
+_locked_for_fork: list[Database] = []
+
+
+def _close_before_fork() -> None:
+    # No SQLite handle may cross a fork, not even unused: SQLite keeps one book of locks for each file and process, and
+    # the child would believe that it holds what its parent holds.
+    for store in list(_databases):
+        store.lock.acquire()
+        store.close()
+        _locked_for_fork.append(store)
+
+
+def _unlock_after_fork() -> None:
+    while _locked_for_fork:
+        _locked_for_fork.pop().lock.release()
+
+
+def _start_child() -> None:
+    global _creating
+    _creating = Lock()
+    for store in list(_databases):
+        store.abandon()
+    _unlock_after_fork()
+
+
+os.register_at_fork(before=_close_before_fork, after_in_parent=_unlock_after_fork, after_in_child=_start_child)
+
+
+def retry_while_busy(attempt: Callable[[], T]) -> T:
+    """Try until no other process is in the way, at most ``BUSY_TIMEOUT_SECONDS``.
+
+    SQLite's own waiting sleeps longer and longer, so that the oldest waiter is served last; these sleeps stay short and
+    random.
+    """
+    deadline = time.monotonic() + BUSY_TIMEOUT_SECONDS
+    longest = 0.0005
+    while True:
+        try:
+            return attempt()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF not in _BUSY_CODES or time.monotonic() > deadline:
+                raise
+        time.sleep(uniform(0, longest))
+        longest = min(longest * 2, 0.008)

@@ -1,0 +1,197 @@
+"""Messages as rows of a queue: stored, taken, acknowledged; each function runs inside the transaction of its caller."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import amqp
+from amqp.serialization import dumps, loads
+
+from framework.broker.sqlite import amqp_errors
+from framework.broker.sqlite.database import Transaction
+from framework.broker.sqlite.entities import Queue
+from framework.broker.sqlite.ready_consumer import ReadyConsumer
+
+__all__ = [
+    "Delivery",
+    "Message",
+    "body_from",
+    "body_of",
+    "decoded",
+    "delete_acked",
+    "encoded",
+    "exceeds",
+    "insert",
+    "length",
+    "message_of",
+    "purge",
+    "take",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message as it is published: where to, and what."""
+
+    exchange: str
+    keys: tuple[str, ...]
+    properties: str | bytes
+    body: bytes
+    priority: int
+    expiration: float | None
+
+
+class Delivery(NamedTuple):
+    """A message as it is handed to a consumer."""
+
+    id: int
+    exchange: str
+    routing_key: str
+    properties: str | bytes
+    body: bytes
+    returns: int
+
+
+def insert(work: Transaction, queue: Queue, message: Message, at: float, target: ReadyConsumer | None) -> float | None:
+    """Put a message that came at time ``at`` into a queue, or into the hands of a consumer; when it expires."""
+    expires = _deadline(at, queue.ttl, message.expiration)
+    work.execute(
+        "insert into message (queue, rank, exchange, routing_key, more_keys, properties, body, expires,"
+        " holder, consumer, turn) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            queue.id,
+            -min(message.priority, queue.max_priority),
+            message.exchange,
+            message.keys[0],
+            json.dumps(message.keys[1:]) if len(message.keys) > 1 else None,
+            message.properties,
+            message.body,
+            expires,
+            *(target.hand(work) if target else (None, None, None)),
+        ),
+    )
+    return expires
+
+
+def _deadline(at: float, *waits: float | None) -> float | None:
+    given = [wait for wait in waits if wait is not None]
+    return at + min(given) if given else None
+
+
+def take(work: Transaction, queue: Queue, holder: int | None) -> Delivery | None:
+    """The next message of a queue, now held by ``holder``; with None it is gone at once."""
+    head = "(select id from message where queue = ?1 and holder is null order by rank, id limit 1)"
+    wanted = "returning id, exchange, routing_key, properties, body, returns"
+    if holder is None:
+        row = work.execute(f"delete from message where id = {head} {wanted}", (queue.id,)).fetchone()  # noqa: S608
+    else:
+        sql = f"update message set holder = ?2 where id = {head} {wanted}"  # noqa: S608
+        row = work.execute(sql, (queue.id, holder)).fetchone()
+    return row and Delivery._make(row)
+
+
+def length(work: Transaction, queue: Queue) -> int:
+    """How many messages are ready."""
+    return int(work.value("select count(*) from message where queue = ? and holder is null", queue.id))
+
+
+def exceeds(work: Transaction, queue: Queue, more: int, larger: int) -> bool:
+    """Whether a queue with ``more`` messages of ``larger`` bytes would be longer than its limits."""
+    longest, largest = queue.max_length, queue.max_bytes
+    if longest is not None:
+        ready = "select count(*) from (select 1 from message where queue = ? and holder is null limit ?)"
+        if int(work.value(ready, queue.id, longest + 1)) + more > longest:
+            return True
+    if largest is None:
+        return False
+    size = "select coalesce(sum(length(body)), 0) from message where queue = ? and holder is null"
+    return int(work.value(size, queue.id)) + larger > largest
+
+
+def purge(work: Transaction, queue: Queue) -> int:
+    """Delete what is ready; how many that were."""
+    return work.execute("delete from message where queue = ? and holder is null", (queue.id,)).rowcount
+
+
+def delete_acked(work: Transaction, ids: Sequence[int]) -> set[int]:
+    """Delete messages that are done; the queues they were from."""
+    done = (work.value("delete from message where id = ? returning queue", message) for message in ids)
+    return {queue for queue in done if queue is not None}
+
+
+_to_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
+_from_json = json.JSONDecoder().decode
+
+
+def encoded(properties: Mapping[str, Any]) -> str | bytes:
+    """Properties as JSON; as an AMQP table when they hold what JSON cannot (times, bytes, decimals)."""
+    present = {name: value for name, value in properties.items() if value is not None}
+    try:
+        return _to_json(present)
+    except TypeError:
+        return bytes(dumps("F", (present,)))
+
+
+def decoded(stored: str | bytes) -> dict[str, Any]:
+    """The properties that ``encoded`` made."""
+    if isinstance(stored, str):
+        return dict(_from_json(stored))
+    return dict(loads("F", stored, 0)[0][0])
+
+
+def body_of(body: Any, properties: dict[str, Any]) -> bytes:
+    """A body as bytes; text is encoded, and its encoding noted in ``properties``, as py-amqp does."""
+    if isinstance(body, str):
+        properties["content_encoding"] = properties.get("content_encoding") or "utf-8"
+        return body.encode(properties["content_encoding"])
+    return bytes(body or b"")
+
+
+def body_from(body: bytes, properties: Mapping[str, Any]) -> str | bytes:
+    """A body as its reader gets it: text where the content encoding names one, as py-amqp does."""
+    encoding = properties.get("content_encoding")
+    if encoding is None:
+        return body
+    try:
+        return body.decode(encoding)
+    except (LookupError, ValueError, TypeError):
+        return body
+
+
+def message_of(message: amqp.Message, exchange: str, routing_key: str) -> Message:
+    """The message that ``message`` becomes; its ``BCC`` header addresses copies and is not seen by their readers.
+
+    Raises:
+        amqp.exceptions.PreconditionFailed: its expiration or the addresses of its copies cannot be.
+    """
+    properties = dict(message.properties)
+    body = body_of(message.body, properties)
+    headers = properties.get("application_headers")
+    keys: tuple[str, ...] = (routing_key,)
+    if headers and ("CC" in headers or "BCC" in headers):
+        keys += _copies(headers, "CC") + _copies(headers, "BCC")
+        properties["application_headers"] = {name: value for name, value in headers.items() if name != "BCC"}
+    return Message(
+        exchange,
+        keys,
+        encoded(properties),
+        body,
+        int(properties.get("priority") or 0),
+        _expiration(properties.get("expiration")),
+    )
+
+
+def _copies(headers: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    copies = headers.get(name) or []
+    if not isinstance(copies, (list, tuple)) or not all(isinstance(copy, str) for copy in copies):
+        raise amqp_errors.invalid(f"unexpected values in header {name!r}: a list of routing keys is wanted")
+    return tuple(copies)
+
+
+def _expiration(milliseconds: str | None) -> float | None:
+    if milliseconds is None:
+        return None
+    if not str(milliseconds).isdecimal():
+        raise amqp_errors.invalid(f"invalid expiration {milliseconds!r}: a string of milliseconds is wanted")
+    return int(milliseconds) / 1000

@@ -1,0 +1,145 @@
+"""kombu's transport for ``sqlite:///file``: RabbitMQ's semantics in one SQLite file, for many processes of one machine.
+
+Three slashes name a file relative to the current folder, four an absolute one. ``broker_transport_options =
+{"synchronous": "full"}`` makes a confirmed message survive a power cut, at the price of an fsync for each.
+"""
+
+import sqlite3
+from pathlib import Path
+from time import monotonic
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import amqp
+from kombu.transport import base
+
+from framework.broker.sqlite.channel import Channel
+from framework.broker.sqlite.connection import MAINTENANCE_SECONDS, Connection
+from framework.errors import BrokerFileRefused, BrokerFileUnavailable
+
+__all__ = ["Transport"]
+
+
+#: Seconds for which messages are handed over before an event loop gets another turn.
+BURST_SECONDS = 0.005
+
+
+class Transport(base.Transport):
+    """What kombu asks of a broker, answered from a file."""
+
+    driver_type = "sqlite"
+    driver_name = "sqlite3"
+    default_port = None
+    can_parse_url = True
+
+    connection_errors = (*amqp.Connection.connection_errors, BrokerFileUnavailable)
+    channel_errors = amqp.Connection.channel_errors
+    recoverable_connection_errors = (*amqp.Connection.recoverable_connection_errors, BrokerFileUnavailable)
+    recoverable_channel_errors = amqp.Connection.recoverable_channel_errors
+
+    implements = base.Transport.implements.extend(
+        asynchronous=True, heartbeats=False, exchange_type=frozenset(["direct", "topic", "fanout"])
+    )
+
+    _loop: Any = None
+
+    def driver_version(self) -> str:
+        """SQLite's version."""
+        return sqlite3.sqlite_version
+
+    def establish_connection(self) -> Connection:
+        """Open the file, making it when there is none.
+
+        Raises:
+            BrokerFileRefused: the URL names no file, or one that is no broker of this version.
+            BrokerFileUnavailable: the file cannot be opened now.
+        """
+        client: Any = self.client
+        return Connection(client, _file(client.hostname), _synchronous(client.transport_options or {}))
+
+    def create_channel(self, connection: Connection) -> Channel:
+        """A new channel of a connection."""
+        return connection.channel()
+
+    def close_connection(self, connection: Connection) -> None:
+        """Close a connection; what it holds goes back at once."""
+        self._leave_loop(connection)
+        connection.client = None
+        connection.close()
+
+    def _collect(self, connection: Connection | None) -> None:
+        if connection is not None:
+            self._leave_loop(connection)
+            connection.collect()
+
+    def _leave_loop(self, connection: Connection) -> None:
+        # The descriptor's number will be another file's: the loop must not take that for this connection.
+        if self._loop is not None and connection.connected:
+            self._loop.remove_reader(connection.fileno())
+        self._loop = None
+
+    def verify_connection(self, connection: Connection) -> bool:
+        """Whether a connection can be used by this process."""
+        return connection.connected
+
+    def drain_events(self, connection: Connection, timeout: float | None = None, **_: Any) -> None:
+        """Hand the next message to its consumer; see :meth:`Connection.drain_events`."""
+        connection.drain_events(timeout=timeout)
+
+    def qos_semantics_matches_spec(self, _connection: Connection) -> bool:
+        """No: as in RabbitMQ, a prefetch count is each consumer's own unless it is set for the channel."""
+        return False
+
+    def register_with_event_loop(self, connection: Connection, loop: Any) -> None:
+        """Have the event loop drain the connection when its bell rings, and look around when it does not."""
+        self._loop = loop
+        loop.add_reader(connection.fileno(), self.on_readable, connection, loop)
+        loop.call_later(MAINTENANCE_SECONDS, self._maintain, connection, loop)
+
+    def on_readable(self, connection: Connection, loop: Any) -> None:
+        """Hand over what has come, for a moment; then it is the turn of the loop's other readers."""
+        until = monotonic() + BURST_SECONDS
+        try:
+            while monotonic() < until:
+                connection.drain_events(timeout=0)
+        except TimeoutError:
+            self._schedule_due_work(connection, loop)
+        else:
+            # The loop sleeps on descriptors even when it was asked to call something soon: the bell is one.
+            connection.wake()
+
+    def _maintain(self, connection: Connection, loop: Any) -> None:
+        if connection.connected:
+            connection.fetch()
+            if connection.run_due_work() <= 0 or connection.inbox:
+                connection.wake()
+            loop.call_later(MAINTENANCE_SECONDS, self._maintain, connection, loop)
+
+    def _schedule_due_work(self, connection: Connection, loop: Any) -> None:
+        pause = connection.run_due_work()
+        if pause < MAINTENANCE_SECONDS:
+            loop.call_later(pause, connection.wake)
+
+    def as_uri(self, uri: str, *_: Any) -> str:
+        """The URL: it holds no password."""
+        return uri
+
+
+def _file(url: str) -> Path:
+    name = unquote(urlsplit(url).path.removeprefix("/"))
+    if not name:
+        raise BrokerFileRefused(
+            "sqlite:/// names no file. Write sqlite:///broker.db for a file in the current folder, "
+            "or sqlite:////var/lib/app/broker.db for an absolute path."
+        )
+    return Path(name).resolve()
+
+
+def _synchronous(options: dict[str, Any]) -> str:
+    level = str(options.get("synchronous", "normal")).lower()
+    if level not in ("normal", "full"):
+        raise BrokerFileRefused(
+            f"broker_transport_options: synchronous={level!r} is neither 'normal' nor 'full'. "
+            "'full' survives a power cut and costs an fsync for each message."
+        )
+    return level

@@ -1,0 +1,76 @@
+"""How a sleeping consumer hears of a message: a named pipe for each connection, beside the broker's file."""
+
+import os
+import select
+import weakref
+from pathlib import Path
+
+__all__ = ["WakeupPipe", "remove", "wake"]
+
+
+class WakeupPipe:
+    """A named pipe that whoever commits something for this connection writes one byte to."""
+
+    def __init__(self, path: Path, owner: int) -> None:
+        folder = _folder(path)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        self._pipe = folder / str(owner)
+        self._pipe.unlink(missing_ok=True)
+        os.mkfifo(self._pipe, 0o600)
+        # Open for writing too: without a writer, a pipe reads as ended and would wake its reader for ever.
+        self._fd = os.open(self._pipe, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        self._closing = weakref.finalize(self, os.close, self._fd)
+        self._poll = select.poll()
+        self._poll.register(self._fd, select.POLLIN)
+
+    def fileno(self) -> int:
+        """The descriptor that becomes readable when the bell rings."""
+        return self._fd
+
+    def wake(self) -> None:
+        """Wake this connection itself, which sleeps in another thread or in an event loop."""
+        _write(self._fd)
+
+    def clear(self) -> bool:
+        """Forget every ring so far; whether there was any."""
+        try:
+            return bool(os.read(self._fd, 65536))
+        except BlockingIOError:
+            return False
+
+    def wait(self, seconds: float) -> None:
+        """Sleep until the bell rings, at most ``seconds``."""
+        self._poll.poll(max(0.0, seconds) * 1000)
+
+    def close(self) -> None:
+        """Take the bell down."""
+        self._closing()
+        self._pipe.unlink(missing_ok=True)
+
+
+def wake(path: Path, owner: int) -> None:
+    """Wake the connection ``owner`` of the broker file ``path``; nothing happens when it is gone."""
+    try:
+        fd = os.open(_folder(path) / str(owner), os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        _write(fd)
+    finally:
+        os.close(fd)
+
+
+def remove(path: Path, owner: int) -> None:
+    """Remove what a dead connection left behind."""
+    (_folder(path) / str(owner)).unlink(missing_ok=True)
+
+
+def _folder(path: Path) -> Path:
+    return path.with_name(f"{path.name}-wake")
+
+
+def _write(fd: int) -> None:
+    try:
+        os.write(fd, b".")
+    except (BlockingIOError, BrokenPipeError):
+        return  # full means that it rings already

@@ -1,0 +1,65 @@
+"""The living are known by their locks, the dead by having none."""
+
+import multiprocessing
+import signal
+
+from framework.broker.sqlite.liveness import locks_of
+
+processes = multiprocessing.get_context("fork")
+OWNER = 7
+
+
+def test_a_process_is_alive_until_it_is_killed(tmp_path):
+    path, holding = tmp_path / "broker.db", processes.Event()
+
+    def hold():
+        locks_of(path).hold(OWNER)
+        holding.set()
+        signal.pause()
+
+    holder = processes.Process(target=hold)
+    holder.start()
+    holding.wait(10)
+    assert locks_of(path).alive(OWNER)
+
+    holder.kill()
+    holder.join(10)
+
+    assert not locks_of(path).alive(OWNER)
+
+
+def test_one_of_a_process_can_be_given_up_while_another_lives(tmp_path):
+    locks = locks_of(tmp_path / "broker.db")
+    locks.hold(1)
+    locks.hold(2)
+
+    locks.release(1)
+
+    assert not locks.alive(1)
+    assert locks.alive(2)
+
+
+def test_a_child_does_not_inherit_its_parents_life(tmp_path):
+    path = tmp_path / "broker.db"
+    locks_of(path).hold(OWNER)
+
+    def look():
+        child = locks_of(path)
+        assert child.alive(OWNER)
+        child.release(OWNER)
+        assert child.alive(OWNER)
+
+    child = processes.Process(target=look)
+    child.start()
+    child.join(10)
+
+    assert child.exitcode == 0
+    assert locks_of(path).alive(OWNER)
+
+
+def test_a_new_file_in_the_place_of_a_removed_one_has_locks_of_its_own(tmp_path):
+    path = tmp_path / "broker.db"
+    before = locks_of(path)
+    (tmp_path / "broker.db-owners").unlink()
+
+    assert locks_of(path) is not before

@@ -1,0 +1,74 @@
+"""A pipe wakes who sleeps, and nobody is hurt when there is none."""
+
+import threading
+import time
+
+import pytest
+
+from framework.broker.sqlite.wakeup import WakeupPipe, remove, wake
+
+OWNER = 3
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "broker.db"
+
+
+@pytest.fixture
+def pipe(path):
+    pipe = WakeupPipe(path, OWNER)
+    yield pipe
+    pipe.close()
+
+
+def test_a_sleeper_is_woken_at_once(path, pipe):
+    threading.Timer(0.05, wake, (path, OWNER)).start()
+    before = time.monotonic()
+
+    pipe.wait(10)
+
+    assert time.monotonic() - before < 5
+    assert pipe.clear()
+
+
+def test_a_ring_before_the_sleep_is_not_missed(path, pipe):
+    wake(path, OWNER)
+    before = time.monotonic()
+
+    pipe.wait(10)
+
+    assert time.monotonic() - before < 5
+
+
+def test_a_bell_that_was_silenced_stays_silent(path, pipe):
+    wake(path, OWNER)
+    pipe.clear()
+
+    assert not pipe.clear()
+
+
+def test_ringing_more_often_than_a_pipe_can_hold_does_not_block(path, pipe):
+    for _ in range(70_000):
+        pipe.wake()
+    wake(path, OWNER)
+
+    while pipe.clear():
+        pass
+
+
+def test_ringing_for_somebody_who_is_gone_does_nothing(path):
+    wake(path, OWNER)
+    remove(path, OWNER)
+
+
+def test_a_bell_left_behind_by_a_dead_process_is_replaced(path):
+    left_behind = WakeupPipe(path, OWNER)
+
+    pipe = WakeupPipe(path, OWNER)
+    wake(path, OWNER)
+
+    assert pipe.clear()
+    assert not left_behind.clear()
+    left_behind.close()
+    pipe.close()
