@@ -10,8 +10,8 @@ from celery.exceptions import TaskRevokedError
 from celery.result import AsyncResult, EagerResult
 from celery.states import REVOKED
 
-from framework.celery import catalog
 from framework.celery.publishing import Unconfirmed
+from framework.discovery import catalog
 from framework.errors import AlreadyQueued, BadLimit, OverLimit
 from framework.limits import Limit, slots_of
 from framework.unique import Unique, lock_of, release, taken_by

@@ -15,9 +15,9 @@ from celery.utils.time import maybe_make_aware
 from kombu.exceptions import OperationalError
 
 from framework.broker.shown import shown
-from framework.celery import catalog
 from framework.celery.mismatch import mismatch
 from framework.celery.publishing import Unconfirmed
+from framework.discovery import catalog
 from framework.errors import (
     BadDelay,
     BrokerError,

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from framework import runs
-from framework.celery import catalog
+from framework.discovery import catalog
 
 __all__ = ["told"]
 

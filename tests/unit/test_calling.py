@@ -6,8 +6,8 @@ import sys
 import celery._state
 import pytest
 
-from framework.celery import catalog
 from framework.celery.app import App
+from framework.discovery import catalog
 from framework.errors import (
     BrokenTaskModule,
     BrokerUnreachable,

@@ -1,4 +1,4 @@
-"""Which tasks there are, read from the source of the task modules without importing them.
+"""The tasks that there are, read from the source of the task modules without importing them.
 
 So a web process can check a call by name without loading what only workers need. What is recognised is a decorator
 called ``task`` or ``shared_task``, with or without options, on a function of a module.
@@ -11,13 +11,13 @@ from functools import cache
 from inspect import Parameter, Signature
 from typing import Any
 
-from framework.discovery import source_of
+from framework.discovery.modules import source_of
 
-__all__ = ["Entry", "find", "names"]
+__all__ = ["TaskSource", "find", "names"]
 
 
 @dataclass(frozen=True)
-class Entry:
+class TaskSource:
     """A task as its source shows it: its name, and the arguments it takes (None where the source cannot tell)."""
 
     name: str
@@ -28,7 +28,7 @@ class Entry:
     module: str = ""
 
 
-def find(modules: Iterable[str], name: str) -> Entry | None:
+def find(modules: Iterable[str], name: str) -> TaskSource | None:
     """The task called ``name`` in ``modules``; the module that the name begins with is read first."""
     by_prefix = sorted(modules, key=lambda module: not name.startswith(f"{module}."))
     return next((entries[name] for module in by_prefix if name in (entries := _tasks_in(module))), None)
@@ -40,17 +40,17 @@ def names(modules: Iterable[str]) -> set[str]:
 
 
 @cache
-def _tasks_in(module: str) -> dict[str, Entry]:
+def _tasks_in(module: str) -> dict[str, TaskSource]:
     file = source_of(module)
     try:
         body = ast.parse(file.read_bytes()).body if file else []
     except (OSError, SyntaxError, ValueError):
         return {}  # its import will say what is wrong
     functions = (node for node in body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
-    return {entry.name: entry for function in functions for entry in _entries(module, function)}
+    return {entry.name: entry for function in functions for entry in _sources(module, function)}
 
 
-def _entries(module: str, function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[Entry]:
+def _sources(module: str, function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[TaskSource]:
     for decorator in function.decorator_list:
         call = decorator if isinstance(decorator, ast.Call) else None
         target = call.func if call else decorator
@@ -59,7 +59,7 @@ def _entries(module: str, function: ast.FunctionDef | ast.AsyncFunctionDef) -> I
             options = {keyword.arg: keyword.value for keyword in call.keywords} if call else {}
             tracked = _is_true(options.get("track"))
             guarded = bool(options.keys() & {"limit", "unique"})
-            yield Entry(_name(module, function.name, options), _takes(function, options), tracked, guarded, module)
+            yield TaskSource(_name(module, function.name, options), _takes(function, options), tracked, guarded, module)
 
 
 def _name(module: str, function: str, options: dict[str | None, ast.expr]) -> str:
