@@ -24,9 +24,8 @@ from statistics import median
 from types import SimpleNamespace
 
 from framework.celery.app import App
-from framework.progress import progress
-from framework.runs import Run
-from framework.state import Watcher, last_state
+from framework.progress import Watcher, last_state, progress
+from framework.progress.run import Run
 from framework.testing.rabbitmq import RabbitMQ
 
 HERE = Path(__file__).parent

@@ -23,10 +23,9 @@ from statistics import quantiles
 
 from websockets.asyncio.client import connect
 
-from framework.broker import last_value
 from framework.celery.app import App
-from framework.task_state import Progress, State, Step
-from framework.telling import encoded
+from framework.progress import Progress, State, Step, store
+from framework.progress.store import encoded
 from framework.testing.browser import open_browser
 from framework.testing.rabbitmq import RabbitMQ, free_ports
 
@@ -147,7 +146,7 @@ def publish(url, ids, each_per_second):
     """Tell of every task in turn, for as long as we live."""
     app = App("publisher", broker=url, set_as_current=False)
     with app.connection_for_write() as connection, connection.channel() as channel:
-        last_value.ready(channel)
+        store.ready(channel)
         number, due = 0, time.monotonic()
         while True:
             number += 1
@@ -155,7 +154,7 @@ def publish(url, ids, each_per_second):
                 now = time.time()
                 steps = (Step("reading", number, 10_000, repr(now), 10.0, 100.0),)
                 state = State(task_id, "bench", "progress", number, now, progress=Progress(steps))
-                last_value.publish(channel, task_id, encoded(state))
+                store.publish(channel, task_id, encoded(state))
                 due += 1 / (each_per_second * len(ids))
                 if (ahead := due - time.monotonic()) > 0:
                     time.sleep(ahead)

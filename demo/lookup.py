@@ -8,7 +8,7 @@ from demo.shown import source
 from demo.tasks.lookup import look_up
 from framework.errors import OverLimit
 from framework.limits import Limit
-from framework.state import last_state
+from framework.progress import last_state
 
 blueprint = Blueprint("lookup", __name__)
 PER_VISITOR = Limit("10/m", name="demo.lookup")

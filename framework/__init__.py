@@ -26,7 +26,6 @@ __all__ = [  # noqa: RUF022 - in the order of a table of contents
     # How far it is, and what became of it.
     "failures",
     "progress",
-    "state",
     # What the tasks that come with it are made of.
     "mail",
     "rows",

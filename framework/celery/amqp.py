@@ -14,7 +14,7 @@ from framework.broker.delays import DelayedQueue, queue_named_by, route
 from framework.broker.failed import failed_queue, without_deaths
 from framework.celery.mismatch import mismatch
 from framework.celery.publishing import PatientProducer
-from framework.celery.tracking import told
+from framework.progress.tracking import report_call
 
 __all__ = ["AMQP", "Queues"]
 
@@ -87,7 +87,7 @@ class AMQP(celery.app.amqp.AMQP):
             if (queue := self._queue_of(options)) is not None:
                 seconds = (not_before - datetime.now(UTC)).total_seconds() if not_before else 0.0
                 options |= self._way_to(queue, seconds) if seconds > 0 else {"declare": [self.failed_queue, queue]}
-            with told(self.app, name, message.headers):
+            with report_call(self.app, name, message.headers):
                 return send(PatientProducer(producer, self.app.conf.task_publish_timeout), name, message, **options)
 
         return send_safely

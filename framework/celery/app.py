@@ -15,7 +15,7 @@ from framework.celery.calling import as_arguments, check_call, not_before, publi
 from framework.celery.forks import forget_in_forks
 from framework.celery.replies import ReplyQueueMoved
 from framework.errors import DuplicateTask
-from framework.telling import stop_telling
+from framework.progress.publisher import close_publisher
 
 __all__ = ["App"]
 
@@ -68,7 +68,7 @@ class App(Celery):
 
     def close(self) -> None:
         """Let go of what the application holds; see ``celery.Celery.close``."""
-        stop_telling(self)
+        close_publisher(self)
         super().close()
 
     def send_task(

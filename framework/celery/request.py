@@ -20,10 +20,10 @@ from celery.utils.log import get_logger
 from celery.utils.serialization import UnpickleableExceptionWrapper
 from kombu.utils.encoding import safe_str
 
-from framework import runs
 from framework.celery.admission import LOCK
 from framework.celery.recording import record_failure
 from framework.errors import described
+from framework.progress import signals
 from framework.unique import release
 
 __all__ = ["Request"]
@@ -126,7 +126,7 @@ class Request(Base):  # type: ignore[misc]
 
     def _announce_revoked(self, reason: str, terminated: bool, signum: Any, expired: bool) -> None:
         if terminated and self.message.channel.connection is None:
-            # Its process was ended because the connection is lost: whoever gets the message next runs it.
+            # Its process was ended because the connection is lost: whoever gets the message next run it.
             self._already_cancelled = True
             return
         super()._announce_revoked(reason, terminated, signum, expired)
@@ -137,7 +137,7 @@ class Request(Base):  # type: ignore[misc]
             self._let_go()
         super().reject(requeue=requeue)
         if requeue and self.message.headers.get("x-delivery-count", 0) >= self.app.conf.task_delivery_limit:
-            runs.tell_given_up(self.task, self.id)
+            signals.report_given_up(self.task, self.id)
 
     @contextmanager
     def _recorded(self, failure: Failure | None) -> Iterator[None]:

@@ -6,10 +6,10 @@ from typing import Any
 import celery
 from celery.result import AsyncResult
 
-from framework import runs
 from framework.celery.admission import check_options
 from framework.celery.calling import as_arguments, check_arguments
 from framework.limits import Limit
+from framework.progress import signals
 from framework.unique import Unique
 
 __all__ = ["Task"]
@@ -39,7 +39,7 @@ class Task(celery.Task):  # type: ignore[type-arg]
         super().on_bound(app)
         check_options(cls)
         if cls.track:
-            runs.listen()
+            signals.connect_signals()
 
     def apply_async(self, args: Any = None, kwargs: Any = None, *more: Any, **options: Any) -> "AsyncResult[Any]":
         """Call the task with options; see ``celery.Task.apply_async``.
@@ -56,5 +56,5 @@ class Task(celery.Task):  # type: ignore[type-arg]
 
     def retry(self, args: Any = None, kwargs: Any = None, exc: Any = None, *more: Any, **options: Any) -> Any:
         """Try the task again later; see ``celery.Task.retry``."""
-        runs.note_reason(self.request.id, exc)
+        signals.remember_retry_reason(self.request.id, exc)
         return super().retry(args, kwargs, exc, *more, **options)

@@ -14,7 +14,7 @@ from framework.cli.exits import FAILED, OK
 from framework.cli.failed import CONTROL
 from framework.cli.probe import check_broker
 from framework.errors import NothingTold
-from framework.state import Progress, State, Step, Watcher
+from framework.progress import Progress, State, Step, Watcher
 
 __all__ = ["line_of", "watch"]
 

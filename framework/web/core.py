@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from kombu.exceptions import OperationalError
 
 from framework.errors import BrokerError
-from framework.state import State, Watcher, last_state
+from framework.progress import State, Watcher, last_state
 
 __all__ = ["LATER", "SCRIPT", "UNKNOWN", "BrokerAway", "LiveStates", "Newest", "as_json", "may_come_from", "shown"]
 

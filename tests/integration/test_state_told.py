@@ -13,13 +13,13 @@ from types import SimpleNamespace
 import pytest
 from kombu.exceptions import OperationalError
 
-from framework import state as states
 from framework.celery.app import App
 from framework.errors import BrokerError, TookTooLong
 from framework.failures import Failures
-from framework.runs import Run
-from framework.state import State, Step, Watcher, last_state
-from framework.telling import stop_telling
+from framework.progress import State, Step, Watcher, last_state
+from framework.progress import reader as states
+from framework.progress.publisher import close_publisher
+from framework.progress.run import Run
 from framework.testing.rabbitmq import RabbitMQ
 
 WAIT = 60
@@ -147,7 +147,7 @@ def project(project):
 @pytest.fixture(autouse=True)
 def told_to_the_end(app):
     yield
-    stop_telling(app)
+    close_publisher(app)
 
 
 @pytest.fixture
@@ -378,7 +378,7 @@ def test_a_task_that_asks_to_be_forgotten_is_told_of_as_called_off(start_worker,
 
 SEND = """
 from framework.celery.celery import celery
-from framework.state import last_state
+from framework.progress import last_state
 
 sent = celery.send_task("probe.tasks.any-name.{name}", {args}, countdown={countdown})
 state = last_state(sent.id, app=celery)
@@ -600,7 +600,7 @@ def test_a_broker_that_is_away_holds_no_task_up_and_hears_of_its_end_later(rabbi
 FORK = """
 import os
 from framework.celery.celery import celery
-from framework.state import last_state
+from framework.progress import last_state
 
 def queued():
     sent = celery.send_task("probe.tasks.any-name.plain", [1])

@@ -14,8 +14,8 @@ import pytest
 from celery import Celery
 from celery._state import _task_stack
 
-from framework import runs
-from framework.progress import Pace, progress
+from framework.progress import progress, signals
+from framework.progress.steps import RateMeter
 
 ITEMS = 10
 
@@ -66,7 +66,7 @@ class Told:
 def run(monkeypatch):
     """The task that the test is part of."""
     run = Told()
-    monkeypatch.setattr(runs, "current", lambda: run)
+    monkeypatch.setattr(signals, "current_run", lambda: run)
     return run
 
 
@@ -239,20 +239,20 @@ def test_a_task_that_is_called_directly_or_eagerly_tells_nothing():
 
 def test_a_function_that_a_running_task_calls_is_part_of_it(monkeypatch):
     run = object()
-    monkeypatch.setitem(runs._runs, "outer", run)
+    monkeypatch.setitem(signals._runs, "outer", run)
     outer = SimpleNamespace(request=SimpleNamespace(id="outer", called_directly=False, is_eager=False))
     called = SimpleNamespace(request=SimpleNamespace(id=None, called_directly=True, is_eager=False))
     for task in (outer, called):
         _task_stack.push(task)
     try:
-        assert runs.current() is run
+        assert signals.current_run() is run
     finally:
         _task_stack.pop()
         _task_stack.pop()
 
 
 def test_a_rate_is_of_the_last_changes_and_a_remaining_time_follows(run):
-    pace = Pace()
+    pace = RateMeter()
     began = time.monotonic()
     for second in range(1, 200):
         slow = pace.rate(began + second, second)
@@ -272,11 +272,10 @@ def test_nothing_done_has_no_rate(run):
 LOOP = """
 import time
 from types import SimpleNamespace
-from framework import runs
-from framework.progress import progress
+from framework.progress import progress, signals
 
 run = SimpleNamespace(parts=[], ended=[], news=False, counting=0, look=lambda: None)
-runs.current = lambda: run
+signals.current_run = lambda: run
 
 def seconds(items):
     x = 0

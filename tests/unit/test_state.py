@@ -7,8 +7,8 @@ from celery.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded, WorkerLo
 
 from framework.cli.watch import line_of
 from framework.errors import FrameworkError
-from framework.runs import for_user
-from framework.state import Progress, State, Step, Watcher
+from framework.progress import Progress, State, Step, Watcher
+from framework.progress.run import public_error
 
 FULL = State(
     id="7",
@@ -100,7 +100,7 @@ class Unspeakable(Exception):
     ],
 )
 def test_an_error_is_told_in_words_for_who_waits(exc, expected, text):
-    assert for_user(exc, expected) == text
+    assert public_error(exc, expected) == text
 
 
 @pytest.mark.parametrize(

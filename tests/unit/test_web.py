@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from kombu.exceptions import OperationalError
 
 from framework.celery.app import App
-from framework.task_state import Progress, State, Step
+from framework.progress import Progress, State, Step
 from framework.web import core
 from framework.web.core import BrokerAway, LiveStates, Newest, as_json, may_come_from, shown
 from framework.web.flask import TaskProgress

@@ -7,7 +7,7 @@ from shop.tasks.orders import confirm
 
 from framework.celery.celery import celery
 from framework.errors import BrokerError, OverLimit
-from framework.state import last_state
+from framework.progress import last_state
 
 app = FastAPI()
 

@@ -1,7 +1,7 @@
 import sys
 
 from framework.celery.celery import celery
-from framework.state import Watcher, last_state, watch
+from framework.progress import Watcher, last_state, watch
 
 task_id = sys.argv[1]
 state = last_state(task_id, app=celery)  # None where nothing is known

@@ -10,9 +10,8 @@ import pytest
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import CloseConnection, Ping, TextMessage
 
-from framework.broker import last_value
-from framework.task_state import State
-from framework.telling import encoded
+from framework.progress import State, store
+from framework.progress.store import encoded
 from framework.web import sockets
 from framework.web.core import LiveStates
 from framework.web.sockets import Hub, NoSocket, Opening
@@ -44,11 +43,11 @@ def hub(live):
 def publish(app):
     """Tell of a task, as a worker does."""
     with app.connection_for_write() as connection, connection.channel() as channel:
-        last_value.ready(channel)
+        store.ready(channel)
 
         def tell(number, *, status="progress", size=0):
             state = State("task", "name", status, number, time.time(), error="x" * size)
-            last_value.publish(channel, "task", encoded(state))
+            store.publish(channel, "task", encoded(state))
 
         yield tell
 

@@ -1,8 +1,4 @@
-"""How far a task is, told by its loops: ``for row in progress(rows, "reading"):``.
-
-A loop counts by itself, at the speed of C: what it iterates over knows its position, or is counted on the way, and a
-thread looks at that a few times a second. Outside of a task, and in one that is called directly, nothing happens.
-"""
+"""The progress of a task, reported by its loops: ``for row in progress(rows, "reading"):``."""
 
 import operator
 import time
@@ -12,15 +8,16 @@ from itertools import chain, compress, repeat
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
-from framework import runs
-from framework.task_state import Step
+from framework.progress import run, signals
+from framework.progress.state import Step
 
 __all__ = ["Steps", "progress"]
+
 
 T = TypeVar("T")
 
 #: How many changes back the rate is measured from.
-MEMORY = 100
+RATE_WINDOW = 100
 
 # Iterators of Python's own that know exactly how many items are left.
 _CONTAINERS: tuple[Iterable[Any], ...] = (
@@ -32,7 +29,7 @@ _ENDLESS = 2**62
 
 
 def progress(iterable: Iterable[T] = (), name: str = "", *, total: float | None = None) -> "Steps[T]":
-    """A step of the task that runs: a loop over ``iterable``, or what is advanced by hand inside ``with``.
+    """A step of the task that run: a loop over ``iterable``, or what is advanced by hand inside ``with``.
 
     ::
 
@@ -63,12 +60,12 @@ class Steps(Generic[T]):
         self._message = ""
         self._done: float = 0
         self._handed_out: Callable[[], int] | None = None
-        self._run: runs.Run | None = None
-        self._pace = Pace()
+        self._run: run.Run | None = None
+        self._pace = RateMeter()
 
     def __iter__(self) -> Iterator[T]:
         """The items; each is done when the next one is asked for."""
-        self._run = self._run or runs.current()
+        self._run = self._run or signals.current_run()
         if self._run is None:
             return iter(self._iterable)
         if self._total is None:
@@ -81,7 +78,7 @@ class Steps(Generic[T]):
 
     def __enter__(self) -> Self:
         """Begin a step that is advanced by hand."""
-        self._run = runs.current()
+        self._run = signals.current_run()
         if self._run is not None:
             self._enter(self._run)
         return self
@@ -136,7 +133,7 @@ class Steps(Generic[T]):
         if run is not None and not run.news:
             run.look()
 
-    def _enter(self, run: runs.Run) -> None:
+    def _enter(self, run: run.Run) -> None:
         if run.ended:  # the step before, shown until another begins
             run.ended.clear()
             run.parts.clear()
@@ -145,17 +142,17 @@ class Steps(Generic[T]):
         run.parts.append(self)
         self._changed()
 
-    def _leave(self, run: runs.Run) -> None:
+    def _leave(self, run: run.Run) -> None:
         if self not in run.parts:
             return
         place = run.parts.index(self)
         # The outermost stays to be seen as it ended: not itself, which may hold a million rows.
-        run.ended[:] = [] if place else [Ended(self.step(time.monotonic()))]
+        run.ended[:] = [] if place else [FinishedStep(self.step(time.monotonic()))]
         run.parts[place:] = run.ended
         self._changed()
 
 
-class Ended:
+class FinishedStep:
     """A step that is over."""
 
     def __init__(self, step: Step) -> None:
@@ -166,11 +163,11 @@ class Ended:
         return self._step
 
 
-class Pace:
+class RateMeter:
     """How fast something goes: over the last changes, few of a slow one and many of a fast one."""
 
     def __init__(self) -> None:
-        self._seen: deque[tuple[float, float]] = deque([(time.monotonic(), 0.0)], MEMORY)
+        self._seen: deque[tuple[float, float]] = deque([(time.monotonic(), 0.0)], RATE_WINDOW)
 
     def rate(self, now: float, done: float) -> float | None:
         """How much is done in a second, as far as it can be told."""

@@ -1,33 +1,33 @@
-"""What a call tells of its task, where the task asks for that: it is queued, or about to be tried again."""
+"""Reports that a call is queued, or about to be retried, where its task is tracked."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-from framework import runs
 from framework.discovery import catalog
+from framework.progress import signals
 
-__all__ = ["told"]
+__all__ = ["report_call"]
 
 
 @contextmanager
-def told(app: Any, name: str, headers: Mapping[str, Any]) -> Iterator[None]:
+def report_call(app: Any, name: str, headers: Mapping[str, Any]) -> Iterator[None]:
     """Tell that a task is queued before it is published inside, so that its worker's word comes later."""
     task_id = headers.get("id")
     if not task_id:  # a message of Celery's first protocol
         yield
     elif headers.get("retries"):
-        runs.tell_retry(app, task_id, name, _moment(headers.get("eta")), tracked=_is_tracked(app, name))
+        signals.report_retry(app, task_id, name, _timestamp(headers.get("eta")), tracked=_is_tracked(app, name))
         yield
     elif not _is_tracked(app, name):
         yield
     else:
-        runs.tell_queued(app, task_id, name, _moment(headers.get("eta")))
+        signals.report_queued(app, task_id, name, _timestamp(headers.get("eta")))
         try:
             yield
         except BaseException:
-            runs.tell_not_queued(app, task_id)
+            signals.report_not_queued(app, task_id)
             raise
 
 
@@ -39,5 +39,5 @@ def _is_tracked(app: Any, name: str) -> bool:
     return entry is not None and entry.tracked
 
 
-def _moment(eta: str | None) -> float | None:
+def _timestamp(eta: str | None) -> float | None:
     return datetime.fromisoformat(eta).timestamp() if eta else None

@@ -7,17 +7,26 @@ A concluded key keeps its value: its queue is taken off the exchange first, so t
 know of the end publishes later reaches nobody who looks, whenever it comes.
 """
 
+import json
+import time
+from contextlib import suppress
 from hashlib import blake2b
 from typing import Any
 
 import amqp
-from amqp.exceptions import NotFound
+from amqp.exceptions import AMQPError, NotFound
+from kombu.exceptions import OperationalError
+
+from framework.config import DEFAULTS
+from framework.progress.state import State
 
 __all__ = [
+    "StateStore",
     "ValueInUse",
     "add",
     "attach",
     "conclude",
+    "encoded",
     "exists",
     "forget",
     "keep",
@@ -34,10 +43,16 @@ __all__ = [
 EXCHANGE = "task.state"
 
 #: Characters of the longest key that is used as it is; RabbitMQ's names end at 255 bytes.
-LONGEST = 60
+LONGEST_KEY = 60
 
 #: Updates that wait for one who listens and is busy, before the oldest are dropped.
-BACKLOG = 10_000
+WATCHER_BACKLOG = 10_000
+
+#: Seconds until a value is looked at again that another reader holds.
+RETRY_DELAY_SECONDS = 0.005
+
+#: Seconds that the broker may take to answer.
+TIMEOUT_SECONDS = 3.0
 
 
 class ValueInUse(Exception):
@@ -134,9 +149,24 @@ def look(channel: Any, key: str) -> bytes | None:
     return body.encode() if isinstance(body, str) else bytes(body)
 
 
+def read(channel: Any, key: str, *, timeout: float) -> bytes | None:
+    """Return the last value of ``key``, waiting ``timeout`` seconds at most while others look at it.
+
+    None where none is kept (the channel is closed then), or where it could not be seen in time.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            return look(channel, key)
+        except ValueInUse:
+            if time.monotonic() > deadline:
+                return None
+        time.sleep(RETRY_DELAY_SECONDS)
+
+
 def listen(channel: Any) -> str:
     """A queue of this connection's own for new values; its name."""
-    arguments = {"x-queue-type": "classic", "x-max-length": BACKLOG}
+    arguments = {"x-queue-type": "classic", "x-max-length": WATCHER_BACKLOG}
     return str(channel.queue_declare("", exclusive=True, auto_delete=True, arguments=arguments).queue)
 
 
@@ -159,8 +189,86 @@ def _queue(key: str) -> str:
 
 
 def _short(key: str) -> str:
-    return key if len(key) <= LONGEST and key.isascii() else blake2b(key.encode(), digest_size=20).hexdigest()
+    return key if len(key) <= LONGEST_KEY and key.isascii() else blake2b(key.encode(), digest_size=20).hexdigest()
 
 
 def _milliseconds(seconds: float) -> int:
     return max(int(seconds * 1000), 1)
+
+
+class StateStore:
+    """The connection of the thread, and a channel of it that is always usable."""
+
+    def __init__(self, app: Any) -> None:
+        conf = app.conf
+        self._app = app
+        self._connection: Any = None
+        self._channel: Any = None
+        self.kept_for = float(conf.get("task_state_expires", DEFAULTS["task_state_expires"]))
+        self.most = int(conf.get("task_state_max", DEFAULTS["task_state_max"]))
+
+    @property
+    def channel(self) -> Any:
+        """A channel on which each publish is confirmed."""
+        if self._connection is None:
+            self._connect()
+        if self._channel is None:
+            self._channel = self._connection.channel()
+            ready(self._channel)
+        return self._channel
+
+    def _connect(self) -> None:
+        limits = {"read_timeout": TIMEOUT_SECONDS, "write_timeout": TIMEOUT_SECONDS, "confirm_publish": True}
+        connection = self._app.connection_for_write(connect_timeout=TIMEOUT_SECONDS, transport_options=limits)
+        try:
+            connection.connect()
+        except BaseException:
+            connection.collect()
+            raise
+        self._connection = connection
+
+    def renew(self) -> None:
+        """Have another channel: the broker closed this one, and what it was confirming is forgotten."""
+        channel, self._channel = self._channel, None
+        with suppress(AMQPError, OSError):
+            channel.close()
+
+    def drop(self) -> None:
+        """Let go of a connection that cannot be used."""
+        connection, self._connection, self._channel = self._connection, None, None
+        if connection is not None:
+            connection.collect()
+
+    def close(self) -> None:
+        """End the connection."""
+        connection, self._connection, self._channel = self._connection, None, None
+        if connection is not None:
+            with suppress(AMQPError, OSError, OperationalError):
+                connection.close()
+
+    def exists(self, key: str) -> bool:
+        """Whether a value of ``key`` is kept; it will be for longer then."""
+        if exists(self.channel, key):
+            return True
+        self.renew()
+        return False
+
+    def look(self, key: str) -> State | None:
+        """Return the last state of ``key``; None where none is kept, or others read it for more than a second."""
+        body = read(self.channel, key, timeout=1.0)
+        if body is None:
+            self.renew()
+            return None
+        return State.from_dict(json.loads(body))
+
+    def make(self, key: str) -> bool:
+        """Make the place where states of ``key`` are kept; False where too many tasks have one."""
+        if not take_place(self.channel, self.most, self.kept_for):
+            return False
+        keep(self.channel, key, self.kept_for)
+        return True
+
+
+def encoded(state: State) -> bytes:
+    """A state as it is sent."""
+    return json.dumps(state.as_dict(), separators=(",", ":"), ensure_ascii=False).encode(errors="replace")

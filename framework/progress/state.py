@@ -1,7 +1,7 @@
-"""How far a task is: what its caller and its worker tell of it, for whoever watches now or looks later.
+"""The states of a task: what it does, how far it is, how it ended.
 
-A task is told of when it asks for it (``@celery.task(track=True)``) or reports its progress. No result backend is
-needed: the broker keeps the last state of each such task, and passes on every state to those who watch.
+A task reports its state when it says ``@celery.task(track=True)``, or from its first ``progress()`` on. No result
+backend is needed: the broker keeps the last state of each task and delivers every state to those who watch.
 """
 
 from collections.abc import Mapping
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 __all__ = ["FINAL", "Progress", "State", "Status", "Step"]
+
 
 Status = Literal["queued", "started", "progress", "retry", "success", "failure", "revoked"]
 

@@ -1,4 +1,4 @@
-"""Tasks watched from anywhere: one connection and one thread, however many are watched."""
+"""Watches tasks: one connection and one thread, however many are watched."""
 
 import json
 import os
@@ -16,25 +16,26 @@ from amqp.exceptions import AMQPError
 from celery.utils.log import get_logger
 from kombu.exceptions import OperationalError
 
-from framework.broker import last_value
 from framework.errors import described
-from framework.task_state import State
+from framework.progress import store
+from framework.progress.state import State
 
 __all__ = ["Watcher"]
+
 
 log = get_logger(__name__)
 
 #: Seconds until a broker that vanished without a word is noticed, twice over.
-HEARTBEAT = 10
+HEARTBEAT_SECONDS = 10
 
 #: Seconds between looks at a connection on which nothing happens.
-LOOK = 0.5
+IDLE_SECONDS = 0.5
 
 #: Seconds until a value is looked at again that somebody else was looking at, and after which there is none.
-AGAIN, NONE_THERE = 0.01, 5.0
+RETRY_DELAY_SECONDS, READ_TIMEOUT_SECONDS = 0.01, 5.0
 
 #: Seconds between two tries to reach a broker that is away, at first and at most.
-PAUSE, LONGEST_PAUSE = 0.2, 2.0
+RECONNECT_DELAY_SECONDS, LONGEST_RECONNECT_DELAY_SECONDS = 0.2, 2.0
 
 
 class Watcher:
@@ -84,7 +85,7 @@ class Watcher:
             thread, self._thread = self._thread, None
             self._ring()
         if thread is not None and thread is not threading.current_thread():
-            thread.join(LOOK * 10)
+            thread.join(IDLE_SECONDS * 10)
         self._bell.close()
         self._button.close()
 
@@ -111,18 +112,22 @@ class Watcher:
             self._button.send(b"!")
 
     def _work(self) -> None:
-        pause = PAUSE
+        pause = RECONNECT_DELAY_SECONDS
         while not self._closed.is_set():
             began = time.monotonic()
             try:
-                with _Link(self._app, self._bell) as link:
+                with _WatchConnection(self._app, self._bell) as link:
                     self._serve(link)
             except Exception as exc:
                 log.debug("Tasks cannot be watched now, the broker is tried again: %s", described(exc))
-            pause = PAUSE if time.monotonic() - began > LONGEST_PAUSE else min(pause * 2, LONGEST_PAUSE)
+            pause = (
+                RECONNECT_DELAY_SECONDS
+                if time.monotonic() - began > LONGEST_RECONNECT_DELAY_SECONDS
+                else min(pause * 2, LONGEST_RECONNECT_DELAY_SECONDS)
+            )
             self._closed.wait(pause)
 
-    def _serve(self, link: "_Link") -> None:
+    def _serve(self, link: "_WatchConnection") -> None:
         link.receive(self._pass_on)
         for task_id in self._watched:
             link.add(task_id)
@@ -132,7 +137,7 @@ class Watcher:
                 self._pass_on(state)
             link.wait()
 
-    def _take_orders(self, link: "_Link") -> None:
+    def _take_orders(self, link: "_WatchConnection") -> None:
         while self._orders:
             wanted, subscription = self._orders.popleft()
             task_id = subscription.task_id
@@ -172,11 +177,11 @@ class _Subscription:
             log.exception("What watches task %s raised an error", self.task_id)
 
 
-class _Link:
+class _WatchConnection:
     """The connection of the watcher's thread, inside ``with``."""
 
     def __init__(self, app: Any, bell: socket.socket) -> None:
-        self._connection = app.connection_for_write(heartbeat=HEARTBEAT)
+        self._connection = app.connection_for_write(heartbeat=HEARTBEAT_SECONDS)
         self._bell = bell
         self._selector = selectors.DefaultSelector()
         self._to_read: dict[str, tuple[float, float]] = {}
@@ -188,8 +193,8 @@ class _Link:
             self._connection.connect()
             self._channel = self._connection.channel()
             self._looks = self._connection.channel()
-            last_value.ready(self._channel)
-            self._queue = last_value.listen(self._channel)
+            store.ready(self._channel)
+            self._queue = store.listen(self._channel)
             self._selector.register(self._bell, selectors.EVENT_READ)
             # The transport knows what its event loop would have to watch: that is all that is wanted of it.
             self._connection.register_with_event_loop(self)
@@ -227,16 +232,16 @@ class _Link:
     def add(self, task_id: str) -> None:
         """Receive the states of a task from now on, and have the last one read."""
         if task_id not in self._bound:
-            last_value.add(self._channel, self._queue, task_id)
+            store.add(self._channel, self._queue, task_id)
             self._bound.add(task_id)
         now = time.monotonic()
-        self._to_read[task_id] = (now, now + NONE_THERE)
+        self._to_read[task_id] = (now, now + READ_TIMEOUT_SECONDS)
 
     def remove(self, task_id: str) -> None:
         """Receive them no more."""
         self._to_read.pop(task_id, None)
         self._bound.discard(task_id)
-        last_value.remove(self._channel, self._queue, task_id)
+        store.remove(self._channel, self._queue, task_id)
 
     def last_states(self) -> list[State]:
         """The last states of the tasks that were added and are known."""
@@ -245,10 +250,10 @@ class _Link:
         for task_id in [task_id for task_id, (due, _) in self._to_read.items() if due <= now]:
             _, end = self._to_read.pop(task_id)
             try:
-                body = last_value.look(self._looks, task_id)
-            except last_value.ValueInUse:
+                body = store.look(self._looks, task_id)
+            except store.ValueInUse:
                 if now < end:
-                    self._to_read[task_id] = (now + AGAIN, end)
+                    self._to_read[task_id] = (now + RETRY_DELAY_SECONDS, end)
                 continue
             if body is not None:
                 found.append(State.from_dict(json.loads(body)))
@@ -262,7 +267,7 @@ class _Link:
         if self._connection.supports_heartbeats and time.monotonic() > self._next_beat:
             self._connection.heartbeat_check()
             self._next_beat = time.monotonic() + 1
-        ready = self._selector.select(AGAIN if self._to_read else LOOK)
+        ready = self._selector.select(RETRY_DELAY_SECONDS if self._to_read else IDLE_SECONDS)
         if any(key.fileobj is self._bell for key, _ in ready):
             with suppress(BlockingIOError):
                 self._bell.recv(4096)

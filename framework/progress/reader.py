@@ -1,6 +1,6 @@
-"""The states of tasks, from any process: the last one, and each as it comes.
+"""Task states from any process: the last one, or each as it is reported.
 
-A task is told of when it asks for it (``@celery.task(track=True)``) or reports its `~framework.progress.progress`.
+A task reports its state with ``@celery.task(track=True)``, or with `~framework.progress.steps.progress`.
 """
 
 import json
@@ -11,15 +11,16 @@ from typing import Any
 
 import celery
 
-from framework.broker import last_value
 from framework.errors import TookTooLong
-from framework.task_state import FINAL, Progress, State, Step
-from framework.watcher import Watcher
+from framework.progress import store
+from framework.progress.state import State
+from framework.progress.watcher import Watcher
 
-__all__ = ["FINAL", "Progress", "State", "Step", "Watcher", "last_state", "watch"]
+__all__ = ["last_state", "watch"]
+
 
 #: Seconds that a last state is looked for which others are looking at, or which is on its way.
-PATIENCE = 2.0
+READ_TIMEOUT_SECONDS = 2.0
 
 
 def last_state(task_id: str, *, app: Any = None) -> State | None:
@@ -30,23 +31,16 @@ def last_state(task_id: str, *, app: Any = None) -> State | None:
     """
     with (app or celery.current_app).connection_or_acquire() as connection:
         # A connection that was kept for long may have been lost long ago.
-        look = connection.ensure(connection, lambda: _look(connection, task_id), max_retries=1, interval_start=0)
-        body = look()
+        read = connection.ensure(connection, lambda: _read(connection, task_id), max_retries=1, interval_start=0)
+        body = read()
     return None if body is None else State.from_dict(json.loads(body))
 
 
-def _look(connection: Any, task_id: str) -> bytes | None:
-    deadline = time.monotonic() + PATIENCE
+def _read(connection: Any, task_id: str) -> bytes | None:
     if not connection.connected:
         connection.connect()
     with connection.channel() as channel:
-        while True:
-            try:
-                return last_value.look(channel, task_id)
-            except last_value.ValueInUse:
-                if time.monotonic() > deadline:
-                    return None
-                time.sleep(0.005)
+        return store.read(channel, task_id, timeout=READ_TIMEOUT_SECONDS)
 
 
 def watch(task_id: str, *, timeout: float | None = None, app: Any = None) -> Iterator[State]:
