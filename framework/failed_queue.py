@@ -15,7 +15,7 @@ from amqp.exceptions import ChannelError, MessageNacked, ResourceLocked
 from celery import Celery
 
 from framework.broker.failed import failed_queue
-from framework.broker.unreadable import tolerant_frame_handler
+from framework.broker.frames import tolerant_frame_handler
 from framework.config import DEFAULTS
 from framework.errors import FailedTasksBusy, FailedTasksUnread
 from framework.failed_task import Entry

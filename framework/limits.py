@@ -23,7 +23,7 @@ from amqp.exceptions import NotFound, ResourceLocked
 from celery._state import get_current_app
 
 from framework.broker import slots
-from framework.broker.asking import ask
+from framework.broker.request import request
 from framework.broker.slots import Outcome
 from framework.config import DEFAULTS
 from framework.errors import BadLimit, OverLimit
@@ -185,7 +185,7 @@ class Slots:
 
     def take(self) -> str | None:
         """Take a slot: the name of the queue it is in, for `give_back`; None where all are taken."""
-        taken = ask(self._app, self._take)
+        taken = request(self._app, self._take)
         if taken is not None:
             self._memory.full.pop(taken, None)
         return taken
@@ -225,8 +225,8 @@ class Slots:
     def give_back(self, queue: str) -> None:
         """Give a slot back that was taken for something that did not come to be."""
         try:
-            ask(self._app, partial(slots.free, name=_notes(queue)))
-            ask(self._app, partial(slots.free, name=queue))
+            request(self._app, partial(slots.free, name=_notes(queue)))
+            request(self._app, partial(slots.free, name=queue))
         except NotFound:
             return
 
@@ -247,13 +247,13 @@ class Slots:
 
     def _is_full(self, queue: str) -> bool:
         """Whether all slots are taken though no note tells since when: the broker was restarted."""
-        return ask(self._app, partial(slots.taken, name=queue)) >= self._rate.most
+        return request(self._app, partial(slots.taken, name=queue)) >= self._rate.most
 
     def _oldest(self, queue: str) -> float | None:
         """When the oldest slot was taken, where all are."""
         seen = None
         for _ in range(LOOKS):
-            note = ask(self._app, lambda channel: slots.look(channel, _notes(queue)))
+            note = request(self._app, lambda channel: slots.look(channel, _notes(queue)))
             if note is not None:
                 seen = min(seen or float("inf"), float(note.body))
                 if note.others + 1 >= self._rate.most:
@@ -272,7 +272,7 @@ class Slots:
         """
         while True:
             try:
-                turn, wait = ask(self._app, self._reserve)
+                turn, wait = request(self._app, self._reserve)
             except ResourceLocked:
                 time.sleep(0.003)
                 continue

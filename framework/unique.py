@@ -21,7 +21,7 @@ from amqp.exceptions import NotFound, PreconditionFailed
 from kombu.utils.json import dumps
 
 from framework.broker import slots
-from framework.broker.asking import ask
+from framework.broker.request import request
 from framework.broker.slots import Outcome
 from framework.errors import BadKey, BadLimit
 from framework.keys import as_text, digest, value_of
@@ -84,7 +84,7 @@ def taken_by(app: Any, lock: str, task_id: str, expires: float) -> str | None:
     """Take a lock for a task; None, or the id of the task that has it (empty where that cannot be told yet)."""
     end = time.monotonic() + PATIENCE
     while True:
-        if ask(app, partial(_take, lock=lock, task_id=task_id, expires=expires)):
+        if request(app, partial(_take, lock=lock, task_id=task_id, expires=expires)):
             return None
         holder = _holder(app, lock)
         if holder == task_id:
@@ -98,11 +98,11 @@ def release(app: Any, lock: str, task_id: str) -> None:
     """Give a lock back, if that task has it."""
     end = time.monotonic() + PATIENCE
     with suppress(NotFound, PreconditionFailed):  # it was given back already; the next one's note is there already
-        while (done := ask(app, partial(_release, lock=lock, task_id=task_id))) is None and time.monotonic() < end:
+        while (done := request(app, partial(_release, lock=lock, task_id=task_id))) is None and time.monotonic() < end:
             _pause()
         if done is None:  # its note was deleted by hand, or is never to be seen; its message says whose it is
-            ask(app, partial(slots.delete, name=lock))
-        ask(app, partial(slots.delete, name=_notes(lock), if_empty=True))
+            request(app, partial(slots.delete, name=lock))
+        request(app, partial(slots.delete, name=_notes(lock), if_empty=True))
 
 
 def _take(channel: Any, lock: str, task_id: str, expires: float) -> bool:
@@ -122,7 +122,7 @@ def _take(channel: Any, lock: str, task_id: str, expires: float) -> bool:
 def _holder(app: Any, lock: str) -> str | None:
     """The id of the task that has a lock; None where it is not to be seen right now."""
     try:
-        note = ask(app, partial(slots.look, name=_notes(lock)))
+        note = request(app, partial(slots.look, name=_notes(lock)))
     except NotFound:
         return None
     return note.body.decode() if note else None

@@ -10,7 +10,7 @@ from celery.exceptions import TaskRevokedError
 from celery.result import AsyncResult, EagerResult
 from celery.states import REVOKED
 
-from framework.celery.publishing import Unconfirmed
+from framework.broker.producer import Unconfirmed
 from framework.discovery import catalog
 from framework.errors import AlreadyQueued, BadLimit, OverLimit
 from framework.limits import Limit, slots_of

@@ -12,8 +12,8 @@ from kombu.common import Broadcast
 
 from framework.broker.delays import DelayedQueue, queue_named_by, route
 from framework.broker.failed import failed_queue, without_deaths
+from framework.broker.producer import ReliableProducer
 from framework.celery.mismatch import mismatch
-from framework.celery.publishing import PatientProducer
 from framework.progress.tracking import report_call
 
 __all__ = ["AMQP", "Queues"]
@@ -88,7 +88,7 @@ class AMQP(celery.app.amqp.AMQP):
                 seconds = (not_before - datetime.now(UTC)).total_seconds() if not_before else 0.0
                 options |= self._way_to(queue, seconds) if seconds > 0 else {"declare": [self.failed_queue, queue]}
             with report_call(self.app, name, message.headers):
-                return send(PatientProducer(producer, self.app.conf.task_publish_timeout), name, message, **options)
+                return send(ReliableProducer(producer, self.app.conf.task_publish_timeout), name, message, **options)
 
         return send_safely
 
@@ -99,7 +99,7 @@ class AMQP(celery.app.amqp.AMQP):
         properties = {**message.properties}
         properties.pop("application_headers", None)
         with self.app.producer_or_acquire() as producer:
-            PatientProducer(producer, self.app.conf.task_publish_timeout).publish(
+            ReliableProducer(producer, self.app.conf.task_publish_timeout).publish(
                 message.body,
                 headers=without_deaths(message.headers),
                 **{name: way[name] for name in ("exchange", "routing_key", "declare")},

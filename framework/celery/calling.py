@@ -14,9 +14,9 @@ from celery import Celery, Task
 from celery.utils.time import maybe_make_aware
 from kombu.exceptions import OperationalError
 
-from framework.broker.shown import shown
+from framework.broker.producer import Unconfirmed
+from framework.broker.url import sanitized
 from framework.celery.mismatch import mismatch
-from framework.celery.publishing import Unconfirmed
 from framework.discovery import catalog
 from framework.errors import (
     BadDelay,
@@ -125,7 +125,7 @@ def publishing(app: Celery, task_id: str = "") -> Iterator[None]:
     except FrameworkError:
         raise
     except (OperationalError, AMQPError, OSError) as exc:
-        url = shown(app.conf.broker_write_url)
+        url = sanitized(app.conf.broker_write_url)
         cause = exc.__cause__ if isinstance(exc, OperationalError) and exc.__cause__ else exc
         if isinstance(exc, Unconfirmed):
             raise NotConfirmed.by(url, cause, task_id) from None

@@ -16,7 +16,7 @@ from celery.utils.log import get_logger
 from kombu.exceptions import ContentDisallowed
 from kombu.transport import pyamqp
 
-from framework.broker.unreadable import UNREADABLE, tolerant_frame_handler
+from framework.broker.frames import UNREADABLE, tolerant_frame_handler
 from framework.celery.incoming import Incoming
 from framework.celery.recording import record_failure
 from framework.celery.vetting import Fault, Limits, check_body, vetted

@@ -10,7 +10,7 @@ from celery import Celery
 from kombu import Queue
 
 from framework.broker.failed import failed_queue
-from framework.broker.mismatch import differences
+from framework.broker.queue_diff import differences
 from framework.celery.mismatch import declared_queue
 from framework.errors import QueueInUse, UnknownQueue
 

@@ -3,8 +3,8 @@
 from celery import Celery
 from kombu import Queue
 
-from framework.broker.mismatch import FLAGS, Difference, Refusal, differences
-from framework.broker.shown import shown
+from framework.broker.queue_diff import FLAGS, Difference, Refusal, differences
+from framework.broker.url import sanitized
 from framework.errors import QueueMismatch
 
 __all__ = ["declared_queue", "mismatch", "mismatch_of"]
@@ -19,7 +19,7 @@ def mismatch(app: Celery, cause: BaseException) -> QueueMismatch | None:
         return mismatch_of(app, queue, refusal.difference)
     cure = "Delete it while nobody uses it; the next call or worker makes it anew."
     return QueueMismatch.of(
-        f"{refusal.kind} {refusal.name!r}", shown(app.conf.broker_write_url), [refusal.difference], cure
+        f"{refusal.kind} {refusal.name!r}", sanitized(app.conf.broker_write_url), [refusal.difference], cure
     )
 
 
@@ -42,7 +42,7 @@ def mismatch_of(app: Celery, queue: Queue, first: Difference | None = None) -> Q
     if not found:
         return None
     cure = _ways_out(app, queue, found)
-    return QueueMismatch.of(f"queue {queue.name!r}", shown(app.conf.broker_write_url), found, cure)
+    return QueueMismatch.of(f"queue {queue.name!r}", sanitized(app.conf.broker_write_url), found, cure)
 
 
 def _ways_out(app: Celery, queue: Queue, found: list[Difference]) -> str:

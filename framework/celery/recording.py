@@ -6,7 +6,7 @@ import amqp
 from amqp.exceptions import ChannelError
 
 from framework.broker.failed import facts, kept
-from framework.celery.publishing import PatientProducer
+from framework.broker.producer import ReliableProducer
 
 __all__ = ["record_failure"]
 
@@ -26,11 +26,11 @@ def record_failure(
     why = facts(reason=reason, error=error, traceback=traceback, attempts=attempts, worker=worker, queue=queue)
     copy = amqp.Message(getattr(message, "sent_body", message.body), **kept(message.properties, why))
     with app.producer_or_acquire() as producer:
-        patient = PatientProducer(_AsItIs(producer, app.amqp.failed_queue), app.conf.task_publish_timeout)
+        producer = ReliableProducer(_AsItIs(producer, app.amqp.failed_queue), app.conf.task_publish_timeout)
         try:
-            patient.publish(copy)
+            producer.publish(copy)
         except ChannelError:  # the queue was declared once, and is gone: the second time it is declared again
-            patient.publish(copy)
+            producer.publish(copy)
 
 
 class _AsItIs:

@@ -14,7 +14,7 @@ from kombu import Queue
 from kombu.exceptions import OperationalError
 
 from framework.broker.delays import LEVELS, level_queue
-from framework.broker.mismatch import differences
+from framework.broker.queue_diff import differences
 from framework.celery.migrating import migrate as migrated
 from framework.celery.migrating import shelter_of
 from framework.celery.mismatch import mismatch, mismatch_of

@@ -4,7 +4,7 @@ from amqp.exceptions import AccessRefused, AMQPError, NotAllowed
 from celery import Celery
 from kombu.exceptions import OperationalError
 
-from framework.broker.shown import shown
+from framework.broker.url import sanitized
 from framework.errors import BrokerNotReady, FrameworkError
 
 __all__ = ["broker_error", "check_broker"]
@@ -16,7 +16,7 @@ def check_broker(app: Celery) -> str:
     Raises:
         BrokerError: it cannot be used; the message has the cause and the cure.
     """
-    url = shown(app.conf.broker_write_url)
+    url = sanitized(app.conf.broker_write_url)
     try:
         connection = app.connection_for_write()
     except (LookupError, ImportError) as exc:
@@ -34,7 +34,7 @@ def check_broker(app: Celery) -> str:
 def broker_error(app: Celery, error: BaseException) -> BrokerNotReady:
     """What to say about an error that the application's broker, or the way to it, is the cause of."""
     cause = error.__cause__ or error  # kombu wraps some of them
-    return BrokerNotReady.at(shown(app.conf.broker_write_url), cause, _cure(app, cause))
+    return BrokerNotReady.at(sanitized(app.conf.broker_write_url), cause, _cure(app, cause))
 
 
 def _cure(app: Celery, cause: BaseException) -> str:

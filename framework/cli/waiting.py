@@ -9,7 +9,7 @@ from celery.exceptions import TimeoutError as ResultTimeout
 from celery.result import AsyncResult
 from kombu.exceptions import OperationalError
 
-from framework.broker.shown import shown
+from framework.broker.url import sanitized
 from framework.errors import BrokerNotReady, NoWorker, TaskFailed, TookTooLong
 
 __all__ = ["wait_for", "wait_until"]
@@ -80,4 +80,4 @@ def _left(deadline: float) -> float:
 
 
 def _url(result: "AsyncResult[Any]") -> str:
-    return shown(result.app.conf.broker_write_url)
+    return sanitized(result.app.conf.broker_write_url)

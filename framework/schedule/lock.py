@@ -17,7 +17,7 @@ from amqp.exceptions import AMQPError, MessageNacked
 from celery import Celery
 from kombu.exceptions import OperationalError
 
-from framework.broker.unreadable import tolerant_frame_handler
+from framework.broker.frames import tolerant_frame_handler
 from framework.config import DEFAULTS
 from framework.errors import BrokerError
 from framework.schedule.records import Record, message, queue_name, record_of, state_queue

@@ -10,7 +10,7 @@ import celery.beat
 from celery import Celery
 from celery.utils.log import get_logger
 
-from framework.broker.shown import shown
+from framework.broker.url import sanitized
 from framework.schedule.entries import Entry, entries_of
 from framework.schedule.lock import LockLost
 from framework.schedule.records import queue_name
@@ -89,7 +89,7 @@ class Scheduler(Base):  # type: ignore[misc]
         if led or not self._away:
             log.error(
                 "beat: %s: %s; trying again",
-                "lost the lead" if led else f"the broker {shown(self.app.conf.broker_write_url)} is away",
+                "lost the lead" if led else f"the broker {sanitized(self.app.conf.broker_write_url)} is away",
                 why,
             )
         self._away = True

@@ -9,7 +9,7 @@ import pytest
 from celery import Celery
 from kombu import Connection, Queue
 
-from framework.broker.mismatch import differences
+from framework.broker.queue_diff import differences
 
 
 @pytest.fixture

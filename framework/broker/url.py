@@ -4,15 +4,15 @@ from collections.abc import Iterable
 
 from kombu.utils.url import maybe_sanitize_url
 
-__all__ = ["shown"]
+__all__ = ["sanitized"]
 
 
-def shown(urls: str | Iterable[str]) -> str:
+def sanitized(urls: str | Iterable[str]) -> str:
     """The URLs of a broker, those of a cluster with ``;`` between them, each without its password.
 
-    >>> shown("amqp://guest:secret@one//;amqp://guest:secret@two//")
+    >>> sanitized("amqp://guest:secret@one//;amqp://guest:secret@two//")
     'amqp://guest:**@one//;amqp://guest:**@two//'
-    >>> shown("sqlite:///broker.db")
+    >>> sanitized("sqlite:///broker.db")
     'sqlite:///broker.db'
     """
     each = urls.split(";") if isinstance(urls, str) else urls

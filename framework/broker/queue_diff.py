@@ -15,6 +15,7 @@ from kombu import Queue
 
 __all__ = ["Difference", "Refusal", "arguments_of", "differences"]
 
+
 #: The broker's words when something exists and is declared otherwise.
 REFUSED = re.compile(
     r"inequivalent arg '(?P<argument>[^']+)' for (?P<kind>queue|exchange) '(?P<name>.*)' in vhost '.*': "
@@ -113,7 +114,7 @@ def _exists(connection: Any, name: str) -> bool:
 def _value(text: str, unset: object = None) -> Any:
     """A value in the broker's words, which name its type only where the other one is not set.
 
-    >>> from framework.broker.mismatch import _value
+    >>> from framework.broker.queue_diff import _value
     >>> _value("'quorum'"), _value("the value '5' of type 'signedint'"), _value("none")
     ('quorum', 5, None)
     """

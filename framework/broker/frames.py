@@ -8,6 +8,7 @@ from amqp.serialization import decode_properties_basic, dumps
 
 __all__ = ["UNREADABLE", "tolerant_frame_handler"]
 
+
 #: The header that stands for headers and properties which py-amqp cannot read; it holds them as they came.
 UNREADABLE = "x-unreadable-properties"
 

@@ -10,14 +10,14 @@ from kombu.utils.functional import retry_over_time
 
 from framework.errors import BrokerFileUnavailable, FrameworkError
 
-__all__ = ["PatientProducer", "Unconfirmed"]
+__all__ = ["ReliableProducer", "Unconfirmed"]
 
 
 class Unconfirmed(OperationalError):
     """A message was sent, and the broker did not say that it has it; the cause is what went wrong."""
 
 
-class PatientProducer:
+class ReliableProducer:
     """A kombu producer whose publishes are tried again for ``timeout`` seconds in all, then raise.
 
     kombu's own retries count tries, each of which may wait for the broker as long as it likes; a caller in a web

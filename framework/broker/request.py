@@ -9,21 +9,22 @@ from weakref import WeakKeyDictionary
 from amqp.exceptions import AMQPError, ChannelError, NotFound
 from kombu.exceptions import OperationalError
 
-from framework.broker.shown import shown
+from framework.broker.url import sanitized
 from framework.config import DEFAULTS
 from framework.errors import BrokerFileUnavailable, BrokerUnreachable, FrameworkError
 
-__all__ = ["ask"]
+__all__ = ["request"]
+
 
 T = TypeVar("T")
 
 #: Seconds between two tries.
-PAUSE = 0.1
+RETRY_DELAY_SECONDS = 0.1
 
 _channels: "WeakKeyDictionary[Any, Any]" = WeakKeyDictionary()
 
 
-def ask(app: Any, question: Callable[[Any], T]) -> T:
+def request(app: Any, question: Callable[[Any], T]) -> T:
     """What ``question`` answers, which is called with a channel, once more where its connection was lost.
 
     Raises:
@@ -38,14 +39,14 @@ def ask(app: Any, question: Callable[[Any], T]) -> T:
             with app.pool.acquire(block=True) as connection:
                 return _answer(connection, question)
         except (AMQPError, OperationalError, OSError) as exc:
-            if _is_elsewhere(exc):
-                raise BrokerUnreachable.at(shown(app.conf.broker_write_url), exc) from None
+            if _needs_other_connection(exc):
+                raise BrokerUnreachable.at(sanitized(app.conf.broker_write_url), exc) from None
             if isinstance(exc, ChannelError) or _is_final(exc):
                 raise
             now = time.monotonic()
-            if now + (now - started) + PAUSE > deadline:
-                raise BrokerUnreachable.at(shown(app.conf.broker_write_url), exc) from None
-            time.sleep(PAUSE)
+            if now + (now - started) + RETRY_DELAY_SECONDS > deadline:
+                raise BrokerUnreachable.at(sanitized(app.conf.broker_write_url), exc) from None
+            time.sleep(RETRY_DELAY_SECONDS)
 
 
 def _answer(connection: Any, question: Callable[[Any], T]) -> T:
@@ -67,7 +68,7 @@ def _answer(connection: Any, question: Callable[[Any], T]) -> T:
         raise
 
 
-def _is_elsewhere(exc: BaseException) -> bool:
+def _needs_other_connection(exc: BaseException) -> bool:
     """Whether a queue was asked for that a node of the cluster keeps which is down, as RabbitMQ says it."""
     return isinstance(exc, NotFound) and "home node" in str(exc)
 
