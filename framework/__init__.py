@@ -20,7 +20,6 @@ __all__ = [  # noqa: RUF022 - in the order of a table of contents
     "find_tasks_in_project",
     # How often, and once.
     "limits",
-    "once",
     "schedule",
     "unique",
     # How far it is, and what became of it.

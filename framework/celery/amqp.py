@@ -11,9 +11,10 @@ from kombu import Queue
 from kombu.common import Broadcast
 
 from framework.broker.delays import DelayedQueue, queue_named_by, route
-from framework.broker.failed import failed_queue, without_deaths
 from framework.broker.producer import ReliableProducer
 from framework.celery.mismatch import mismatch
+from framework.failures.headers import strip_death_headers
+from framework.failures.queue import failed_queue
 from framework.progress.tracking import report_call
 
 __all__ = ["AMQP", "Queues"]
@@ -101,7 +102,7 @@ class AMQP(celery.app.amqp.AMQP):
         with self.app.producer_or_acquire() as producer:
             ReliableProducer(producer, self.app.conf.task_publish_timeout).publish(
                 message.body,
-                headers=without_deaths(message.headers),
+                headers=strip_death_headers(message.headers),
                 **{name: way[name] for name in ("exchange", "routing_key", "declare")},
                 **properties,
             )

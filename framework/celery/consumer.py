@@ -18,9 +18,9 @@ from kombu.transport import pyamqp
 
 from framework.broker.frames import UNREADABLE, tolerant_frame_handler
 from framework.celery.incoming import Incoming
-from framework.celery.recording import record_failure
 from framework.celery.vetting import Fault, Limits, check_body, vetted
 from framework.errors import QueueMismatch, described
+from framework.failures.recorder import record_failure
 
 __all__ = ["Consumer"]
 

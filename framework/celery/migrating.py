@@ -9,10 +9,10 @@ from amqp.exceptions import PreconditionFailed, ResourceLocked
 from celery import Celery
 from kombu import Queue
 
-from framework.broker.failed import failed_queue
 from framework.broker.queue_diff import differences
 from framework.celery.mismatch import declared_queue
 from framework.errors import QueueInUse, UnknownQueue
+from framework.failures.queue import failed_queue
 
 __all__ = ["migrate", "shelter_of"]
 

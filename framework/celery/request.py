@@ -21,8 +21,8 @@ from celery.utils.serialization import UnpickleableExceptionWrapper
 from kombu.utils.encoding import safe_str
 
 from framework.celery.admission import LOCK
-from framework.celery.recording import record_failure
 from framework.errors import described
+from framework.failures.recorder import record_failure
 from framework.progress import signals
 from framework.unique import release
 

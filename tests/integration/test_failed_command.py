@@ -10,9 +10,10 @@ from collections import Counter
 import pytest
 from kombu import Connection
 
-from framework import failed_queue as module
-from framework.broker.failed import facts, failed_queue
 from framework.failures import Failures
+from framework.failures import reader as module
+from framework.failures.headers import failure_headers
+from framework.failures.queue import failed_queue
 
 FAILED = [sys.executable, "-m", "framework", "failed"]
 
@@ -20,7 +21,7 @@ FAILED = [sys.executable, "-m", "framework", "failed"]
 KILLED_AT_WORK = """
 import os, random, signal
 from framework.cli import main
-from framework.failed_queue import FailedQueue
+from framework.failures.reader import FailedQueue
 
 steps_left = random.randint(1, 50)
 
@@ -68,7 +69,7 @@ def fail(channel):
     """Put a message where a worker puts the ones of tasks that failed."""
 
     def publish(id, args=(), kwargs=None, *, task="probe.tasks.any-name.tell", reason="failed", error="boom"):  # noqa: A002
-        why = facts(
+        why = failure_headers(
             reason=reason, error=error, traceback=f"Traceback\n{error}", attempts=2, worker="w1@host", queue="celery"
         )
         headers = {"lang": "py", "id": id, "task": task, "retries": 1, **why}

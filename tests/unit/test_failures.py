@@ -10,12 +10,11 @@ import amqp
 import pytest
 from kombu import Connection, Queue, pools
 
-from framework import failed_queue
-from framework.broker.failed import facts
-from framework.broker.failed import failed_queue as queue_called
 from framework.celery.app import App
 from framework.errors import FailedTasksBusy, NotSentAgain, UnknownFailure
-from framework.failures import ALL, Failures
+from framework.failures import ALL, Failures, reader
+from framework.failures.headers import failure_headers
+from framework.failures.queue import failed_queue as queue_called
 
 BODY = json.dumps([[1, "two"], {"day": "today"}, {"callbacks": None}])
 
@@ -52,7 +51,7 @@ def fail(channel):
         recorded |= {"attempts": 3, "worker": "w1@host", "queue": "celery"} | (why or {})
         known = {"id": id, "task": task, "retries": 2, "eta": "2026-01-01T00:00:00", "expires": 9}
         message = channel.prepare_message(
-            body, None, "application/json", "utf-8", {**known, **facts(**recorded), **headers}, properties
+            body, None, "application/json", "utf-8", {**known, **failure_headers(**recorded), **headers}, properties
         )
         channel.basic_publish(message, exchange="celery.failed", routing_key="", mandatory=True)
 
@@ -136,7 +135,7 @@ def test_looking_changes_neither_number_nor_order(failures, fail):
 
 
 def test_more_tasks_than_the_broker_hands_over_at_once_keep_their_order(failures, fail, monkeypatch):
-    monkeypatch.setattr(failed_queue, "WINDOW", 3)
+    monkeypatch.setattr(reader, "WINDOW", 3)
     for number in range(130):
         fail(str(number))
     expected = [str(number) for number in range(130)]
@@ -384,9 +383,9 @@ def test_an_export_has_a_line_for_each_and_the_message_where_it_could_not_be_und
 
 def test_a_second_reader_waits_and_then_is_told_who_is_in_the_way(app, failures, fail, monkeypatch):
     fail("a")
-    monkeypatch.setattr(failed_queue, "PATIENCE", 0.5)
+    monkeypatch.setattr(reader, "LOCK_TIMEOUT_SECONDS", 0.5)
 
-    with failed_queue.FailedQueue(app) as first:
+    with reader.FailedQueue(app) as first:
         assert len(list(first)) == 1
         with pytest.raises(FailedTasksBusy, match="Another `framework failed`"):
             failures.page()
@@ -412,13 +411,13 @@ def test_a_reader_that_was_killed_is_in_nobody_s_way(broker_url, failures, fail)
 def test_what_fails_while_all_are_sent_again_waits_for_the_next_time(app, fail, failures, monkeypatch):
     fail("a")
     fail("b")
-    original = failed_queue.FailedQueue.send_again
+    original = reader.FailedQueue.send_again
 
     def fails_again_at_once(self, entry):
         original(self, entry)
         fail(entry.id)
 
-    monkeypatch.setattr(failed_queue.FailedQueue, "send_again", fails_again_at_once)
+    monkeypatch.setattr(reader.FailedQueue, "send_again", fails_again_at_once)
 
     assert failures.retry(ALL) == 2
     assert ids(failures.page()) == ["a", "b"]
@@ -426,7 +425,7 @@ def test_what_fails_while_all_are_sent_again_waits_for_the_next_time(app, fail, 
 
 def read_for_ever(url, reading):
     app = App("reader", set_as_current=False, broker=url)
-    with failed_queue.FailedQueue(app) as queue:
+    with reader.FailedQueue(app) as queue:
         assert len(list(queue)) == 20
         reading.set()
         time.sleep(60)

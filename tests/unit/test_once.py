@@ -12,7 +12,7 @@ import sqlalchemy
 from sqlalchemy.orm import Session
 
 from framework.errors import NotATransaction
-from framework.once import forget, once
+from framework.failures import forget, once
 
 POSTGRES = os.environ.get("TEST_POSTGRES_URL")  # postgresql://user:password@host/database; a schema is made there
 SCHEMA = "framework_once_test"

@@ -1,4 +1,4 @@
-"""What people are shown of a task's arguments: values whose names say that they are secret are hidden."""
+"""Redacts secrets: values whose names say that they are secret are hidden from people."""
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -7,6 +7,7 @@ from inspect import Parameter, Signature
 from typing import Any
 
 __all__ = ["HIDDEN", "Redaction"]
+
 
 HIDDEN = "***"
 

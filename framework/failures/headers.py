@@ -1,16 +1,16 @@
-"""The queue of failed tasks: one durable place for what could not be done, on any broker."""
+"""The headers and properties of a failed task: why it failed, and its own ones without the traces of its way."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from amqp.serialization import dumps
-from kombu import Exchange, Queue
 
-__all__ = ["PREFIX", "facts", "failed_queue", "kept", "without_deaths"]
+__all__ = ["PREFIX", "failed_properties", "failure_headers", "strip_death_headers"]
+
 
 #: Headers by which the broker tells of a message's deaths; a copy that kept them could be taken for one in a loop.
-DEATHS = ("x-death", "x-first-death-", "x-last-death-", "x-delivery-count")
+DEATH_HEADERS = ("x-death", "x-first-death-", "x-last-death-", "x-delivery-count")
 
 #: What the headers that say why a task failed begin with.
 PREFIX = "x-failed-"
@@ -23,21 +23,17 @@ LONGEST_TRACEBACK = 8192
 LARGEST_HEADERS = 100_000
 
 # The broker refuses another's user id, and drops at its expiration what has to be kept.
-LEFT_OUT = {"user_id", "expiration"}
+DROPPED_PROPERTIES = {"user_id", "expiration"}
 
 
-def failed_queue(name: str) -> Queue:
-    """The queue of failed tasks, with its exchange; looking at it however often counts as no delivery too many."""
-    arguments = {"x-queue-type": "quorum", "x-delivery-limit": 1_000_000_000}
-    return Queue(name, Exchange(name, "fanout"), queue_arguments=arguments)
-
-
-def without_deaths(headers: Mapping[Any, Any]) -> dict[Any, Any]:
+def strip_death_headers(headers: Mapping[Any, Any]) -> dict[Any, Any]:
     """A message's headers as they were before any queue gave it up."""
-    return {name: value for name, value in headers.items() if not _starts(name, DEATHS)}
+    return {name: value for name, value in headers.items() if not _starts(name, DEATH_HEADERS)}
 
 
-def facts(*, reason: str, error: str, traceback: str, attempts: int, worker: str, queue: str) -> dict[str, str | int]:
+def failure_headers(
+    *, reason: str, error: str, traceback: str, attempts: int, worker: str, queue: str
+) -> dict[str, str | int]:
     """The headers that say why a task failed: a ``reason`` of one word, and what is known besides.
 
     Of a long error the beginning is kept, of a long traceback the end. ``queue`` is where it came from, and where it
@@ -54,16 +50,16 @@ def facts(*, reason: str, error: str, traceback: str, attempts: int, worker: str
     }
 
 
-def kept(properties: Mapping[str, Any], why: Mapping[str, Any]) -> dict[str, Any]:
+def failed_properties(properties: Mapping[str, Any], why: Mapping[str, Any]) -> dict[str, Any]:
     """The properties and headers of a message that failed, as they are kept, with what `facts` says of it."""
     headers = {**_sendable(properties.get("application_headers") or {}), **why}
-    others = {name: value for name, value in properties.items() if name not in LEFT_OUT}
+    others = {name: value for name, value in properties.items() if name not in DROPPED_PROPERTIES}
     return {**others, "application_headers": headers, "delivery_mode": 2}
 
 
 def _sendable(headers: Mapping[Any, Any]) -> dict[Any, Any]:
     """The headers; those that are too large to be sent with ours, or cannot be written, as their beginning in text."""
-    theirs = {name: value for name, value in without_deaths(headers).items() if not _starts(name, (PREFIX,))}
+    theirs = {name: value for name, value in strip_death_headers(headers).items() if not _starts(name, (PREFIX,))}
     try:
         fits = len(dumps("F", (theirs,))) <= LARGEST_HEADERS
     except Exception:

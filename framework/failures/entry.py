@@ -16,16 +16,17 @@ import amqp
 from celery import Celery
 from kombu.serialization import dumps, loads
 
-from framework.broker.failed import PREFIX, without_deaths
-from framework.redaction import Redaction
+from framework.failures.headers import PREFIX, strip_death_headers
+from framework.failures.redaction import Redaction
 
-__all__ = ["Entry", "FailedTask"]
+__all__ = ["FailedMessage", "FailedTask"]
+
 
 #: Bytes of a body that are decoded to show the arguments; a larger one is kept, and shown without them.
 LARGEST_SHOWN = 1 << 20
 
 #: Why the broker gave a message up.
-BY_THE_BROKER = {
+BROKER_REASONS = {
     "delivery_limit": "Given back more often than its queue allows: whatever ran it was lost each time.",
     "expired": "Waited in its queue for longer than it may.",
     "rejected": "A worker refused it.",
@@ -33,7 +34,7 @@ BY_THE_BROKER = {
 }
 
 #: Headers that a message got on its way here, or that address more copies of it; none belongs to the task.
-OF_THE_WAY = ("x-acquired-count", "CC", "BCC")
+TRANSPORT_HEADERS = ("x-acquired-count", "CC", "BCC")
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class FailedTask:
     worker: str
 
 
-class Entry:
+class FailedMessage:
     """One message of the queue of failed tasks. Whatever its headers and body hold, looking at it raises nothing."""
 
     def __init__(self, message: amqp.Message) -> None:
@@ -102,7 +103,7 @@ class Entry:
             args=None if args is None else redaction.positional(args, _takes(app, self.task)),
             kwargs=None if kwargs is None else redaction.named(kwargs),
             reason=self.reason,
-            error=redaction.text(self._recorded("error") or BY_THE_BROKER.get(self.reason, "")),
+            error=redaction.text(self._recorded("error") or BROKER_REASONS.get(self.reason, "")),
             traceback=redaction.text(self._recorded("traceback")),
             attempts=self._attempts(app),
             manual_retries=_number(self.headers.get("x-manual-retries")) or 0,
@@ -115,7 +116,7 @@ class Entry:
     def raw(self) -> dict[str, Any]:
         """The message itself, for a record of one that could not be understood."""
         return {
-            "headers": json.loads(json.dumps(without_deaths(self.headers), default=repr)),
+            "headers": json.loads(json.dumps(strip_death_headers(self.headers), default=repr)),
             "content_type": self.message.properties.get("content_type"),
             "content_encoding": self.message.properties.get("content_encoding"),
             "body_base64": b64encode(self._bytes).decode(),
@@ -128,7 +129,9 @@ class Entry:
 
     def to_send(self) -> tuple[Any, dict[str, Any]]:
         """Body and properties for another try: the same task with the same id, as if it had never been tried."""
-        headers = {name: value for name, value in without_deaths(self.headers).items() if not _of_the_way(name)}
+        headers = {
+            name: value for name, value in strip_death_headers(self.headers).items() if not _is_transport_header(name)
+        }
         headers["x-manual-retries"] = (_number(headers.get("x-manual-retries")) or 0) + 1
         body = self.message.body
         if "task" in headers:
@@ -218,8 +221,8 @@ def _inflated(body: bytes, compression: object) -> bytes:
     return zlib.decompressobj().decompress(body, LARGEST_SHOWN + 1)
 
 
-def _of_the_way(header: object) -> bool:
-    return header in OF_THE_WAY or (isinstance(header, str) and header.startswith(PREFIX))
+def _is_transport_header(header: object) -> bool:
+    return header in TRANSPORT_HEADERS or (isinstance(header, str) and header.startswith(PREFIX))
 
 
 def _number(value: object) -> int | None:

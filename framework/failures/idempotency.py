@@ -22,6 +22,7 @@ from framework.errors import NotATransaction
 
 __all__ = ["forget", "once"]
 
+
 _EXISTS = {
     "sqlite": "select 1 from sqlite_master where type = 'table' and name = 'framework_once'",
     "postgresql": "select 1 where to_regclass('framework_once') is not null",

@@ -20,10 +20,11 @@ from celery import Celery
 
 from framework.config import DEFAULTS
 from framework.errors import NotSentAgain, UnknownFailure
-from framework.failed_queue import FailedQueue, NotTaken
-from framework.failed_task import Entry, FailedTask
+from framework.failures.entry import FailedMessage, FailedTask
+from framework.failures.reader import FailedQueue, RetryRefused
 
-__all__ = ["ALL", "FailedTask", "Failures"]
+__all__ = ["ALL", "Failures"]
+
 
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
@@ -91,10 +92,10 @@ class Failures:
         """
         refused: dict[str, str] = {}
 
-        def send(queue: FailedQueue, entry: Entry) -> bool:
+        def send(queue: FailedQueue, entry: FailedMessage) -> bool:
             try:
                 queue.send_again(entry)
-            except NotTaken as exc:
+            except RetryRefused as exc:
                 refused[entry.id] = str(exc)
                 return False
             return True
@@ -124,17 +125,17 @@ class Failures:
                 file.write(json.dumps(self._exported(entry, redacted=redacted), default=str, ensure_ascii=False) + "\n")
             return count
 
-    def _shown(self, entry: Entry) -> FailedTask:
+    def _shown(self, entry: FailedMessage) -> FailedTask:
         return entry.shown(self._app, self._hidden)
 
-    def _exported(self, entry: Entry, *, redacted: bool) -> dict[str, Any]:
+    def _exported(self, entry: FailedMessage, *, redacted: bool) -> dict[str, Any]:
         fields = asdict(entry.shown(self._app, self._hidden if redacted else ()))
         return fields if redacted or entry.understood else fields | entry.raw
 
     def _settle(
         self,
         ids: Collection[str] | Literal["all"],
-        effect: Callable[[FailedQueue, Entry], bool],
+        effect: Callable[[FailedQueue, FailedMessage], bool],
         reason: str | None,
         task: str | None,
     ) -> int:
@@ -153,7 +154,7 @@ class Failures:
         return count
 
 
-def _fits(entry: Entry, reason: str | None, task: str | None) -> bool:
+def _fits(entry: FailedMessage, reason: str | None, task: str | None) -> bool:
     return reason in (None, entry.reason) and task in (None, entry.task)
 
 

@@ -14,31 +14,32 @@ import amqp
 from amqp.exceptions import ChannelError, MessageNacked, ResourceLocked
 from celery import Celery
 
-from framework.broker.failed import failed_queue
 from framework.broker.frames import tolerant_frame_handler
 from framework.config import DEFAULTS
 from framework.errors import FailedTasksBusy, FailedTasksUnread
-from framework.failed_task import Entry
+from framework.failures.entry import FailedMessage
+from framework.failures.queue import failed_queue
 
-__all__ = ["FailedQueue", "NotTaken", "name_in"]
+__all__ = ["FailedQueue", "RetryRefused", "name_in"]
+
 
 #: Messages that the broker has on the way to us at any time: enough to keep it busy, and of no weight for its memory.
 WINDOW = 500
 
 #: Seconds to wait for another administrator, and between two looks whether he is done.
-PATIENCE, PAUSE = 5.0, 0.2
+LOCK_TIMEOUT_SECONDS, LOCK_RETRY_SECONDS = 5.0, 0.2
 
 #: Seconds without a message after which we look whether there are any left, and after which the broker is given up.
-SILENCE, HOPELESS = 1.0, 30.0
+SILENCE_SECONDS, READ_TIMEOUT_SECONDS = 1.0, 30.0
 
 #: Seconds that the broker may take to confirm a message.
-CONFIRM = 15.0
+CONFIRM_TIMEOUT_SECONDS = 15.0
 
 #: AMQP's code for a mandatory message that no queue takes.
 NO_ROUTE = 312
 
 
-class NotTaken(Exception):
+class RetryRefused(Exception):
     """A task was not sent again: no queue is known for it, or its queue refused it."""
 
 
@@ -89,7 +90,7 @@ class FailedQueue:
                 # A connection in trouble may never answer a goodbye; the broker takes back what was on it as well.
                 self._connection.collect()
 
-    def __iter__(self) -> Iterator[Entry]:
+    def __iter__(self) -> Iterator[FailedMessage]:
         """The failed tasks that were there when this began, in the broker's order; what failed since is not touched.
 
         Raises:
@@ -100,37 +101,42 @@ class FailedQueue:
                 self._open_window(min(WINDOW, left))
             if (message := self._next()) is None:
                 return
-            yield Entry(message)
+            yield FailedMessage(message)
 
-    def settle(self, entry: Entry) -> None:
+    def settle(self, entry: FailedMessage) -> None:
         """Take an entry out of the queue, for good."""
         self._channel.basic_ack(entry.tag)
         self._held -= 1
 
-    def send_again(self, entry: Entry) -> None:
+    def send_again(self, entry: FailedMessage) -> None:
         """Publish the task to the queue that it came from; when this returns, the broker has it on disk.
 
         Raises:
             NotTaken: no queue is known for it, or its queue refuses it.
         """
         if not entry.queue:
-            raise NotTaken("nobody recorded which queue it came from")
+            raise RetryRefused("nobody recorded which queue it came from")
         try:
             if not self._published(entry):
                 self._declare(entry.queue)
                 if not self._published(entry):
-                    raise NotTaken(f"there is no queue {entry.queue!r}")
+                    raise RetryRefused(f"there is no queue {entry.queue!r}")
         except MessageNacked:
-            raise NotTaken(f"the queue {entry.queue!r} is full") from None
+            raise RetryRefused(f"the queue {entry.queue!r} is full") from None
         except ChannelError as exc:
             self._outgoing = self._connection.channel()
-            raise NotTaken(f"the queue {entry.queue!r} refuses it: {exc.reply_text}") from None
+            raise RetryRefused(f"the queue {entry.queue!r} refuses it: {exc.reply_text}") from None
 
-    def _published(self, entry: Entry) -> bool:
+    def _published(self, entry: FailedMessage) -> bool:
         """Publish; false where no queue has that name."""
         body, properties = entry.to_send()
         # By the name of the queue, past all exchanges: what else is bound to them had its copy long ago.
-        address = {"exchange": "", "routing_key": entry.queue, "mandatory": True, "confirm_timeout": CONFIRM}
+        address = {
+            "exchange": "",
+            "routing_key": entry.queue,
+            "mandatory": True,
+            "confirm_timeout": CONFIRM_TIMEOUT_SECONDS,
+        }
         try:
             self._outgoing.basic_publish(amqp.Message(body, **properties), **address)
         except ChannelError as exc:
@@ -148,14 +154,14 @@ class FailedQueue:
 
     def _lock(self) -> int:
         """Keep others away; how many failed tasks there are."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + LOCK_TIMEOUT_SECONDS
         while True:
             # Whoever consumes still has messages on its side, though it may be dead already.
             if self._has_lock() and not (found := self._ready())[1]:
                 return found[0]
             if time.monotonic() > deadline:
                 raise FailedTasksBusy.at(self._name)
-            time.sleep(PAUSE)
+            time.sleep(LOCK_RETRY_SECONDS)
 
     def _has_lock(self) -> bool:
         try:
@@ -186,10 +192,10 @@ class FailedQueue:
         began = time.monotonic()
         while not self._inbox:
             try:
-                self._connection.drain_events(timeout=SILENCE)
+                self._connection.drain_events(timeout=SILENCE_SECONDS)
             except TimeoutError:
                 if not self._ready()[0] and not self._inbox:
                     return None
-                if time.monotonic() - began > HOPELESS:
-                    raise FailedTasksUnread.of(self._name, HOPELESS) from None
+                if time.monotonic() - began > READ_TIMEOUT_SECONDS:
+                    raise FailedTasksUnread.of(self._name, READ_TIMEOUT_SECONDS) from None
         return self._inbox.popleft()

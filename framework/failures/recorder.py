@@ -1,12 +1,12 @@
-"""From a worker into the queue of failed tasks."""
+"""Records a failed task from the worker into the failed-task queue."""
 
 from typing import Any
 
 import amqp
 from amqp.exceptions import ChannelError
 
-from framework.broker.failed import facts, kept
 from framework.broker.producer import ReliableProducer
+from framework.failures.headers import failed_properties, failure_headers
 
 __all__ = ["record_failure"]
 
@@ -23,17 +23,19 @@ def record_failure(
         amqp.exceptions.AMQPError: the broker refused it.
     """
     queue = app.amqp.queue_it_came_from(message.delivery_info).name
-    why = facts(reason=reason, error=error, traceback=traceback, attempts=attempts, worker=worker, queue=queue)
-    copy = amqp.Message(getattr(message, "sent_body", message.body), **kept(message.properties, why))
+    why = failure_headers(
+        reason=reason, error=error, traceback=traceback, attempts=attempts, worker=worker, queue=queue
+    )
+    copy = amqp.Message(getattr(message, "sent_body", message.body), **failed_properties(message.properties, why))
     with app.producer_or_acquire() as producer:
-        producer = ReliableProducer(_AsItIs(producer, app.amqp.failed_queue), app.conf.task_publish_timeout)
+        producer = ReliableProducer(_RawProducer(producer, app.amqp.failed_queue), app.conf.task_publish_timeout)
         try:
             producer.publish(copy)
         except ChannelError:  # the queue was declared once, and is gone: the second time it is declared again
             producer.publish(copy)
 
 
-class _AsItIs:
+class _RawProducer:
     """A producer that publishes messages to one queue's exchange as they are; kombu's would encode them anew."""
 
     def __init__(self, producer: Any, queue: Any) -> None:
