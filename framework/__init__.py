@@ -21,7 +21,6 @@ __all__ = [  # noqa: RUF022 - in the order of a table of contents
     # How often, and once.
     "limits",
     "schedule",
-    "unique",
     # How far it is, and what became of it.
     "failures",
     "progress",

@@ -8,8 +8,8 @@ from demo.postbox import folder
 from demo.settings import data
 from demo.texts import TEXTS
 from framework.celery.celery import celery
+from framework.limits import Unique
 from framework.progress import progress
-from framework.unique import Unique
 
 
 @celery.task(bind=True, track=True, unique=Unique(key="visitor"))

@@ -10,11 +10,11 @@ from celery.result import AsyncResult
 from kombu.utils.uuid import uuid
 
 from framework import broker
-from framework.celery.admission import Answered, admitted
 from framework.celery.calling import as_arguments, check_call, not_before, publishing
 from framework.celery.forks import forget_in_forks
 from framework.celery.replies import ReplyQueueMoved
 from framework.errors import DuplicateTask
+from framework.limits.admission import ShortCircuit, admitted
 from framework.progress.publisher import close_publisher
 
 __all__ = ["App"]
@@ -42,7 +42,7 @@ class App(Celery):
         super().__init__(*args, **options)
         forget_in_forks(self)
         self.steps["worker"].add("framework.schedule.startup:CheckedEntries")
-        self.steps["consumer"].add("framework.celery.endings:Endings")
+        self.steps["consumer"].add("framework.limits.release_step:ReleaseUniqueLocks")
 
     def connection_for_write(self, url: str | None = None, **options: Any) -> Any:
         """A connection to publish on, whose every wait for the broker has an end."""
@@ -110,7 +110,7 @@ class App(Celery):
                     return super().send_task(name, args, kwargs, *wait, task_id, *more, **options)
                 except ReplyQueueMoved:
                     return super().send_task(name, args, kwargs, *wait, task_id, *more, **options)
-        except Answered as answer:
+        except ShortCircuit as answer:
             return answer.result
 
     @property

@@ -20,11 +20,11 @@ from celery.utils.log import get_logger
 from celery.utils.serialization import UnpickleableExceptionWrapper
 from kombu.utils.encoding import safe_str
 
-from framework.celery.admission import LOCK
 from framework.errors import described
 from framework.failures.recorder import record_failure
+from framework.limits.admission import LOCK
+from framework.limits.unique import release
 from framework.progress import signals
-from framework.unique import release
 
 __all__ = ["Request"]
 

@@ -6,11 +6,10 @@ from typing import Any
 import celery
 from celery.result import AsyncResult
 
-from framework.celery.admission import check_options
 from framework.celery.calling import as_arguments, check_arguments
-from framework.limits import Limit
+from framework.limits import Limit, Unique
+from framework.limits.admission import check_options
 from framework.progress import signals
-from framework.unique import Unique
 
 __all__ = ["Task"]
 
@@ -26,7 +25,7 @@ class Task(celery.Task):  # type: ignore[type-arg]
     #: A `~framework.limits.Limit`, or several: how often it may be called.
     limit: Limit | Sequence[Limit] | None = None
 
-    #: True or a `~framework.unique.Unique`: whether at most one is queued or running.
+    #: True or a `~framework.limits.Unique`: whether at most one is queued or running.
     unique: Unique | bool = False
 
     @classmethod

@@ -13,7 +13,8 @@ from kombu.exceptions import EncodeError
 
 from framework.celery.app import App
 from framework.errors import BadKey, BrokerUnreachable, OverLimit, WrongArguments
-from framework.limits import BUCKETS, Limit, _notes
+from framework.limits import Limit
+from framework.limits.window import SHARED_BUCKETS, _notes
 
 LIMITED = """
 import time
@@ -214,9 +215,9 @@ def test_beyond_the_most_keys_new_ones_share_buckets_and_known_ones_keep_their_o
     for visitor in range(20):
         limit.take(f"early {visitor}")
 
-    late = sum(limit.allows(f"late {visitor}") for visitor in range(4 * BUCKETS))
+    late = sum(limit.allows(f"late {visitor}") for visitor in range(4 * SHARED_BUCKETS))
 
-    assert BUCKETS < late <= 2 * BUCKETS
+    assert SHARED_BUCKETS < late <= 2 * SHARED_BUCKETS
     assert sum(limit.allows(f"early {visitor}") for visitor in range(20) for _ in range(2)) == 20
 
 

@@ -8,14 +8,14 @@ from kombu import pools
 
 from framework.celery.app import App
 from framework.errors import AlreadyQueued, BadKey
-from framework.unique import Unique
+from framework.limits import Unique
 
 UNIQUE = """
 import os, signal, time
 from pathlib import Path
 from celery.exceptions import Ignore, Reject
 from framework.celery.celery import celery
-from framework.unique import Unique
+from framework.limits import Unique
 
 HERE = Path(__file__).parents[2]
 

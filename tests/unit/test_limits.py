@@ -10,9 +10,8 @@ import pytest
 
 from framework.celery.app import App
 from framework.errors import BadKey, BadLimit, OverLimit
-from framework.keys import as_text
-from framework.limits import Limit, Rate
-from framework.unique import Unique
+from framework.limits import Limit, Rate, Unique
+from framework.limits.key import normalize
 
 
 @pytest.mark.parametrize(
@@ -67,7 +66,7 @@ def test_a_task_cannot_be_unique_in_any_way(wrong):
     ],
 )
 def test_one_visitor_has_one_key(one, other):
-    assert as_text(one) == as_text(other)
+    assert normalize(one) == normalize(other)
 
 
 @pytest.mark.parametrize(
@@ -83,13 +82,13 @@ def test_one_visitor_has_one_key(one, other):
     ],
 )
 def test_two_visitors_have_two_keys(one, other):
-    assert as_text(one) != as_text(other)
+    assert normalize(one) != normalize(other)
 
 
 @pytest.mark.parametrize("value", [None, "", object(), {"a": 1}, ("a", None)])
 def test_what_cannot_be_counted_by_is_refused_and_not_shown(value):
     with pytest.raises(BadKey) as refused:
-        as_text(value)
+        normalize(value)
 
     assert "0x" not in refused.value.message
 

@@ -1,5 +1,5 @@
 from framework.celery.celery import celery
-from framework.unique import Unique
+from framework.limits import Unique
 
 
 @celery.task(unique=Unique(key="report"))

@@ -1,4 +1,4 @@
-"""Unique tasks that the broker gave up by itself: their locks are given back by whichever worker hears of it."""
+"""Releases the locks of unique tasks that the broker dead-lettered, from whichever worker hears of it."""
 
 from typing import Any
 
@@ -6,22 +6,23 @@ from celery import bootsteps
 from celery.utils.log import get_logger
 from kombu import Consumer, Queue
 
-from framework.celery.admission import LOCK, unique_of
 from framework.errors import described
-from framework.unique import release
+from framework.limits.admission import LOCK, unique_of
+from framework.limits.unique import release
 
-__all__ = ["Endings"]
+__all__ = ["ReleaseUniqueLocks"]
+
 
 log = get_logger(__name__)
 
 #: Where copies of the failed tasks go.
-ENDED = "celery.unique.ended"
+QUEUE_NAME = "celery.unique.ended"
 
 #: How many of them, and seconds that they wait for a worker.
-MOST, KEPT = 10_000, 86400
+MAX_LENGTH, MESSAGE_TTL_SECONDS = 10_000, 86400
 
 
-class Endings(bootsteps.ConsumerStep):
+class ReleaseUniqueLocks(bootsteps.ConsumerStep):
     """Hears of every task that failed, in a worker that has unique tasks."""
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
@@ -31,8 +32,8 @@ class Endings(bootsteps.ConsumerStep):
         app = self.app
         if not any(unique_of(task) for task in app.tasks.values()):
             return []
-        arguments = {"x-queue-type": "classic", "x-max-length": MOST, "x-message-ttl": KEPT * 1000}
-        queue = Queue(ENDED, app.amqp.failed_queue.exchange, queue_arguments=arguments)
+        arguments = {"x-queue-type": "classic", "x-max-length": MAX_LENGTH, "x-message-ttl": MESSAGE_TTL_SECONDS * 1000}
+        queue = Queue(QUEUE_NAME, app.amqp.failed_queue.exchange, queue_arguments=arguments)
         return [Consumer(channel, [queue], on_message=self._on_message, prefetch_count=10)]
 
     def start(self, c: Any) -> None:

@@ -13,16 +13,17 @@ from celery.states import REVOKED
 from framework.broker.producer import Unconfirmed
 from framework.discovery import catalog
 from framework.errors import AlreadyQueued, BadLimit, OverLimit
-from framework.limits import Limit, slots_of
-from framework.unique import Unique, lock_of, release, taken_by
+from framework.limits.limit import Limit, window_of
+from framework.limits.unique import Unique, acquire, lock_name, release
 
-__all__ = ["LOCK", "Answered", "admitted", "check_options", "limits_of", "unique_of"]
+__all__ = ["LOCK", "ShortCircuit", "admitted", "check_options", "limits_of", "unique_of"]
+
 
 #: The header that names the lock of a unique task.
 LOCK = "unique"
 
 
-class Answered(Exception):
+class ShortCircuit(Exception):
     """A call has its result without being queued."""
 
     def __init__(self, result: "AsyncResult[Any]") -> None:
@@ -40,13 +41,13 @@ def admitted(app: Any, name: str, args: Any, kwargs: Any, task_id: str, options:
         AlreadyQueued: the task is unique, and there is one.
         BadKey: a limit's key, or a unique task's, is None.
     """
-    task = None if options.get("retries") else _guarded(app, name, options.get("task_type"))
+    task = None if options.get("retries") else _task_with_limits(app, name, options.get("task_type"))
     if task is None:
         yield
         return
     undo: list[Callable[[], None]] = []
     try:
-        _pass(task, bound_to(task, args, kwargs), task_id, options, undo)
+        _acquire_all(task, bound_to(task, args, kwargs), task_id, options, undo)
         yield
     except Unconfirmed:  # the broker may have it, and then it holds what it was given
         raise
@@ -100,7 +101,7 @@ def bound_to(task: Any, args: Any, kwargs: Any) -> Mapping[str, Any]:
     return bound.arguments
 
 
-def _guarded(app: Any, name: str, task: Any) -> Any:
+def _task_with_limits(app: Any, name: str, task: Any) -> Any:
     """The task of that name, where it is limited or unique; its module is imported for that."""
     if task is None and name not in app._tasks:
         entry = catalog.find(app.loader.default_modules, name)
@@ -110,22 +111,22 @@ def _guarded(app: Any, name: str, task: Any) -> Any:
     return task if task is not None and (limits_of(task) or unique_of(task)) else None
 
 
-def _pass(
+def _acquire_all(
     task: Any, bound: Mapping[str, Any], task_id: str, options: dict[str, Any], undo: list[Callable[[], None]]
 ) -> None:
     # Every key is looked at before anything is counted.
-    wanted = [(limit, slots_of(task, limit, place, bound)) for place, limit in enumerate(limits_of(task))]
+    wanted = [(limit, window_of(task, limit, place, bound)) for place, limit in enumerate(limits_of(task))]
     unique = unique_of(task)
     if unique is not None:
-        _lock(task, unique, lock_of(task, unique, bound), task_id, options, undo)
+        _lock(task, unique, lock_name(task, unique, bound), task_id, options, undo)
     for limit, slots in sorted(wanted, key=lambda pair: pair[0].over == "delay"):
         if limit.over == "delay":
-            _delay(slots.reserve(), options)
+            _wait_for_turn(slots.reserve(), options)
         elif (taken := slots.take()) is not None:
             undo.append(lambda slots=slots, taken=taken: slots.give_back(taken))  # type: ignore[misc]
         elif limit.over == "drop":
             cause = TaskRevokedError(f"dropped: over the limit of {limit.text}")
-            raise Answered(EagerResult(task_id, cause, REVOKED, name=task.name))
+            raise ShortCircuit(EagerResult(task_id, cause, REVOKED, name=task.name))
         else:
             raise OverLimit.of(limit.name or task.name, limit.text, slots.wait())
 
@@ -133,17 +134,17 @@ def _pass(
 def _lock(
     task: Any, unique: Unique, lock: str, task_id: str, options: dict[str, Any], undo: list[Callable[[], None]]
 ) -> None:
-    holder = taken_by(task.app, lock, task_id, unique.expires)
+    holder = acquire(task.app, lock, task_id, unique.expires)
     if holder is None:
         undo.append(lambda: release(task.app, lock, task_id))
         options["headers"] = {**(options.get("headers") or {}), LOCK: lock}
     elif unique.duplicate == "existing" and holder:
-        raise Answered(task.AsyncResult(holder))
+        raise ShortCircuit(task.AsyncResult(holder))
     else:
         raise AlreadyQueued.by(task.name, holder)
 
 
-def _delay(turn: float, options: dict[str, Any]) -> None:
+def _wait_for_turn(turn: float, options: dict[str, Any]) -> None:
     """Have a call wait for its turn, or for its own eta where that is later."""
     moment = datetime.fromtimestamp(turn, UTC)
     if moment > datetime.now(UTC):

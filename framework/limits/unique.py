@@ -20,20 +20,21 @@ from typing import Any, Literal
 from amqp.exceptions import NotFound, PreconditionFailed
 from kombu.utils.json import dumps
 
-from framework.broker import slots
 from framework.broker.request import request
-from framework.broker.slots import Outcome
 from framework.errors import BadKey, BadLimit
-from framework.keys import as_text, digest, value_of
+from framework.limits import slots
+from framework.limits.key import digest, normalize, value_of
+from framework.limits.slots import Outcome
 
 __all__ = ["Unique"]
 
+
 #: Seconds that a note of the holder is waited for: its process writes it right after it got the lock, and whoever
 #: looks at it has it for a moment.
-PATIENCE = 5.0
+HOLDER_TIMEOUT_SECONDS = 5.0
 
 #: Seconds of the longest life of a lock: a fortnight.
-LONGEST = 14 * 86400.0
+LONGEST_EXPIRY_SECONDS = 14 * 86400.0
 
 
 @dataclass(frozen=True)
@@ -60,31 +61,31 @@ class Unique:
         """Refuse what cannot be."""
         if self.duplicate not in ("existing", "raise"):
             raise BadLimit.unique(f"duplicate is {self.duplicate!r}, and must be existing or raise")
-        if not 1 <= self.expires <= LONGEST:
+        if not 1 <= self.expires <= LONGEST_EXPIRY_SECONDS:
             raise BadLimit.unique(f"expires is {self.expires!r}, and must be 1 s to 14 days")
         if not (self.key is None or callable(self.key) or (isinstance(self.key, str) and self.key.isidentifier())):
             raise BadLimit.unique(f"key is {self.key!r}, and must be an argument's name or a function")
 
 
-def lock_of(task: Any, unique: Unique, bound: Mapping[str, Any]) -> str:
+def lock_name(task: Any, unique: Unique, bound: Mapping[str, Any]) -> str:
     """The name of the lock for a call of ``task`` with these arguments.
 
     Raises:
         BadKey: the call has no key for it.
     """
     if unique.key is not None:
-        return f"unique.{digest(task.name, as_text(value_of(unique.key, task.name, bound)))}"
+        return f"unique.{digest(task.name, normalize(value_of(unique.key, task.name, bound)))}"
     try:
         return f"unique.{digest(task.name, dumps(bound, sort_keys=True))}"
     except TypeError as exc:
         raise BadKey.of(bound, f"its arguments are no JSON ({exc}), so the task needs unique=Unique(key=...)") from None
 
 
-def taken_by(app: Any, lock: str, task_id: str, expires: float) -> str | None:
+def acquire(app: Any, lock: str, task_id: str, expires: float) -> str | None:
     """Take a lock for a task; None, or the id of the task that has it (empty where that cannot be told yet)."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + HOLDER_TIMEOUT_SECONDS
     while True:
-        if request(app, partial(_take, lock=lock, task_id=task_id, expires=expires)):
+        if request(app, partial(_acquire, lock=lock, task_id=task_id, expires=expires)):
             return None
         holder = _holder(app, lock)
         if holder == task_id:
@@ -96,7 +97,7 @@ def taken_by(app: Any, lock: str, task_id: str, expires: float) -> str | None:
 
 def release(app: Any, lock: str, task_id: str) -> None:
     """Give a lock back, if that task has it."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + HOLDER_TIMEOUT_SECONDS
     with suppress(NotFound, PreconditionFailed):  # it was given back already; the next one's note is there already
         while (done := request(app, partial(_release, lock=lock, task_id=task_id))) is None and time.monotonic() < end:
             _pause()
@@ -105,12 +106,12 @@ def release(app: Any, lock: str, task_id: str) -> None:
         request(app, partial(slots.delete, name=_notes(lock), if_empty=True))
 
 
-def _take(channel: Any, lock: str, task_id: str, expires: float) -> bool:
-    outcome = slots.take(channel, lock)
+def _acquire(channel: Any, lock: str, task_id: str, expires: float) -> bool:
+    outcome = slots.acquire(channel, lock)
     if outcome is not Outcome.FULL:
         slots.declare(channel, lock, 1, expires, expires + 60)
     if outcome is Outcome.MISSING:
-        outcome = slots.take(channel, lock)
+        outcome = slots.acquire(channel, lock)
     if outcome is not Outcome.TAKEN:
         return False
     slots.declare_notes(channel, _notes(lock), 1, expires + 60)

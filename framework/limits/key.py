@@ -1,4 +1,4 @@
-"""What a limit counts by and a unique task is known by: an argument of a call, as a text."""
+"""The key of a rate limit or a unique task: an argument of a call, as text."""
 
 import hashlib
 import ipaddress
@@ -8,16 +8,17 @@ from uuid import UUID
 
 from framework.errors import BadKey
 
-__all__ = ["as_text", "digest", "value_of"]
+__all__ = ["digest", "normalize", "value_of"]
+
 
 #: Bits of an IPv6 address that say whose network it is: one visitor has as many addresses in it as he likes.
-NETWORK = 64
+NETWORK_BITS = 64
 
 
-def as_text(value: Any) -> str:
+def normalize(value: Any) -> str:
     """A key as a text: the same for the same visitor, whatever way it is written.
 
-    >>> from framework.keys import as_text
+    >>> from framework.limits.key import as_text
     >>> as_text("::ffff:192.0.2.7"), as_text("2001:db8:1:2:3:4:5:6")
     ('192.0.2.7', '2001:db8:1:2::/64')
 
@@ -33,7 +34,7 @@ def as_text(value: Any) -> str:
     if isinstance(value, bool | int | UUID):
         return f"{type(value).__name__}:{value!s}"
     if isinstance(value, tuple | list):
-        return "\0".join(["", *map(as_text, value)])
+        return "\0".join(["", *map(normalize, value)])
     raise BadKey.of(value, "it is no text, number, UUID, or tuple of such")
 
 
@@ -64,6 +65,6 @@ def _network(text: str) -> str:
         return text
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped is None:
-            return str(ipaddress.ip_network((int(address), NETWORK), strict=False))
+            return str(ipaddress.ip_network((int(address), NETWORK_BITS), strict=False))
         address = address.ipv4_mapped
     return str(address)

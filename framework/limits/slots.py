@@ -14,22 +14,23 @@ import amqp
 from amqp.exceptions import MessageNacked
 
 __all__ = [
-    "LONGEST",
+    "LONGEST_EXPIRY_SECONDS",
     "Note",
     "Outcome",
-    "alone",
+    "acquire",
+    "count_acquired",
     "declare",
     "declare_notes",
     "delete",
-    "free",
+    "exclusive_lock",
     "look",
     "note",
-    "take",
-    "taken",
+    "release",
 ]
 
+
 #: Seconds that a queue may live unused, which RabbitMQ counts in 32 bits of milliseconds.
-LONGEST = 2**32 // 1000 - 1
+LONGEST_EXPIRY_SECONDS = 2**32 // 1000 - 1
 
 
 class Outcome(Enum):
@@ -60,14 +61,14 @@ def declare(channel: Any, name: str, size: int, window: float, life: float) -> N
     channel.queue_declare(name, durable=True, auto_delete=False, arguments=arguments)
 
 
-def take(channel: Any, name: str, *, lasting: bool = True) -> Outcome:
+def acquire(channel: Any, name: str, *, lasting: bool = True) -> Outcome:
     """Take a slot, if there is one; one that is not ``lasting`` is given back by a restart of the broker."""
     if not _publish(channel, name, b"", lasting):
         return Outcome.FULL
     return Outcome.MISSING if _was_returned(channel) else Outcome.TAKEN
 
 
-def taken(channel: Any, name: str) -> int:
+def count_acquired(channel: Any, name: str) -> int:
     """How many slots are taken.
 
     Raises:
@@ -76,7 +77,7 @@ def taken(channel: Any, name: str) -> int:
     return int(channel.queue_declare(name, passive=True).message_count)
 
 
-def free(channel: Any, name: str) -> None:
+def release(channel: Any, name: str) -> None:
     """Give the oldest slot back.
 
     Raises:
@@ -135,7 +136,7 @@ def delete(channel: Any, name: str, *, if_empty: bool = False) -> None:
 
 
 @contextmanager
-def alone(channel: Any, name: str) -> Iterator[None]:
+def exclusive_lock(channel: Any, name: str) -> Iterator[None]:
     """Be the only one on the broker who has ``name``; a process that dies lets go of it.
 
     Raises:
@@ -171,4 +172,4 @@ def _was_returned(channel: Any) -> bool:
 
 
 def _milliseconds(seconds: float) -> int:
-    return max(round(min(seconds, LONGEST) * 1000), 1)
+    return max(round(min(seconds, LONGEST_EXPIRY_SECONDS) * 1000), 1)

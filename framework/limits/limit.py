@@ -1,0 +1,116 @@
+"""Rate limits per key, shared by all processes and servers.
+
+On a task::
+
+    @celery.task(limit=Limit("1/10s", key="visitor"))
+    def contact(visitor, text): ...
+
+On its own, in a view::
+
+    limit = Limit("5/minute", name="contact")
+    limit.take(visitor)  # raises OverLimit, whose retry_after is the seconds to wait
+
+The broker keeps the tokens: see `framework.limits.slots`. A limit is exact: no window of its length holds more.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+from celery._state import get_current_app
+
+from framework.errors import BadLimit, OverLimit
+from framework.limits.key import normalize, value_of
+from framework.limits.rate import LONGEST_WINDOW_SECONDS, Rate
+from framework.limits.window import SlidingWindow
+
+__all__ = ["Limit"]
+
+
+Over = Literal["reject", "delay", "drop"]
+
+
+class Limit:
+    """So many calls in a time, for each key.
+
+    Args:
+        rate: ``N/[M]unit``: ``1/10s``, ``5/minute``, ``100/2h``.
+        key: what is limited, where a task has this limit: the name of one of its arguments, or a function of the
+            mapping of all of them, defaults included. None: one limit for the whole task.
+        name: limits of one name and rate are one limit, on whichever task or view; a task's own name where it is None.
+        over: what becomes of a task's call that is too many: ``reject`` raises ``OverLimit``, ``delay`` runs it as soon
+            as the window allows, ``drop`` queues nothing and returns a result that is revoked.
+        max_wait: seconds that a delayed call may have to wait; one that would wait longer is rejected.
+        app: the application whose broker keeps it; the current one where it is None.
+
+    Raises:
+        BadLimit: the rate or another of these is wrong.
+    """
+
+    def __init__(
+        self,
+        rate: str,
+        *,
+        key: str | Callable[[Mapping[str, Any]], Any] | None = None,
+        name: str | None = None,
+        over: Over = "reject",
+        max_wait: float = 3600.0,
+        app: Any = None,
+    ) -> None:
+        self.text = rate
+        self.rate = Rate.of(rate)
+        if over not in ("reject", "delay", "drop"):
+            raise BadLimit.of(rate, f"over is {over!r}, and must be reject, delay or drop")
+        if not (key is None or callable(key) or (isinstance(key, str) and key.isidentifier())):
+            raise BadLimit.of(rate, f"key is {key!r}, and must be an argument's name or a function")
+        if not 0 <= max_wait <= LONGEST_WINDOW_SECONDS:
+            raise BadLimit.of(rate, "max_wait must be 0 s to 14 days")
+        self.key = key
+        self.name = name
+        self.over: Over = over
+        self.max_wait = float(max_wait)
+        self._app = app
+
+    def __repr__(self) -> str:
+        """As it was written, as far as it matters."""
+        return f"Limit({self.text!r}, name={self.name!r})"
+
+    def take(self, key: Any) -> None:
+        """Take a slot for ``key``.
+
+        Raises:
+            OverLimit: there is none; its ``retry_after`` is the seconds until there will be.
+            BadLimit: the limit has no name, or is one that delays, which only a task can be.
+            BadKey: the key is None or empty, or of a kind that has no text of its own.
+            BrokerUnreachable: the broker does not answer, so nothing can be said.
+        """
+        wanted = self._slots(key)
+        if wanted.take() is None:
+            raise OverLimit.of(self.name, self.text, wanted.wait())
+
+    def allows(self, key: Any) -> bool:
+        """Take a slot for ``key`` where there is one, and say whether; raises what `take` does but ``OverLimit``."""
+        return self._slots(key).take() is not None
+
+    def retry_after(self, key: Any) -> float:
+        """Seconds until there is a slot for ``key``; 0.0 where there is one. Takes none."""
+        return self._slots(key).wait()
+
+    def _slots(self, key: Any) -> "SlidingWindow":
+        if self.name is None:
+            raise BadLimit.of(self.text, "on its own it needs a name: Limit(..., name='contact')")
+        if self.over == "delay":
+            raise BadLimit.of(self.text, "over='delay' is for tasks: in a view there is nothing to delay")
+        return SlidingWindow(self._app or get_current_app(), self.rate, self.text, self.name, normalize(key))
+
+
+def window_of(task: Any, limit: Limit, place: int, bound: Mapping[str, Any]) -> SlidingWindow:
+    """The slots of a call of ``task`` with these arguments, by the limit at that ``place`` among the task's.
+
+    Raises:
+        BadKey: the call has no key for it.
+    """
+    which = limit.key if isinstance(limit.key, str) else str(place)
+    scope = limit.name or f"{task.name}({which})"
+    key = "" if limit.key is None else normalize(value_of(limit.key, task.name, bound))
+    delays = limit.over == "delay"
+    return SlidingWindow(task.app, limit.rate, limit.text, scope, key, delays=delays, max_wait=limit.max_wait)
