@@ -11,12 +11,12 @@ from contextlib import ExitStack
 
 import click
 
-from framework import environment
 from framework.celery.celery import celery
 from framework.cli.waiting import wait_for, wait_until
+from framework.contrib import env
+from framework.contrib.csv_export import export_file
+from framework.contrib.mail import MailSettings
 from framework.errors import PortTaken
-from framework.mail import MailSettings
-from framework.rows import export_file
 from framework.tasks.main_task import main_task
 from framework.tasks.yara_task import yara_task
 
@@ -34,7 +34,7 @@ def main():
         visitor = ("Ann <ann@example.org>", "Opening hours", "Are you open on Sunday?")
         calls["The mail"] = celery.send_task("framework.tasks.send_mails.send_mail", visitor)
         # 3. apply_async: with options; here, nobody wants a scan that waited for an hour
-        for file in sorted(environment.folder("YARA_FILES", "samples/files").glob("*")):
+        for file in sorted(env.folder("YARA_FILES", "samples/files").glob("*")):
             calls[f"The scan of {file.name}"] = yara_task.apply_async((file.name,), expires=3600)
 
         greeting, message_id, *scans = wait_for(calls).values()

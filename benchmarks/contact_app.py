@@ -4,7 +4,7 @@ from flask import redirect, request, url_for
 
 from demo import create_app
 from demo.contact import PER_VISITOR, form, mistakes
-from framework import mail
+from framework.contrib import mail
 
 app = create_app()
 

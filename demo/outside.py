@@ -11,8 +11,8 @@ import click
 from demo.postbox import Postbox
 from demo.settings import api_url
 from demo.third_party import ParcelService
+from framework.contrib.mail import MailSettings
 from framework.errors import FrameworkError, PortTaken
-from framework.mail import MailSettings
 
 
 @contextmanager

@@ -24,10 +24,8 @@ __all__ = [  # noqa: RUF022 - in the order of a table of contents
     # How far it is, and what became of it.
     "failures",
     "progress",
-    # What the tasks that come with it are made of.
-    "mail",
-    "rows",
-    "scan",
+    # What the bundled tasks are made of.
+    "contrib",
 ]
 
 try:

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from framework import accounts
 from framework.celery.celery import celery
+from framework.contrib import accounts
 
 # The waits are 4 x 2**n seconds, 17 minutes in all.
 PATIENTLY = {"autoretry_for": (OSError,), "retry_backoff": 4, "retry_jitter": False, "max_retries": 8}
@@ -15,7 +15,7 @@ def remind_dormant_accounts(months: int = 6) -> int:
 
     Each is a task of its own, so that one address that is wrong stops no other. Whoever was reminded since the last
     activity is left out. Run twice, or by two workers at once, an account may be queued twice; its mail is sent once.
-    Table, columns and template are settings of `framework.accounts`.
+    Table, columns and template are settings of `framework.contrib.accounts`.
 
     Raises:
         BadPeriod: ``months`` is no number of months.

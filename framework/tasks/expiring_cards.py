@@ -1,7 +1,7 @@
 """Cards that expire soon; every midnight, say."""
 
-from framework import cards
 from framework.celery.celery import celery
+from framework.contrib import cards
 
 
 @celery.task(autoretry_for=(OSError,), retry_backoff=4, retry_jitter=False, max_retries=8)
@@ -10,7 +10,7 @@ def mark_expiring_cards(within_days: int = 30) -> int:
 
     Today is what the setting ``timezone`` makes it. Tries again for 17 minutes while the database does not answer, and
     goes on where it was. Run twice, or by two workers at once, it marks the same cards. Table and columns are settings
-    of `framework.cards`.
+    of `framework.contrib.cards`.
 
     Raises:
         BadPeriod: ``within_days`` is no number of days.

@@ -3,7 +3,7 @@
 from typing import Any
 
 from framework.celery.celery import celery
-from framework.rows import append_rows, export_file
+from framework.contrib.csv_export import append_rows, export_file
 
 
 @celery.task
@@ -14,7 +14,7 @@ def export_to_csv(rows: list[Any] | dict[str, Any], filename: str = "results.csv
     may append to one file. A task that ran twice, after a crash, has its rows there twice.
 
     Raises:
-        BadRows: the rows cannot be written as they are; see `framework.rows.append_rows`.
+        BadRows: the rows cannot be written as they are; see `framework.contrib.csv_export.append_rows`.
         OutsideFolder: the name leads out of the folder that ``EXPORT_FOLDER`` names.
     """
     return append_rows(export_file(filename), rows)

@@ -1,7 +1,7 @@
 """Mail from the site's contact form."""
 
-from framework import mail
 from framework.celery.celery import celery
+from framework.contrib import mail
 
 
 # The waits are 4 x 2**n; as options of the decorator, since Celery shares one retry_kwargs among all calls.
@@ -10,7 +10,7 @@ def send_mail(sender: str | None = None, subject: str = "Contact", text: str = "
     """Mail a visitor's message to the site's owner; return its Message-ID.
 
     Tries again after 4, 8, 16, 32 and 64 seconds. Every try has the same Message-ID, so that a mail server can tell a
-    mail that came twice. The settings are in `framework.mail`.
+    mail that came twice. The settings are in `framework.contrib.mail`.
 
     Raises:
         BadMail: an address, subject or text is refused; nothing was sent, and it is not tried again.

@@ -1,7 +1,7 @@
 """Files looked through for what rules describe."""
 
 from framework.celery.celery import celery
-from framework.scan import Match, scan
+from framework.contrib.yara_scan import Match, scan
 
 EXPORT = "framework.tasks.export_results_task.export_to_csv"
 
@@ -10,8 +10,8 @@ EXPORT = "framework.tasks.export_results_task.export_to_csv"
 def yara_task(path: str, rules: list[str] | None = None) -> list[Match]:
     """Scan a file with YARA rules, send each match to be exported, and return the matches.
 
-    The folders of files and rules are settings of `framework.scan`; ``rules`` are the names of the files of rules to
-    use, all if None.
+    The folders of files and rules are settings of `framework.contrib.yara_scan`; ``rules`` are the names of the rule
+    files to use, all if None.
 
     Raises:
         OutsideFolder: the file is not in the folder that ``YARA_FILES`` names.

@@ -14,8 +14,9 @@ from zoneinfo import ZoneInfo
 import pytest
 import sqlalchemy as sql
 
-from framework import accounts, cards, database
 from framework.celery.celery import celery
+from framework.contrib import accounts, cards, database
+from framework.contrib.mail_address import SUBJECT_LIMIT
 from framework.errors import (
     BadEnvironment,
     BadMail,
@@ -25,7 +26,6 @@ from framework.errors import (
     MissingExtra,
     TableMismatch,
 )
-from framework.mail_checks import SUBJECT_LIMIT
 from framework.tasks.dormant_accounts import delete_dormant_accounts, remind_dormant_accounts
 from framework.tasks.expiring_cards import mark_expiring_cards
 from framework.testing.mailbox import Mailbox

@@ -1,4 +1,4 @@
-"""The house has floors: a module imports only from the rooms before its own."""
+"""The layers of the library: a module imports only from the layers below its own, and never in a circle."""
 
 import ast
 from pathlib import Path
@@ -8,34 +8,56 @@ import pytest
 import framework
 
 LIBRARY = Path(framework.__file__).parent
-DOORS = {"start", "celeryconfig", "utils"}
+ENTRY_POINTS = {"start", "celeryconfig", "utils"}
 
-# Every module and package that is not named on a floor is a feature.
-FEATURES = "features"
-# From the ground up. The empty name is ``framework`` itself: a table of contents of the rooms below it.
-FLOORS = [
+# From the ground up; packages of one layer do not import each other. The empty name is ``framework`` itself, which
+# lists the packages and imports them when they are asked for.
+LAYERS = [
     {"errors"},
     {"config", "discovery"},
     {""},
     {"broker"},
-    {FEATURES},
-    {"celery", "schedule"},
+    {"limits", "progress", "failures", "schedule", "contrib"},
+    {"celery"},
     {"tasks"},
     {"web", "cli", "testing"},
     {"__main__"},
 ]
-FLOOR_OF = {room: number for number, floor in enumerate(FLOORS) for room in floor}
+LAYER_OF = {package: number for number, layer in enumerate(LAYERS) for package in layer}
+
+# Inside a package: what is below imports nothing of what is above.
+BELOW = {"framework.broker.sqlite": "framework.broker"}
+
+AT_MOST = 14
 
 
-def test_a_module_imports_only_from_the_rooms_before_its_own():
+def test_the_library_has_at_most_fourteen_packages_and_two_modules():
+    packages = {folder.name for folder in LIBRARY.iterdir() if (folder / "__init__.py").is_file()}
+    modules = {file.name for file in LIBRARY.glob("*.py")}
+
+    assert len(packages) <= AT_MOST
+    assert modules == {"__init__.py", "__main__.py", "config.py"}
+
+
+def test_every_package_has_its_layer():
+    tops = {top_of(module) for module in graph()}
+
+    assert tops == set(LAYER_OF)
+
+
+def test_a_module_imports_only_from_the_layers_below_its_own():
     wrong = [
         f"{module} imports {imported}"
-        for module, source in modules()
-        for imported in imports(source)
+        for module, found in graph().items()
+        for imported in found
         if not may_import(module, imported)
     ]
 
     assert wrong == []
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    assert circles(graph()) == []
 
 
 def test_imports_are_absolute():
@@ -44,8 +66,12 @@ def test_imports_are_absolute():
     assert relative == []
 
 
-def test_the_library_does_not_know_the_doors_of_the_project():
-    knowing = [module for module, source in modules() if DOORS & {name.split(".")[0] for name in imports(source)}]
+def test_the_library_does_not_know_the_entry_points_of_the_project():
+    knowing = [
+        module
+        for module, source in modules()
+        if ENTRY_POINTS & {name.split(".")[0] for name in imports(source, set(graph()))}
+    ]
 
     assert knowing == []
 
@@ -53,36 +79,45 @@ def test_the_library_does_not_know_the_doors_of_the_project():
 @pytest.mark.parametrize(
     ("module", "line"),
     [
-        ("framework.errors", "from framework.config import DEFAULTS"),
-        ("framework.errors", "from framework import config"),
+        ("framework.errors.base", "from framework.config import DEFAULTS"),
+        ("framework.errors.base", "from framework import config"),
         ("framework.config", "import framework.discovery"),
         ("framework.broker.sqlite.transport", "import framework.celery.app"),
-        ("framework.mail", "from framework.celery.celery import celery"),
+        ("framework.broker.sqlite.transport", "from framework.broker.request import request"),
+        ("framework.broker.request", "from framework.broker.sqlite.channel import Channel"),
+        ("framework.limits.limit", "from framework.progress import progress"),
+        ("framework.progress.steps", "from framework.failures.recorder import record_failure"),
+        ("framework.schedule.leader", "from framework.limits.slots import exclusive_lock"),
+        ("framework.contrib.mail", "from framework.celery.celery import celery"),
         ("framework.celery.app", "def late(): import framework.tasks"),
         ("framework.tasks.send_mails", "from framework.testing.mailbox import Mailbox"),
         ("framework.testing.mailbox", "from framework.cli import main"),
-        ("framework.errors", "from framework import find_tasks_in_project"),
-        ("framework", "from framework import mail"),
+        ("framework.errors.base", "from framework import find_tasks_in_project"),
+        ("framework", "from framework import contrib"),
     ],
 )
-def test_an_import_from_a_later_or_neighbouring_room_is_noticed(module, line):
-    assert [name for name in imports(ast.parse(line)) if not may_import(module, name)]
+def test_an_import_from_above_or_beside_is_noticed(module, line):
+    assert [name for name in imports(ast.parse(line), set(graph())) if not may_import(module, name)]
 
 
 @pytest.mark.parametrize(
     ("module", "line"),
     [
-        ("framework.errors", "import click"),
+        ("framework.errors.base", "import click"),
         ("framework.celery.app", "from framework import broker"),
-        ("framework.celery.app", "from framework.celery.calling import publishing"),
-        ("framework.mail", "from framework import environment"),
-        ("framework.tasks.send_mails", "from framework import mail"),
-        ("framework.cli", "from framework import __version__"),
+        ("framework.celery.app", "from framework.celery.calls import check_call"),
+        ("framework.contrib.mail", "from framework.contrib import env"),
+        ("framework.tasks.send_mails", "from framework.contrib import mail"),
+        ("framework.cli.command", "from framework import __version__"),
         ("framework.__main__", "from framework.cli import main"),
     ],
 )
-def test_an_import_from_a_room_before_is_none_of_our_business(module, line):
-    assert all(may_import(module, name) for name in imports(ast.parse(line)))
+def test_an_import_from_below_or_from_elsewhere_is_allowed(module, line):
+    assert all(may_import(module, name) for name in imports(ast.parse(line), set(graph())))
+
+
+def test_a_circle_of_modules_is_noticed():
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [["a", "b", "c"]]
 
 
 def modules():
@@ -92,34 +127,68 @@ def modules():
         yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), ast.parse(file.read_bytes())
 
 
-def imports(source):
-    """The modules that a source imports, also inside its functions."""
+def graph():
+    """The modules of the library, each with those that it imports, also inside functions and for types alone."""
+    if not _graph:
+        sources = dict(modules())
+        for module, source in sources.items():
+            _graph[module] = {name for name in imports(source, set(sources)) if name != module}
+    return _graph
+
+
+_graph = {}
+
+
+def imports(source, known):
+    """The modules that a source imports."""
     for node in ast.walk(source):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module == "framework":
-            yield from (module_called(alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and not node.level:
-            yield node.module
-
-
-def module_called(name):
-    """What ``from framework import name`` needs: a room, or the table of contents."""
-    is_module = (LIBRARY / name).is_dir() or (LIBRARY / f"{name}.py").is_file()
-    listed = name in framework.__all__ and not is_module
-    return "framework" if listed else f"framework.{name}"
+            for alias in node.names:
+                module = f"{node.module}.{alias.name}"
+                yield module if module in known else node.module
 
 
 def may_import(module, imported):
-    room, other = room_of(module), room_of(imported)
-    return other is None or room == other or FLOOR_OF[other] < FLOOR_OF[room]
+    here, there = top_of(module), top_of(imported)
+    if there is None:
+        return True
+    if here == there:
+        return is_allowed_inside(module, imported)
+    return LAYER_OF[there] < LAYER_OF[here]
 
 
-def room_of(module):
-    """The room a module is in; None for what is not ours."""
+def is_allowed_inside(module, imported):
+    """Whether a module may import one of its package: the embedded broker and its clients do not know each other."""
+    for below, above in BELOW.items():
+        inside = [name == below or name.startswith(f"{below}.") for name in (module, imported)]
+        if any(inside) and not all(inside):
+            return module == above
+    return True
+
+
+def top_of(module):
+    """The package that a module is in; None for what is not of the library."""
     top, *rest = module.split(".")
-    room = "".join(rest[:1])
-    return None if top != "framework" else room if room in FLOOR_OF else FEATURES
+    return None if top != "framework" else "".join(rest[:1])
+
+
+def circles(edges):
+    """The groups of modules that can reach each other."""
+    reach = {module: reachable(module, edges) for module in edges}
+    groups = {tuple(sorted(other for other in reach[module] if module in reach.get(other, ()))) for module in edges}
+    return sorted(list(group) for group in groups if group)
+
+
+def reachable(start, edges):
+    found, pending = set(), [start]
+    while pending:
+        for module in edges.get(pending.pop(), ()):
+            if module not in found:
+                found.add(module)
+                pending.append(module)
+    return found
 
 
 def is_relative(node):

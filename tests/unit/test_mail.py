@@ -11,9 +11,9 @@ from hypothesis import example, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from framework import mail
+from framework.contrib import mail
+from framework.contrib.mail import MailSettings
 from framework.errors import BadEnvironment, BadMail
-from framework.mail import MailSettings
 from framework.testing.mailbox import Mailbox
 
 OWNER = Address("", "owner", "site.org")

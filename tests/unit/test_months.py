@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from framework.months import last_month_over, months_before
+from framework.contrib.months import last_month_over, months_before
 
 MADRID = ZoneInfo("Europe/Madrid")
 

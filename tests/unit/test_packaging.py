@@ -94,7 +94,7 @@ def test_a_wheel_holds_the_library_and_its_data(built, project):
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"framework"}
     assert {name for name in names if name.startswith("framework/")} == set(files_of(project, "framework"))
     assert "framework/py.typed" in names
-    assert any(name.startswith("framework/templates/") for name in names)
+    assert any(name.startswith("framework/contrib/templates/") for name in names)
 
 
 def test_a_source_archive_holds_the_project(built, project):

@@ -9,8 +9,8 @@ from decimal import Decimal
 
 import pytest
 
+from framework.contrib.csv_export import append_rows, export_file
 from framework.errors import BadRows, OutsideFolder
-from framework.rows import append_rows, export_file
 
 
 @pytest.fixture
@@ -26,8 +26,8 @@ def read(path):
 
 def start(code, *arguments):
     """Run ``code`` in a process of its own, with ``append_rows``, ``path`` and ``sys`` at hand."""
-    names = "import sys\nfrom pathlib import Path\nfrom framework.rows import append_rows\npath = Path(sys.argv[1])\n"
-    command = [sys.executable, "-c", names + code, *map(str, arguments)]
+    imports = "import sys\nfrom pathlib import Path\nfrom framework.contrib.csv_export import append_rows\n"
+    command = [sys.executable, "-c", imports + "path = Path(sys.argv[1])\n" + code, *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from framework.contrib.yara_scan import scan
 from framework.errors import BadEnvironment, MissingExtra, OutsideFolder, ScanError
-from framework.scan import scan
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 MARKER = 'rule marker : one two { meta: description = "A mark" strings: $a = "MARK" condition: $a }'

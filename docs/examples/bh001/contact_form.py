@@ -3,8 +3,8 @@
 import asyncio
 import time
 
-from framework import mail
-from framework.mail import MailSettings
+from framework.contrib import mail
+from framework.contrib.mail import MailSettings
 from framework.tasks.send_mails import send_mail
 from framework.testing.mailbox import Mailbox
 

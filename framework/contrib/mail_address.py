@@ -8,6 +8,7 @@ from framework.errors import BadMail
 
 __all__ = ["SENDER_LIMIT", "SUBJECT_LIMIT", "TEXT_LIMIT", "address", "many_lines", "one_line", "visitor_address"]
 
+
 #: Characters that the sender may have, name and address together.
 SENDER_LIMIT = 320
 #: Characters that a subject may have.

@@ -9,6 +9,7 @@ from framework.errors import BadEnvironment
 
 __all__ = ["file", "flag", "folder", "number", "text"]
 
+
 Number = TypeVar("Number", int, float)
 
 YES = frozenset({"1", "true", "yes", "on"})

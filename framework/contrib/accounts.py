@@ -3,7 +3,7 @@
 =====================  ===========================================================================  ============
 variable               what it is                                                                   default
 =====================  ===========================================================================  ============
-``DATABASE_URL``       the database, see `framework.database`                                       none
+``DATABASE_URL``       the database, see `framework.contrib.database`                                       none
 ``ACCOUNTS_TABLE``     the table of accounts                                                        ``accounts``
 ``ACCOUNTS_COLUMNS``   its columns, where they have other names: ``id=number email=address``        as below
 ``ACCOUNTS_TEMPLATE``  the reminder, a ``string.Template``: ``Subject:``, an empty line, the text   one of ours
@@ -11,7 +11,7 @@ variable               what it is                                               
 
 The columns: ``id``, unique; ``email``, one address; ``last_active_at`` and ``reminded_at``, moments in UTC. An account
 whose ``last_active_at`` is null is left alone. The template's ``$address`` is the account's, ``$since`` the day of its
-last activity. How mail is sent: `framework.mail`.
+last activity. How mail is sent: `framework.contrib.mail`.
 """
 
 from collections.abc import Iterator
@@ -21,16 +21,17 @@ from importlib.resources import files
 from string import Template
 from typing import TYPE_CHECKING, Any
 
-from framework import environment, mail
-from framework.database import Rows
+from framework.contrib import env, mail
+from framework.contrib.database import ConfiguredTable
+from framework.contrib.mail_address import SUBJECT_LIMIT, address, many_lines, one_line
+from framework.contrib.months import months_before
 from framework.errors import BadEnvironment, BadMail, BadPeriod
-from framework.mail_checks import SUBJECT_LIMIT, address, many_lines, one_line
-from framework.months import months_before
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
 
 __all__ = ["delete_dormant", "remind", "to_remind"]
+
 
 COLUMNS = {"id": (), "email": (), "last_active_at": ("DateTime",), "reminded_at": ("DateTime",)}
 COLUMNS_TO_DELETE = {"id": (), "last_active_at": ("DateTime",)}
@@ -55,7 +56,7 @@ def delete_dormant(now: datetime, months: int = 6) -> int:
         DatabaseRefused: the database does not let its rows be deleted: others refer to them, say.
         MissingExtra: SQLAlchemy is not installed.
     """
-    accounts = Rows.named("ACCOUNTS", "accounts", COLUMNS_TO_DELETE)
+    accounts = ConfiguredTable.named("ACCOUNTS", "accounts", COLUMNS_TO_DELETE)
     dormant = _dormant(accounts, now, months)
     delete = accounts.table.delete().where(dormant)
     pages = accounts.pages(dormant)
@@ -73,7 +74,7 @@ def to_remind(now: datetime, months: int = 6) -> Iterator[tuple[Any, str]]:
         DatabaseRefused: the database does not let its rows be read.
         MissingExtra: SQLAlchemy is not installed.
     """
-    accounts = Rows.named("ACCOUNTS", "accounts", COLUMNS)
+    accounts = ConfiguredTable.named("ACCOUNTS", "accounts", COLUMNS)
     for page in accounts.pages(_unreminded(accounts, now, months), "last_active_at"):
         for row in page:
             yield row[0], f"remind-{row[0]}-{_in_utc(row[1]):%Y%m%dT%H%M%S}"
@@ -90,7 +91,7 @@ def remind(account: Any, now: datetime, months: int = 6, *, key: str | None = No
         account: its id.
         now: with the time zone whose calendar counts.
         months: at least 1.
-        key: see `framework.mail.send`.
+        key: see `framework.contrib.mail.send`.
 
     Raises:
         BadPeriod: ``months`` is no number of months.
@@ -98,7 +99,7 @@ def remind(account: Any, now: datetime, months: int = 6, *, key: str | None = No
         OSError: the mail server or the database does not answer; the account counts as not reminded.
         BadEnvironment, TableMismatch, DatabaseRefused, MissingExtra: as with `to_remind`.
     """
-    accounts = Rows.named("ACCOUNTS", "accounts", COLUMNS)
+    accounts = ConfiguredTable.named("ACCOUNTS", "accounts", COLUMNS)
     is_it = accounts["id"] == account
     due = is_it & _unreminded(accounts, now, months)
     reminded = {accounts["reminded_at"]: accounts.moment("reminded_at", datetime.now(UTC))}
@@ -111,12 +112,12 @@ def remind(account: Any, now: datetime, months: int = 6, *, key: str | None = No
     return True
 
 
-def _dormant(accounts: Rows, now: datetime, months: int) -> "ColumnElement[bool]":
+def _dormant(accounts: ConfiguredTable, now: datetime, months: int) -> "ColumnElement[bool]":
     BadPeriod.check("months", months, least=1, most=MOST_MONTHS)
     return accounts["last_active_at"] <= accounts.moment("last_active_at", months_before(now, months))
 
 
-def _unreminded(accounts: Rows, now: datetime, months: int) -> "ColumnElement[bool]":
+def _unreminded(accounts: ConfiguredTable, now: datetime, months: int) -> "ColumnElement[bool]":
     reminded, active = accounts["reminded_at"], accounts["last_active_at"]
     return _dormant(accounts, now, months) & (reminded.is_(None) | (reminded < active))
 
@@ -135,12 +136,12 @@ def _recipient(account: Any, email: object) -> Address:
 def _mail(recipient: Address, since: datetime, key: str | None) -> None:
     settings = mail.MailSettings.from_environment()
     subject, text = _reminder(address=recipient.addr_spec, since=f"{since:%Y-%m-%d}")
-    mail.deliver(mail.letter(settings, recipient, subject, text, key=key), settings)
+    mail.deliver(mail.build_message(settings, recipient, subject, text, key=key), settings)
 
 
 def _reminder(**parts: str) -> tuple[str, str]:
     """Subject and text, with the parts filled in."""
-    path = environment.file("ACCOUNTS_TEMPLATE") or files("framework") / "templates" / "dormant.txt"
+    path = env.file("ACCOUNTS_TEMPLATE") or files("framework.contrib") / "templates" / "dormant.txt"
     try:
         subject, text = Template(path.read_text(encoding="utf-8")).substitute(parts).split("\n\n", 1)
         return one_line("subject", _after("Subject:", subject), SUBJECT_LIMIT), many_lines(text)

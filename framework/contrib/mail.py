@@ -1,7 +1,7 @@
 """Mail over SMTP: a visitor's message to the site's owner.
 
 What a visitor wrote is checked before anything is sent, stands in the body alone (the subject and the reply address
-apart), and goes to one fixed address. The settings are read from the environment at each call:
+apart), and goes to one fixed address. The settings are read from the env at each call:
 
 ========================  ==================================================  ========================
 variable                  what it is                                          default
@@ -34,11 +34,11 @@ from string import Template
 from typing import Self
 from urllib.parse import quote
 
-from framework import environment
+from framework.contrib import env
+from framework.contrib.mail_address import SUBJECT_LIMIT, address, many_lines, one_line, visitor_address
 from framework.errors import BadEnvironment
-from framework.mail_checks import SUBJECT_LIMIT, address, many_lines, one_line, visitor_address
 
-__all__ = ["MailSettings", "compose", "deliver", "letter", "send"]
+__all__ = ["MailSettings", "build_message", "compose", "deliver", "send"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,24 +59,24 @@ class MailSettings:
 
     @classmethod
     def from_environment(cls) -> Self:
-        """The settings as the environment variables say now.
+        """The settings as the env variables say now.
 
         Raises:
             BadEnvironment: a variable cannot be used.
         """
-        owner = environment.text("MAIL_OWNER", "webmaster@localhost")
+        owner = env.text("MAIL_OWNER", "webmaster@localhost")
         found = cls(
-            server=environment.text("MAIL_SERVER", cls.server),
-            port=environment.number("MAIL_PORT", cls.port, least=1, most=65535),
-            use_tls=environment.flag("MAIL_USE_TLS"),
-            use_ssl=environment.flag("MAIL_USE_SSL"),
-            ca_file=environment.file("MAIL_CA_FILE"),
-            username=environment.text("MAIL_USERNAME"),
-            password=environment.text("MAIL_PASSWORD"),
+            server=env.text("MAIL_SERVER", cls.server),
+            port=env.number("MAIL_PORT", cls.port, least=1, most=65535),
+            use_tls=env.flag("MAIL_USE_TLS"),
+            use_ssl=env.flag("MAIL_USE_SSL"),
+            ca_file=env.file("MAIL_CA_FILE"),
+            username=env.text("MAIL_USERNAME"),
+            password=env.text("MAIL_PASSWORD"),
             owner=_configured("MAIL_OWNER", owner),
-            sender=_configured("MAIL_DEFAULT_SENDER", environment.text("MAIL_DEFAULT_SENDER", owner)),
-            template=environment.file("MAIL_TEMPLATE"),
-            timeout=environment.number("MAIL_TIMEOUT", cls.timeout, least=0.1, most=3600.0),
+            sender=_configured("MAIL_DEFAULT_SENDER", env.text("MAIL_DEFAULT_SENDER", owner)),
+            template=env.file("MAIL_TEMPLATE"),
+            timeout=env.number("MAIL_TIMEOUT", cls.timeout, least=0.1, most=3600.0),
         )
         found.check()
         return found
@@ -105,7 +105,7 @@ class MailSettings:
 
     def body(self, **parts: str) -> str:
         """The template with its ``$sender``, ``$subject`` and ``$text`` filled in."""
-        path = self.template or files("framework") / "templates" / "contact.txt"
+        path = self.template or files("framework.contrib") / "templates" / "contact.txt"
         try:
             return Template(path.read_text(encoding="utf-8")).substitute(parts)
         except (OSError, KeyError, ValueError) as exc:
@@ -140,13 +140,13 @@ def compose(
     visitor = None if sender is None else visitor_address(sender)
     parts = {"subject": one_line("subject", subject, SUBJECT_LIMIT), "text": many_lines(text)}
     body = settings.body(sender=str(visitor or "somebody who left no address"), **parts)
-    message = letter(settings, settings.owner, parts["subject"], body, key=key)
+    message = build_message(settings, settings.owner, parts["subject"], body, key=key)
     if visitor:
         message["Reply-To"] = visitor
     return message
 
 
-def letter(
+def build_message(
     settings: MailSettings, recipient: Address, subject: str, body: str, *, key: str | None = None
 ) -> EmailMessage:
     """A mail to one recipient; subject and body are taken as they are."""

@@ -3,7 +3,7 @@
 =================  ===========================================================================  =========
 variable           what it is                                                                   default
 =================  ===========================================================================  =========
-``DATABASE_URL``   the database, see `framework.database`                                       none
+``DATABASE_URL``   the database, see `framework.contrib.database`                                       none
 ``CARDS_TABLE``    the table of cards                                                           ``cards``
 ``CARDS_COLUMNS``  its columns, where they have other names: ``exp_month=month exp_year=year``  as below
 =================  ===========================================================================  =========
@@ -15,14 +15,15 @@ The columns: ``id``, unique; ``exp_month`` and ``exp_year``, numbers (a year bel
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
-from framework.database import Rows
+from framework.contrib.database import ConfiguredTable
+from framework.contrib.months import last_month_over
 from framework.errors import BadPeriod
-from framework.months import last_month_over
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
 
 __all__ = ["mark_expiring"]
+
 
 CENTURY = 2000
 #: Days to look ahead, at most: a card is not issued for longer than that.
@@ -50,13 +51,13 @@ def mark_expiring(today: date, within_days: int = 30) -> int:
         MissingExtra: SQLAlchemy is not installed.
     """
     BadPeriod.check("within_days", within_days, least=0, most=MOST_DAYS)
-    cards = Rows.named("CARDS", "cards", COLUMNS)
+    cards = ConfiguredTable.named("CARDS", "cards", COLUMNS)
     expiring = _over_by(cards, today + timedelta(days=within_days))
     _set(cards, ~expiring, to=False)
     return _set(cards, expiring, to=True)
 
 
-def _over_by(cards: Rows, day: date) -> "ColumnElement[bool]":
+def _over_by(cards: ConfiguredTable, day: date) -> "ColumnElement[bool]":
     """What is true of a card whose month has ended when ``day`` has."""
     last_year, last_month = last_month_over(day)
     year, month = cards["exp_year"], cards["exp_month"]
@@ -64,7 +65,7 @@ def _over_by(cards: Rows, day: date) -> "ColumnElement[bool]":
     return earlier | (year.in_([last_year, last_year - CENTURY]) & (month <= last_month))
 
 
-def _set(cards: Rows, rule: "ColumnElement[bool]", *, to: bool) -> int:
+def _set(cards: ConfiguredTable, rule: "ColumnElement[bool]", *, to: bool) -> int:
     flag = cards["is_expiring"]
     on, off = (True, False) if flag.type.python_type is bool else (1, 0)
     where = rule & ((flag == off) | flag.is_(None) if to else flag == on)

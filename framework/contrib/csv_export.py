@@ -16,11 +16,12 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from framework import environment
+from framework.contrib import env
+from framework.contrib.paths import inside
 from framework.errors import BadRows
-from framework.folders import inside
 
 __all__ = ["CELL_LIMIT", "ROW_LIMIT", "append_rows", "export_file"]
+
 
 Row: TypeAlias = Mapping[str, Any] | Sequence[Any]
 
@@ -47,7 +48,7 @@ def export_file(name: str) -> Path:
         OutsideFolder: the name leads out of that folder.
         BadRows: the name does not end in ``.csv``.
     """
-    path = inside(environment.folder("EXPORT_FOLDER", "exports"), name)
+    path = inside(env.folder("EXPORT_FOLDER", "exports"), name)
     if path.suffix.lower() != ".csv":
         raise BadRows(f"Rows are exported to a CSV file, not to {name!r}. Give a name that ends in .csv.")
     return path
@@ -74,7 +75,7 @@ def append_rows(path: Path, rows: Row | Sequence[Row]) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
     with _locked(path.with_name(f".{path.name}.unfinished")) as journal, path.open("a+b", buffering=0) as file:
         _take_back(file, journal)
-        _mend(file)
+        _repair(file)
         _write(file, journal, _lines(path, wanted))
     return len(wanted)
 
@@ -112,7 +113,7 @@ def _take_back(file: FileIO, journal: FileIO) -> None:
     journal.truncate(0)
 
 
-def _mend(file: FileIO) -> None:
+def _repair(file: FileIO) -> None:
     """Finish or cut a last line without line end, which an editor or another program left."""
     end = file.seek(0, os.SEEK_END)
     last = _last_line(file, end)

@@ -18,24 +18,25 @@ from functools import lru_cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Self
 
-from framework import environment
+from framework.contrib import env
 from framework.errors import BadEnvironment, DatabaseRefused, DatabaseUnreachable, MissingExtra, TableMismatch
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Column, ColumnElement, Connection, Engine, Table
 
-__all__ = ["Rows"]
+__all__ = ["ConfiguredTable"]
+
 
 #: Rows that are read, or changed in one transaction, at a time.
 PAGE = 500
 #: Seconds that SQLite waits for another writer.
-SQLITE_PATIENCE = 30
+SQLITE_TIMEOUT_SECONDS = 30
 
 EXAMPLES = "SQLAlchemy's URL of a database: sqlite:///shop.db, postgresql+psycopg://user:password@host/shop"
 
 
 @dataclass(frozen=True)
-class Rows:
+class ConfiguredTable:
     """A table of yours, its columns under the names that we know them by."""
 
     engine: "Engine"
@@ -47,7 +48,7 @@ class Rows:
         """The table that ``{variable}_TABLE`` names, its columns renamed as ``{variable}_COLUMNS`` says.
 
         Args:
-            variable: how the names of both environment variables begin.
+            variable: how the names of both env variables begin.
             table: the table's name where the variable says none; ``schema.table`` is understood.
             columns: our name of each column, and the classes of SQLAlchemy's types that it may have (any if empty).
 
@@ -57,8 +58,8 @@ class Rows:
             DatabaseUnreachable: the database does not answer; trying again may help.
             MissingExtra: SQLAlchemy is not installed.
         """
-        url = environment.text("DATABASE_URL")
-        name = environment.text(f"{variable}_TABLE", table)
+        url = env.text("DATABASE_URL")
+        name = env.text(f"{variable}_TABLE", table)
         renamed = _renamed(f"{variable}_COLUMNS", columns)
         return cls(*_reflected(url, os.getpid(), name, tuple((renamed[each], each, columns[each]) for each in columns)))
 
@@ -90,7 +91,7 @@ class Rows:
             DatabaseUnreachable: the database does not answer, or another writer holds it for too long.
             DatabaseRefused: it answers, and does not take what is asked.
         """
-        with _told(self.engine.url), self.engine.begin() as connection:
+        with _converting_errors(self.engine.url), self.engine.begin() as connection:
             yield connection
 
     def change(self, statement: Any) -> int:
@@ -106,7 +107,7 @@ class Rows:
 def _renamed(variable: str, columns: Mapping[str, Any]) -> dict[str, str]:
     """The table's names under ours: ``exp_month=month exp_year=year`` renames two of them."""
     names = {column: column for column in columns}
-    value = environment.text(variable)
+    value = env.text(variable)
     for pair in value.replace(",", " ").split():
         ours, _, theirs = pair.partition("=")
         if ours not in names or not theirs:
@@ -124,7 +125,7 @@ def _reflected(
     schema, _, bare = name.rpartition(".")
     sql = _sqlalchemy()
     shown = _shown(engine.url)
-    with _told(engine.url):
+    with _converting_errors(engine.url):
         try:
             table = sql.Table(bare, sql.MetaData(), schema=schema or None, autoload_with=engine, resolve_fks=False)
         except sql.exc.NoSuchTableError as exc:
@@ -149,7 +150,7 @@ def _engine(url: str, process: int) -> "Engine":  # noqa: ARG001
     is_sqlite = address.get_backend_name() == "sqlite"
     try:
         engine = sql.create_engine(
-            address, pool_pre_ping=True, connect_args={"timeout": SQLITE_PATIENCE} if is_sqlite else {}
+            address, pool_pre_ping=True, connect_args={"timeout": SQLITE_TIMEOUT_SECONDS} if is_sqlite else {}
         )
     except sql.exc.NoSuchModuleError as exc:
         raise BadEnvironment.of("DATABASE_URL", _shown(address), EXAMPLES) from exc
@@ -176,7 +177,7 @@ def _shown(url: "URL") -> str:
 
 
 @contextmanager
-def _told(url: "URL") -> Iterator[None]:
+def _converting_errors(url: "URL") -> Iterator[None]:
     """SQLAlchemy's errors in our words: what may pass, and what will not."""
     errors = _sqlalchemy().exc
     try:

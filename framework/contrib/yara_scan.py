@@ -16,11 +16,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeAlias
 
-from framework import environment
+from framework.contrib import env
+from framework.contrib.paths import inside
 from framework.errors import MissingExtra, ScanError
-from framework.folders import inside
 
 __all__ = ["Match", "scan"]
+
 
 #: What a rule found: ``file``, ``rule``, ``ruleset`` (the rule's file), ``description``, ``tags`` and ``offset``, the
 #: first byte of the file that matched (None for a rule without strings). Text and numbers alone: it can be queued.
@@ -42,8 +43,8 @@ def scan(path: str, rules: str | Collection[str] | None = None) -> list[Match]:
         ScanError: a file or the rules cannot be read, the rules are wrong, or the scan takes too long.
         MissingExtra: yara-python is not installed.
     """
-    folder = environment.folder("YARA_FILES", "samples/files")
-    seconds = environment.number("YARA_TIMEOUT", 60, least=1)
+    folder = env.folder("YARA_FILES", "samples/files")
+    seconds = env.number("YARA_TIMEOUT", 60, least=1)
     file = inside(folder, path)
     if not file.is_file():
         raise ScanError(f"There is no file {path!r} in the folder {folder}; YARA_FILES names the folder to scan.")
@@ -71,7 +72,7 @@ def _match(path: str, match: Any) -> Match:
 
 
 def _rule_files(rules: str | Collection[str] | None) -> tuple[Path, ...]:
-    folder = environment.folder("YARA_RULES", "samples/rules")
+    folder = env.folder("YARA_RULES", "samples/rules")
     names = {rules} if isinstance(rules, str) else None if rules is None else set(rules)
     for name in names or ():
         if not RULESET.fullmatch(name):
