@@ -1,16 +1,23 @@
-"""A reusable Celery task framework in the OMSTD layout: the table of contents.
+"""A reusable Celery task framework in the OMSTD layout: its packages, and the names that are used most.
 
 The application is ``framework.celery.celery.celery``, its tasks are in ``framework.tasks``. What needs an extra is in
-``framework.web`` and ``framework.testing``. A module is imported when it is first asked for, so that ``import
+``framework.web`` and ``framework.testing``. A package is imported when it is first asked for, so that ``import
 framework`` costs little and reads no settings.
 """
 
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from framework import errors
 from framework.discovery import find_tasks_in_project
+
+if TYPE_CHECKING:
+    from framework.failures import Failures as Failures
+    from framework.limits import Limit as Limit
+    from framework.limits import Unique as Unique
+    from framework.progress import State as State
+    from framework.progress import watch as watch
 
 __all__ = [  # noqa: RUF022 - in the order of a table of contents
     "__version__",
@@ -18,15 +25,29 @@ __all__ = [  # noqa: RUF022 - in the order of a table of contents
     "config",
     "errors",
     "find_tasks_in_project",
-    # How often, and once.
+    # How often, and when.
     "limits",
+    "Limit",
+    "Unique",
     "schedule",
     # How far it is, and what became of it.
-    "failures",
     "progress",
+    "State",
+    "watch",
+    "failures",
+    "Failures",
     # What the bundled tasks are made of.
     "contrib",
 ]
+
+#: The package that each name comes from which is no package itself.
+_PACKAGES = {
+    "Failures": "framework.failures",
+    "Limit": "framework.limits",
+    "State": "framework.progress",
+    "Unique": "framework.limits",
+    "watch": "framework.progress",
+}
 
 try:
     #: The version that is installed; empty where the source tree is used without being installed.
@@ -35,7 +56,9 @@ except PackageNotFoundError:
     __version__ = ""
 
 
-def __getattr__(name: str) -> ModuleType:
+def __getattr__(name: str) -> Any:
+    if name in _PACKAGES:
+        return getattr(import_module(_PACKAGES[name]), name)
     if name in __all__:
         return import_module(f"framework.{name}")
     raise AttributeError(f"module 'framework' has no attribute {name!r}")

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 import pytest
 from celery import _state
 
+from framework.errors import RabbitMQMissing
 from framework.testing.borrowed_rabbitmq import BorrowedRabbitMQ
-from framework.testing.rabbitmq import RabbitMQ, RabbitMQMissing
+from framework.testing.rabbitmq import RabbitMQ
 
 OURS = ("ACCOUNTS_", "CARDS_", "CELERY_", "DATABASE_", "EXPORT_", "FRAMEWORK_", "MAIL_", "RABBITMQ_", "YARA_")
 # Settings of the person who runs the tests must not decide what they find; where to test is the exception.

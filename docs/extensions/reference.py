@@ -1,4 +1,4 @@
-"""What the reference shows is asked of the thing itself: commands for their help, errors for their message,
+"""What the reference shows is asked of the thing itself: commands for their help, base for their message,
 measurements for their figures.
 """
 
@@ -13,8 +13,8 @@ from docutils.parsers.rst import directives
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
-from framework import errors
 from framework.cli.command import command
+from framework.errors_ import base
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -64,14 +64,14 @@ class ErrorClass(SphinxDirective):
 def message_of(code, path):
     """What the error says that code returns, or raises. The code knows the names of `framework.errors`."""
     *before, last = ast.parse(code).body
-    names = dict(vars(errors))
+    names = dict(vars(base))
     exec(compile(ast.Module(before, []), path, "exec"), names)  # noqa: S102 - it stands in the guide's own source
     try:
         error = eval(compile(ast.Expression(last.value), path, "eval"), names)  # noqa: S307 - as above
-    except errors.FrameworkError as raised:
+    except base.FrameworkError as raised:
         error = raised
     if f"{type(error).__module__}.{type(error).__qualname__}" != path:
-        raise ExtensionError(f"The example of {path} makes {error!r}. Mend it in docs/errors.md.")
+        raise ExtensionError(f"The example of {path} makes {error!r}. Mend it in docs/base.md.")
     return "\n".join(textwrap.fill(line, WIDTH, break_long_words=False) for line in str(error).splitlines())
 
 

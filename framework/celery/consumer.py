@@ -19,7 +19,7 @@ from kombu.transport import pyamqp
 from framework.broker.frames import UNREADABLE, tolerant_frame_handler
 from framework.celery.incoming import Incoming
 from framework.celery.vetting import Fault, Limits, check_body, vetted
-from framework.errors import QueueMismatch, described
+from framework.errors import QueueMismatch, describe
 from framework.failures.recorder import record_failure
 
 __all__ = ["Consumer"]
@@ -95,7 +95,7 @@ class Consumer(Base):  # type: ignore[misc]
                 self.set_aside(message, fault)
             except Exception as exc:
                 log.exception("A message could not be handled")
-                self.set_aside(message, Fault("invalid", described(exc)), format_exc())
+                self.set_aside(message, Fault("invalid", describe(exc)), format_exc())
 
         return on_task_received
 
@@ -112,7 +112,7 @@ class Consumer(Base):  # type: ignore[misc]
         except ContentDisallowed as exc:
             raise Fault("refused", f"its content type is not in accept_content: {exc}") from exc
         except Exception as exc:
-            raise Fault("undecodable", f"its body cannot be decoded: {described(exc)}") from exc
+            raise Fault("undecodable", f"its body cannot be decoded: {describe(exc)}") from exc
 
     def _hand_back(self, message: Any, eta: datetime) -> bool:
         """Have the broker hold a message until its time has come; False where it cannot, and the worker has to."""
@@ -125,7 +125,7 @@ class Consumer(Base):  # type: ignore[misc]
         try:
             self.app.amqp.delay_message(sent, eta)
         except Exception as exc:
-            log.warning("A task waits for its eta in this worker, since the broker cannot hold it: %s", described(exc))
+            log.warning("A task waits for its eta in this worker, since the broker cannot hold it: %s", describe(exc))
             return False
         message.ack_log_error(log, self.connection_errors)
         return True
@@ -164,7 +164,7 @@ class Consumer(Base):  # type: ignore[misc]
 
     def on_decode_error(self, message: Any, exc: Exception) -> None:
         """Keep a message whose body cannot be decoded or should not be."""
-        fault = exc if isinstance(exc, Fault) else Fault("undecodable", f"its body cannot be read: {described(exc)}")
+        fault = exc if isinstance(exc, Fault) else Fault("undecodable", f"its body cannot be read: {describe(exc)}")
         self.set_aside(message, fault)
 
     def on_unknown_message(self, body: object, message: Any) -> None:  # noqa: ARG002
@@ -218,4 +218,4 @@ def _shown(message: Any) -> str:
 
 
 def _text(exc: Exception) -> str:
-    return str(exc) if isinstance(exc, InvalidTaskError) and str(exc) else described(exc)
+    return str(exc) if isinstance(exc, InvalidTaskError) and str(exc) else describe(exc)

@@ -25,8 +25,8 @@ from framework.errors import (
     BrokerRefused,
     DuplicateTask,
     FrameworkError,
-    described,
-    where,
+    describe,
+    location,
 )
 
 __all__ = ["Loader"]
@@ -63,8 +63,8 @@ class Loader(AppLoader):
             if isinstance(exc, ModuleNotFoundError) and exc.name == name and not required:
                 return None
             with cwd_in_path():
-                place = where(exc, source_of(name))
-            raise BrokenConfig(f"The configuration {name} cannot be read ({place}): {described(exc)}") from exc
+                place = location(exc, source_of(name))
+            raise BrokenConfig(f"The configuration {name} cannot be read ({place}): {describe(exc)}") from exc
 
     @cached_property
     def default_modules(self) -> tuple[str, ...]:  # type: ignore[override]

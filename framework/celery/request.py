@@ -20,7 +20,7 @@ from celery.utils.log import get_logger
 from celery.utils.serialization import UnpickleableExceptionWrapper
 from kombu.utils.encoding import safe_str
 
-from framework.errors import described
+from framework.errors import describe
 from framework.failures.recorder import record_failure
 from framework.limits.admission import LOCK
 from framework.limits.unique import release
@@ -117,7 +117,7 @@ class Request(Base):  # type: ignore[misc]
         try:
             release(self.app, lock, self.id)
         except Exception as exc:
-            log.warning("Task %s[%s]: its lock stays until it expires: %s", self.name, self.id, described(exc))
+            log.warning("Task %s[%s]: its lock stays until it expires: %s", self.name, self.id, describe(exc))
 
     def _let_go_early(self) -> None:
         """Do so at the end of a task that had been acknowledged before it began."""
@@ -178,7 +178,7 @@ class Request(Base):  # type: ignore[misc]
                 self.id,
                 failure.error,
                 self.app.conf.task_failed_queue,
-                described(exc),
+                describe(exc),
             )
             return False
         return True
@@ -211,7 +211,7 @@ class Request(Base):  # type: ignore[misc]
 
 def _worker_lost(exc: BaseException) -> ExceptionInfo:
     try:
-        raise WorkerLostError(f"The task ran out of memory: {described(exc)}")  # noqa: TRY301
+        raise WorkerLostError(f"The task ran out of memory: {describe(exc)}")  # noqa: TRY301
     except WorkerLostError:
         return ExceptionInfo()
 
@@ -231,6 +231,6 @@ def _error(exc: BaseException) -> str:
     if isinstance(exc, UnpickleableExceptionWrapper):
         return safe_str(exc.text)  # type: ignore[attr-defined]
     try:
-        return described(exc)
+        return describe(exc)
     except Exception:  # whoever wrote its __str__ is to blame, and the task failed all the same
         return type(exc).__name__

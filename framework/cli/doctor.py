@@ -19,7 +19,7 @@ from framework.celery.migrating import migrate as migrated
 from framework.celery.migrating import shelter_of
 from framework.celery.mismatch import mismatch, mismatch_of
 from framework.cli.probe import broker_error, check_broker
-from framework.errors import FrameworkError, described
+from framework.errors import FrameworkError, describe
 
 __all__ = ["doctor"]
 
@@ -125,7 +125,7 @@ def _dead_letters(app: Celery, connection: Any) -> Finding:
         return Finding("ok", f"The exchange of dead letters, {exchange.name!r}, is made with the first queue.")
     except AMQPError as exc:
         error = mismatch(app, exc)
-        return Finding("wrong", error.message if error else f"The exchange {exchange.name!r}: {described(exc)}")
+        return Finding("wrong", error.message if error else f"The exchange {exchange.name!r}: {describe(exc)}")
     return Finding("ok", f"Dead letters go to the exchange {exchange.name!r}.")
 
 
@@ -158,7 +158,7 @@ def _results(app: Celery) -> Finding:
     try:
         backend = app.backend
     except (ImproperlyConfigured, ImportError) as exc:
-        return Finding("wrong", f"The result backend cannot be used: {described(exc)} See result_backend.")
+        return Finding("wrong", f"The result backend cannot be used: {describe(exc)} See result_backend.")
     if isinstance(backend, DisabledBackend):
         return Finding("note", "There is no result backend: calls give no results. result_backend names one.")
     url = backend.as_uri()
@@ -166,5 +166,5 @@ def _results(app: Celery) -> Finding:
         if url.partition(":")[0] != "rpc":
             backend.get_state(str(uuid4()))
     except Exception as exc:  # each backend has errors of its own
-        return Finding("wrong", f"The result backend {url} does not answer: {described(exc)}. See result_backend.")
+        return Finding("wrong", f"The result backend {url} does not answer: {describe(exc)}. See result_backend.")
     return Finding("ok", f"Results come back by {url}.")

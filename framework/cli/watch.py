@@ -13,7 +13,7 @@ import click
 from framework.cli.exits import FAILED, OK
 from framework.cli.failed import CONTROL
 from framework.cli.probe import check_broker
-from framework.errors import NothingTold
+from framework.errors import NoStateReported
 from framework.progress import Progress, State, Step, Watcher
 
 __all__ = ["line_of", "watch"]
@@ -49,7 +49,7 @@ def watch(ctx: click.Context, id: str, *, wait: float, as_json: bool) -> None:  
         try:
             state = states.get(timeout=wait)
         except Empty:
-            raise NothingTold.of(id, wait) from None
+            raise NoStateReported.of(id, wait) from None
         screen.show(state)
         while not state.final:
             state = states.get()

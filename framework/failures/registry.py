@@ -19,7 +19,7 @@ from typing import Any, Literal, TextIO
 from celery import Celery
 
 from framework.config import DEFAULTS
-from framework.errors import NotSentAgain, UnknownFailure
+from framework.errors import NotRetried, UnknownFailure
 from framework.failures.entry import FailedMessage, FailedTask
 from framework.failures.reader import FailedQueue, RetryRefused
 
@@ -102,7 +102,7 @@ class Failures:
 
         sent = self._settle(ids, send, reason, task)
         if refused:
-            raise NotSentAgain.of(refused, sent)
+            raise NotRetried.of(refused, sent)
         return sent
 
     def drop(self, ids: Collection[str] | Literal["all"], *, reason: str | None = None, task: str | None = None) -> int:

@@ -6,7 +6,7 @@ from celery import bootsteps
 from celery.utils.log import get_logger
 from kombu import Consumer, Queue
 
-from framework.errors import described
+from framework.errors import describe
 from framework.limits.admission import LOCK, unique_of
 from framework.limits.unique import release
 
@@ -47,5 +47,5 @@ class ReleaseUniqueLocks(bootsteps.ConsumerStep):
             try:
                 release(self.app, lock, task_id)
             except Exception as exc:
-                log.warning("The lock of %s stays until it expires: %s", task_id, described(exc))
+                log.warning("The lock of %s stays until it expires: %s", task_id, describe(exc))
         message.ack()

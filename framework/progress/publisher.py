@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 from amqp.exceptions import ChannelError
 from celery.utils.log import get_logger
 
-from framework.errors import described
+from framework.errors import describe
 from framework.progress import store
 from framework.progress.state import State
 from framework.progress.store import TIMEOUT_SECONDS, StateStore, encoded
@@ -180,14 +180,14 @@ class StatePublisher:
         try:
             tell(self._line)
         except ChannelError as exc:
-            log.debug("The broker refused the state of a task: %s", described(exc))
+            log.debug("The broker refused the state of a task: %s", describe(exc))
             self._line.renew()
             if job is not None:
                 job.refused += 1
             return False
         except Exception as exc:
             # Whatever it was: a connection in an unknown condition is of no use, and a task is not to suffer from it.
-            log.debug("The state of a task cannot be told now: %s", described(exc))
+            log.debug("The state of a task cannot be told now: %s", describe(exc))
             self._line.drop()
             self._away_until = time.monotonic() + self._pause
             self._pause = min(self._pause * 2, LONGEST_RECONNECT_DELAY_SECONDS)

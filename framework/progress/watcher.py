@@ -16,7 +16,7 @@ from amqp.exceptions import AMQPError
 from celery.utils.log import get_logger
 from kombu.exceptions import OperationalError
 
-from framework.errors import described
+from framework.errors import describe
 from framework.progress import store
 from framework.progress.state import State
 
@@ -119,7 +119,7 @@ class Watcher:
                 with _WatchConnection(self._app, self._bell) as link:
                     self._serve(link)
             except Exception as exc:
-                log.debug("Tasks cannot be watched now, the broker is tried again: %s", described(exc))
+                log.debug("Tasks cannot be watched now, the broker is tried again: %s", describe(exc))
             pause = (
                 RECONNECT_DELAY_SECONDS
                 if time.monotonic() - began > LONGEST_RECONNECT_DELAY_SECONDS

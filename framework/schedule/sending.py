@@ -12,7 +12,7 @@ from celery.utils.log import get_logger
 from kombu import Exchange, Producer
 from kombu.exceptions import SerializationError
 
-from framework.errors import FrameworkError, described
+from framework.errors import FrameworkError, describe
 from framework.schedule.entries import Entry
 from framework.schedule.lock import Lock, LockLost
 from framework.schedule.records import run_headers
@@ -66,7 +66,7 @@ class Sender:
     def _explain(self, exc: Exception) -> None:
         if not self._lock.connected:  # Celery, of a producer without connection
             raise LockLost("the connection was closed") from exc
-        why = exc.message if isinstance(exc, FrameworkError) else described(exc)
+        why = exc.message if isinstance(exc, FrameworkError) else describe(exc)
         if not self._producer.published:
             raise NotSent(why) from exc
         log.warning("beat: a task was sent, and what follows upon that failed: %s", why)
@@ -148,19 +148,19 @@ class SlotProducer(Base):  # type: ignore[misc]
             return self._key_in(exchange)
         except ChannelError as exc:
             self._start_anew()
-            raise NotSent(f"the broker refuses it: {exc.reply_text or described(exc)}") from exc
+            raise NotSent(f"the broker refuses it: {exc.reply_text or describe(exc)}") from exc
 
     def _publish_slot(self, body: Any, headers: Any, options: dict[str, Any]) -> None:
         try:
             super().publish(body, headers=headers, **options)
         except SerializationError as exc:
-            raise NotSent(described(exc)) from exc
+            raise NotSent(describe(exc)) from exc
         except MessageNacked as exc:
             raise NotSent("its queue is full, or cannot keep it now") from exc
         except ChannelError as exc:
             if exc.reply_code == NO_ROUTE:
                 raise LockLost(f"the queue {self._lock.queue!r} is gone") from exc
-            raise SlotRefused(f"the broker refuses it: {exc.reply_text or described(exc)}") from exc
+            raise SlotRefused(f"the broker refuses it: {exc.reply_text or describe(exc)}") from exc
         self.published = True
 
     def _key_in(self, exchange: str) -> str:

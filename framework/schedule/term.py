@@ -17,7 +17,7 @@ from typing import Any
 from celery import Celery
 from celery.utils.log import get_logger
 
-from framework.errors import described
+from framework.errors import describe
 from framework.schedule.agenda import Agenda
 from framework.schedule.entries import Entry
 from framework.schedule.journal import Journal
@@ -121,7 +121,7 @@ class Term:
         try:
             READERS.get(record.kind, Term._ignore)(self, record)
         except (AttributeError, KeyError, TypeError, ValueError) as exc:  # anybody may write to a queue
-            log.warning("beat: a record in the state queue cannot be read and is dropped: %s", described(exc))
+            log.warning("beat: a record in the state queue cannot be read and is dropped: %s", describe(exc))
             self._ignore(record)
 
     def _ignore(self, record: Record) -> None:

@@ -9,20 +9,7 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 from urllib.request import HTTPBasicAuthHandler, HTTPPasswordMgrWithDefaultRealm, Request, build_opener
 from uuid import uuid4
 
-from framework.errors import FrameworkError
-
-
-class RabbitMQNotLent(FrameworkError):
-    """The server that RABBITMQ_URL names cannot be used for tests."""
-
-    @classmethod
-    def because(cls, management: str, cause: object) -> Self:
-        """Name the management address, the cause and the cure."""
-        return cls(
-            f"RABBITMQ_URL names a server on which tests make no virtual hosts: {management} says {cause}. "
-            "Enable its management plugin (`rabbitmq-plugins enable rabbitmq_management`), use an administrator's "
-            "login, and set RABBITMQ_MANAGEMENT_URL if it is not on port 15672; or unset RABBITMQ_URL."
-        )
+from framework.errors import RabbitMQNotLent
 
 
 class BorrowedRabbitMQ:

@@ -3,15 +3,16 @@
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
-from framework.errors import FrameworkError
 from framework.testing.install import apt_install
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
+from framework.errors import BrowserMissing
 
-__all__ = ["BrowserMissing", "open_browser"]
+__all__ = ["open_browser"]
+
 
 FLAGS = (
     "--headless",
@@ -24,15 +25,6 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
-
-
-class BrowserMissing(FrameworkError):
-    """There is no browser to test with."""
-
-    @classmethod
-    def here(cls) -> Self:
-        """Say how to get one."""
-        return cls("Chromium is not installed. Install it: sudo apt-get install chromium chromium-driver")
 
 
 def open_browser(

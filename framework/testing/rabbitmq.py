@@ -21,7 +21,7 @@ from typing import Self
 from amqp import Connection
 from amqp.exceptions import AMQPError
 
-from framework.errors import FrameworkError
+from framework.errors import RabbitMQFailed, RabbitMQMissing
 from framework.testing.guard import guard
 from framework.testing.install import apt_install
 
@@ -39,31 +39,8 @@ REPLACE_VHOSTS = (
 )
 
 
-class RabbitMQMissing(FrameworkError):
-    """There is no RabbitMQ to test with."""
-
-    @classmethod
-    def here(cls) -> Self:
-        """Say how to get one."""
-        return cls(
-            "RabbitMQ is not installed. Install it (`sudo apt-get install rabbitmq-server`, `brew install rabbitmq`), "
-            "or set RABBITMQ_URL to a server that tests may use (it needs the management plugin)."
-        )
-
-
 #: Erlang does not wait for work in busy loops, since tests share the processors.
 UNHURRIED = "+sbwt none +sbwtdcpu none +sbwtdio none"
-
-
-class RabbitMQFailed(FrameworkError):
-    """The private node did not start, or did not do as told."""
-
-    @classmethod
-    def because(cls, what: str, said: str) -> Self:
-        """Say what failed and show what the server wrote about it: its first errors, or else its last lines."""
-        lines = [line for line in said.splitlines() if line.strip()]
-        errors = [line.partition("[error]")[2] for line in lines if "[error]" in line]
-        return cls("\n    ".join([f"{what}. It said:", *(errors[:10] or lines[-10:])]))
 
 
 def server_script() -> Path | None:

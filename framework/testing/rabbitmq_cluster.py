@@ -3,7 +3,8 @@
 from contextlib import ExitStack
 from typing import Self
 
-from framework.testing.rabbitmq import RabbitMQ, RabbitMQFailed
+from framework.errors import RabbitMQFailed
+from framework.testing.rabbitmq import RabbitMQ
 
 __all__ = ["Cluster"]
 

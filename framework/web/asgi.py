@@ -11,9 +11,9 @@ from typing import Any
 
 from kombu.exceptions import OperationalError
 
-from framework.errors import FrameworkError
+from framework.errors import BadTaskToken, ExpiredTaskToken, FrameworkError
 from framework.web.core import LIFETIME, SCRIPT, UNKNOWN_AFTER, LiveStates, as_json, may_come_from, shown
-from framework.web.tokens import DAY, BadTaskToken, ExpiredTaskToken, Tokens
+from framework.web.tokens import DAY, Tokens
 
 __all__ = ["TaskProgress"]
 
@@ -35,7 +35,7 @@ class TaskProgress:
         origins: other sites whose pages may open sockets, such as ``https://www.example.com``.
 
     Raises:
-        framework.web.tokens.MissingSecret: there is no secret.
+        framework.errors.MissingSecret: there is no secret.
     """
 
     def __init__(

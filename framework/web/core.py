@@ -8,15 +8,16 @@ from collections import deque
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 from urllib.parse import urlsplit
 
 from kombu.exceptions import OperationalError
 
-from framework.errors import BrokerError
+from framework.errors import BrokerAway
 from framework.progress import State, Watcher, last_state
 
-__all__ = ["LATER", "SCRIPT", "UNKNOWN", "BrokerAway", "LiveStates", "Newest", "as_json", "may_come_from", "shown"]
+__all__ = ["LATER", "SCRIPT", "UNKNOWN", "LiveStates", "Newest", "as_json", "may_come_from", "shown"]
+
 
 #: The script with the element ``<task-progress>``.
 SCRIPT = Path(__file__).with_name("static") / "task-progress.js"
@@ -38,15 +39,6 @@ LATER = 5
 
 # Named one by one, so that what a state comes to hold later is not shown by itself. The task's name is our own affair.
 _SHOWN = ("status", "number", "at", "attempt", "progress", "retry_at", "result", "error", "final")
-
-
-class BrokerAway(BrokerError):
-    """The broker was away a moment ago, and is not asked again yet."""
-
-    @classmethod
-    def still(cls) -> Self:
-        """Say when it is."""
-        return cls(f"The broker did not answer a moment ago. It is asked again every {LATER} s.")
 
 
 def shown(state: State | None) -> dict[str, Any]:
@@ -139,7 +131,7 @@ class LiveStates:
         if self._away_until is None:
             return self._look(task_id)
         if time.monotonic() < self._away_until or not self._trying.acquire(blocking=False):
-            raise BrokerAway.still()
+            raise BrokerAway.still(LATER)
         try:
             return self._look(task_id)
         finally:

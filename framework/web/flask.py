@@ -23,10 +23,10 @@ from typing import Any
 from kombu.exceptions import OperationalError
 from markupsafe import Markup
 
-from framework.errors import MissingExtra
+from framework.errors import BadTaskToken, ExpiredTaskToken, MissingExtra, NoSocket
 from framework.web.core import LATER, SCRIPT, LiveStates, as_json, may_come_from, shown
-from framework.web.sockets import Hub, NoSocket, Opening
-from framework.web.tokens import DAY, BadTaskToken, ExpiredTaskToken, Tokens
+from framework.web.sockets import Hub, Opening
+from framework.web.tokens import DAY, Tokens
 
 try:
     from flask import Blueprint, Flask, Response, current_app, request, send_file, session, url_for
@@ -66,7 +66,7 @@ class TaskProgress:
         """Add the addresses, and ``task_progress``, ``task_progress_url`` and ``task_progress_script`` for templates.
 
         Raises:
-            framework.web.tokens.MissingSecret: ``SECRET_KEY`` is not set.
+            framework.errors.MissingSecret: ``SECRET_KEY`` is not set.
         """
         app.config.setdefault("TASK_PROGRESS_URL_PREFIX", "/tasks")
         app.config.setdefault("TASK_PROGRESS_TOKEN_EXPIRES", DAY)
@@ -84,7 +84,7 @@ class TaskProgress:
         """The address at which this visitor may watch a task.
 
         Raises:
-            framework.web.tokens.BadTaskToken: this visitor is nobody.
+            framework.errors.BadTaskToken: this visitor is nobody.
         """
         visitor = self._visitor()
         if visitor is None:

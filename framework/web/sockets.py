@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
-from typing import Any, Self
+from typing import Any
 
 from celery.utils.log import get_logger
 from h11 import LocalProtocolError
@@ -29,10 +29,11 @@ from wsproto.events import (
 from wsproto.frame_protocol import CloseReason
 from wsproto.utilities import ProtocolError
 
-from framework.errors import FrameworkError
+from framework.errors import NoSocket
 from framework.web.core import BEAT, LIFETIME, UNKNOWN_AFTER, LiveStates, as_json, shown
 
-__all__ = ["Hub", "NoSocket", "Opening"]
+__all__ = ["Hub", "Opening"]
+
 
 log = get_logger(__name__)
 
@@ -41,33 +42,6 @@ LOOK = 1.0
 
 #: Seconds that a visitor's side may take to read what was sent, or to end what it was told is over.
 PATIENCE = 20.0
-
-
-class NoSocket(FrameworkError):
-    """A socket cannot be opened here; whoever asked can ask for the state every few seconds instead."""
-
-    def __init__(self, message: str, status: int = 503) -> None:
-        super().__init__(message)
-        #: What HTTP calls it.
-        self.status = status
-
-    @classmethod
-    def under(cls, server: str) -> Self:
-        """Name the server."""
-        return cls(
-            f"{server} does not hand over its connections, so there are no WebSockets. gunicorn and Flask's own "
-            "server do, without TLS of their own; anywhere else the page asks every few seconds."
-        )
-
-    @classmethod
-    def malformed(cls, cause: Exception) -> Self:
-        """Say what is wrong with the request."""
-        return cls(f"This is no request for a WebSocket: {cause}.", 400)
-
-    @classmethod
-    def full(cls, most: int) -> Self:
-        """Say how many there are."""
-        return cls(f"This process has {most} sockets open, and no more. The page asks every few seconds instead.")
 
 
 class Opening:

@@ -2,51 +2,21 @@
 
 from collections.abc import Sequence
 from hashlib import sha256
-from typing import Self
 
-from framework.errors import FrameworkError, MissingExtra
+from framework.errors import BadTaskToken, ExpiredTaskToken, MissingExtra, MissingSecret
+
+__all__ = ["Tokens"]
+
 
 try:
     from itsdangerous import BadData, SignatureExpired, URLSafeTimedSerializer
 except ImportError as missing:
     raise MissingExtra.named("itsdangerous", "web") from missing
 
-__all__ = ["BadTaskToken", "ExpiredTaskToken", "MissingSecret", "Tokens"]
-
 PURPOSE = "framework.web.task"
 
 #: Seconds that a token is good for, where nothing else is said.
 DAY = 24 * 3600
-
-
-class BadTaskToken(FrameworkError):
-    """A token is not ours, or another visitor's; HTTP's answer is 403."""
-
-    @classmethod
-    def refused(cls) -> Self:
-        """Say so, and nothing of what is wrong with it or whether there is such a task."""
-        return cls("This task cannot be watched with this address. Open the page that started it again.")
-
-
-class ExpiredTaskToken(FrameworkError):
-    """A token was good once; HTTP's answer is 410."""
-
-    @classmethod
-    def after(cls, seconds: int) -> Self:
-        """Say how long it was."""
-        return cls(f"This address was good for {seconds} s and is no longer. Load the page again for a new one.")
-
-
-class MissingSecret(FrameworkError):
-    """There is nothing to sign tokens with."""
-
-    @classmethod
-    def here(cls) -> Self:
-        """Say where it is set."""
-        return cls(
-            "Tokens of tasks cannot be signed without a secret. Set SECRET_KEY to the same long random text in "
-            'every process: python -c "import secrets; print(secrets.token_urlsafe(32))"'
-        )
 
 
 class Tokens:

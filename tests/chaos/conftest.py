@@ -13,7 +13,8 @@ sys.path.insert(0, str(HERE))  # the harness is shared by the tests of this fold
 from harness.rig import ALL_ROWS, FULL, SCALE, Rig  # noqa: E402
 from harness.table import Row, table, write_json  # noqa: E402
 
-from framework.testing.rabbitmq import RabbitMQ, RabbitMQMissing  # noqa: E402
+from framework.errors import RabbitMQMissing  # noqa: E402
+from framework.testing.rabbitmq import RabbitMQ  # noqa: E402
 
 collect_ignore = ["harness"]
 ROWS = pytest.StashKey[list[Row]]()

@@ -12,7 +12,8 @@ import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
-from framework.testing.browser import BrowserMissing, open_browser
+from framework.errors import BrowserMissing
+from framework.testing.browser import open_browser
 from framework.testing.rabbitmq import free_ports
 
 ROOT = Path(__file__).parents[2]

@@ -9,8 +9,8 @@ from contextlib import suppress
 import pytest
 
 from framework.celery.app import App
-from framework.errors import BrokerUnreachable, NotConfirmed
-from framework.testing.rabbitmq import RabbitMQ, RabbitMQMissing
+from framework.errors import BrokerUnreachable, NotConfirmed, RabbitMQMissing
+from framework.testing.rabbitmq import RabbitMQ
 
 
 class Proxy:

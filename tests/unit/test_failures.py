@@ -11,7 +11,7 @@ import pytest
 from kombu import Connection, Queue, pools
 
 from framework.celery.app import App
-from framework.errors import FailedTasksBusy, NotSentAgain, UnknownFailure
+from framework.errors import FailedTasksBusy, NotRetried, UnknownFailure
 from framework.failures import ALL, Failures, reader
 from framework.failures.headers import failure_headers
 from framework.failures.queue import failed_queue as queue_called
@@ -240,7 +240,7 @@ def test_what_a_queue_refuses_stays_and_the_rest_is_sent(failures, fail, channel
     fail("c", why={"queue": ""})
     fail("d")
 
-    with pytest.raises(NotSentAgain, match=r"task b \(and 1 more\) .* 'small' is full.* 2 others were sent"):
+    with pytest.raises(NotRetried, match=r"task b \(and 1 more\) .* 'small' is full.* 2 others were sent"):
         failures.retry(ALL)
 
     assert (ready("small"), ready("celery")) == (1, 1)
@@ -250,7 +250,7 @@ def test_what_a_queue_refuses_stays_and_the_rest_is_sent(failures, fail, channel
 def test_a_queue_that_cannot_be_made_is_named(failures, fail, app):
     fail("a", why={"queue": "amq.forbidden"})
 
-    with pytest.raises(NotSentAgain, match=r"'amq\.forbidden' refuses it: ACCESS_REFUSED"):
+    with pytest.raises(NotRetried, match=r"'amq\.forbidden' refuses it: ACCESS_REFUSED"):
         failures.retry(ALL)
 
     assert ids(failures.page()) == ["a"]

@@ -132,6 +132,8 @@ def graph():
     if not _graph:
         sources = dict(modules())
         for module, source in sources.items():
+            if module == "framework":  # what it exports is imported when it is asked for, and above for type checkers
+                source.body = [node for node in source.body if not is_for_types(node)]
             _graph[module] = {name for name in imports(source, set(sources)) if name != module}
     return _graph
 
@@ -189,6 +191,10 @@ def reachable(start, edges):
                 found.add(module)
                 pending.append(module)
     return found
+
+
+def is_for_types(node):
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
 
 
 def is_relative(node):

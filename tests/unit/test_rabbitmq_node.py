@@ -13,9 +13,10 @@ from time import monotonic, sleep
 import pytest
 from kombu import Connection, Queue
 
+from framework.errors import RabbitMQFailed, RabbitMQMissing, RabbitMQNotLent
 from framework.testing import rabbitmq as module
-from framework.testing.borrowed_rabbitmq import BorrowedRabbitMQ, RabbitMQNotLent
-from framework.testing.rabbitmq import RabbitMQ, RabbitMQFailed, RabbitMQMissing, free_ports, main, server_script
+from framework.testing.borrowed_rabbitmq import BorrowedRabbitMQ
+from framework.testing.rabbitmq import RabbitMQ, free_ports, main, server_script
 
 pytestmark = pytest.mark.skipif(
     not server_script() or sys.platform != "linux", reason="looks at a RabbitMQ that is installed here, through /proc"

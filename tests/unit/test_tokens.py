@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from framework.errors import FrameworkError
-from framework.web.tokens import BadTaskToken, ExpiredTaskToken, MissingSecret, Tokens
+from framework.errors import BadTaskToken, ExpiredTaskToken, FrameworkError, MissingSecret
+from framework.web.tokens import Tokens
 
 SECRET = "long and random"
 

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from kombu.exceptions import OperationalError
 
 from framework.celery.app import App
+from framework.errors import BadTaskToken, BrokerAway, MissingSecret
 from framework.progress import Progress, State, Step
 from framework.web import core
-from framework.web.core import BrokerAway, LiveStates, Newest, as_json, may_come_from, shown
+from framework.web.core import LiveStates, Newest, as_json, may_come_from, shown
 from framework.web.flask import TaskProgress
-from framework.web.tokens import BadTaskToken, MissingSecret
 
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(),

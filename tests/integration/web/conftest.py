@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 import pytest
 from websockets.sync.client import connect
 
-from framework.testing.browser import BrowserMissing, open_browser
+from framework.errors import BrowserMissing
+from framework.testing.browser import open_browser
 from framework.testing.rabbitmq import free_ports
 
 WAIT = 60

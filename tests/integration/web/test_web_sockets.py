@@ -10,11 +10,12 @@ import pytest
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import CloseConnection, Ping, TextMessage
 
+from framework.errors import NoSocket
 from framework.progress import State, store
 from framework.progress.store import encoded
 from framework.web import sockets
 from framework.web.core import LiveStates
-from framework.web.sockets import Hub, NoSocket, Opening
+from framework.web.sockets import Hub, Opening
 
 WAIT = 30
 

@@ -1,0 +1,123 @@
+"""Every exception of the framework, one tree.
+
+Each carries its message alone, so that it survives the trip from a worker, and the message names the thing, the cause
+and the fix. They are click's exceptions too: a command line (Celery's, Flask's, ours) prints such an error as one
+line and exits with 1, without a traceback.
+"""
+
+from framework.errors.base import FrameworkError, FrameworkWarning, describe, location
+from framework.errors.broker import (
+    BrokerError,
+    BrokerFileRefused,
+    BrokerFileUnavailable,
+    BrokerNotReady,
+    BrokerRefused,
+    BrokerUnreachable,
+    NotConfirmed,
+    QueueInUse,
+    QueueMismatch,
+    UnknownQueue,
+)
+from framework.errors.calls import BadDelay, UnknownTask, WrongArguments
+from framework.errors.cli import (
+    AlreadyUp,
+    CommandNotFound,
+    CommandNotRunnable,
+    FolderNotUsable,
+    NoWorker,
+    PortTaken,
+    ServiceDied,
+    TaskFailed,
+    TookTooLong,
+)
+from framework.errors.data import (
+    BadMail,
+    BadPeriod,
+    BadRows,
+    DatabaseRefused,
+    DatabaseUnreachable,
+    OutsideFolder,
+    ScanError,
+    TableMismatch,
+)
+from framework.errors.failures import FailedTasksBusy, FailedTasksUnread, NotATransaction, NotRetried, UnknownFailure
+from framework.errors.limits import AlreadyQueued, BadKey, BadLimit, OverLimit
+from framework.errors.progress import NoStateReported
+from framework.errors.project import (
+    BadEnvironment,
+    BrokenConfig,
+    BrokenTaskModule,
+    DiscoveryError,
+    DuplicateTask,
+    MissingExtra,
+    UnknownSetting,
+)
+from framework.errors.schedule import BadEntries, BadSchedule, UnknownEntry
+from framework.errors.testing import BrowserMissing, RabbitMQFailed, RabbitMQMissing, RabbitMQNotLent
+from framework.errors.web import BadTaskToken, BrokerAway, ExpiredTaskToken, MissingSecret, NoSocket
+
+__all__ = [
+    "AlreadyQueued",
+    "AlreadyUp",
+    "BadDelay",
+    "BadEntries",
+    "BadEnvironment",
+    "BadKey",
+    "BadLimit",
+    "BadMail",
+    "BadPeriod",
+    "BadRows",
+    "BadSchedule",
+    "BadTaskToken",
+    "BrokenConfig",
+    "BrokenTaskModule",
+    "BrokerAway",
+    "BrokerError",
+    "BrokerFileRefused",
+    "BrokerFileUnavailable",
+    "BrokerNotReady",
+    "BrokerRefused",
+    "BrokerUnreachable",
+    "BrowserMissing",
+    "CommandNotFound",
+    "CommandNotRunnable",
+    "DatabaseRefused",
+    "DatabaseUnreachable",
+    "DiscoveryError",
+    "DuplicateTask",
+    "ExpiredTaskToken",
+    "FailedTasksBusy",
+    "FailedTasksUnread",
+    "FolderNotUsable",
+    "FrameworkError",
+    "FrameworkWarning",
+    "MissingExtra",
+    "MissingSecret",
+    "NoSocket",
+    "NoStateReported",
+    "NoWorker",
+    "NotATransaction",
+    "NotConfirmed",
+    "NotRetried",
+    "OutsideFolder",
+    "OverLimit",
+    "PortTaken",
+    "QueueInUse",
+    "QueueMismatch",
+    "RabbitMQFailed",
+    "RabbitMQMissing",
+    "RabbitMQNotLent",
+    "ScanError",
+    "ServiceDied",
+    "TableMismatch",
+    "TaskFailed",
+    "TookTooLong",
+    "UnknownEntry",
+    "UnknownFailure",
+    "UnknownQueue",
+    "UnknownSetting",
+    "UnknownTask",
+    "WrongArguments",
+    "describe",
+    "location",
+]

@@ -1,0 +1,67 @@
+"""Errors of a project: its settings, task modules and environment."""
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Self
+
+from framework.errors.base import FrameworkError, describe, location
+
+
+class UnknownSetting(FrameworkError):
+    """A name in the configuration is no setting."""
+
+    @classmethod
+    def named(cls, name: str, close: Collection[str], place: str) -> Self:
+        """Say which name is unknown, where it stands and which one is nearest."""
+        cure = f"Did you mean {next(iter(close))!r}?" if close else "A name of your own starts with an underscore."
+        return cls(
+            f"{place}: {name!r} is not a setting. {cure} "
+            "(A setting of another package is declared with third_party_settings.)"
+        )
+
+
+class BrokenConfig(FrameworkError):
+    """The configuration module was asked for and is missing, or cannot be imported."""
+
+
+class DiscoveryError(FrameworkError):
+    """Tasks could not be looked for."""
+
+
+class BrokenTaskModule(FrameworkError):
+    """A task module cannot be imported."""
+
+    @classmethod
+    def named(cls, module: str, cause: BaseException, path: Path | None) -> Self:
+        """Say which module, in which file and line, and why."""
+        return cls(f"The task module {module} cannot be imported ({location(cause, path)}): {describe(cause)}")
+
+
+class DuplicateTask(FrameworkError):
+    """Two functions want one task name."""
+
+    @classmethod
+    def named(cls, name: str, first: str, second: str) -> Self:
+        """Name both places."""
+        return cls(
+            f"Two tasks are called {name!r}: {first} and {second}. "
+            "Rename one of the functions, or give it a name of its own: @celery.task(name=...)."
+        )
+
+
+class BadEnvironment(FrameworkError, ValueError):
+    """An environment variable has a value that cannot be used."""
+
+    @classmethod
+    def of(cls, name: str, value: str, wanted: str) -> Self:
+        """Say which variable, what it says, and what it should."""
+        return cls(f"The environment variable {name} is {value!r}: it must be {wanted}.")
+
+
+class MissingExtra(FrameworkError, ImportError):
+    """An optional package is not installed."""
+
+    @classmethod
+    def named(cls, package: str, extra: str) -> Self:
+        """Say which package is missing and how it comes."""
+        return cls(f'The package {package} is not installed. pip install "omstd-framework[{extra}]"')
