@@ -14,7 +14,10 @@ from celery.app.defaults import NAMESPACES, SETTING_KEYS, Option, flatten
 
 from framework.errors import FrameworkWarning, UnknownSetting
 
-__all__ = ["DEFAULTS", "settings_from"]
+__all__ = ["DEFAULTS", "READY_FD_VARIABLE", "setting", "settings_from"]
+
+#: The environment variable with the number of the file descriptor that a worker or beat reports to once it is ready.
+READY_FD_VARIABLE = "FRAMEWORK_READY_FD"
 
 DEFAULTS: dict[str, Any] = {
     # The only server needed is the broker, so results come back over it.
@@ -85,6 +88,11 @@ DEFAULTS: dict[str, Any] = {
     # Settings of other packages that read Celery's configuration, such as ``redbeat_*``.
     "third_party_settings": (),
 }
+
+
+def setting(app: Any, name: str) -> Any:
+    """Return a setting of an application, also of one that does not have our defaults."""
+    return app.conf.get(name, DEFAULTS[name])
 
 
 def _old_names(namespace: str, key: str, option: Option) -> Iterator[tuple[str, str]]:

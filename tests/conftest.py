@@ -7,7 +7,7 @@ import pytest
 from celery import _state
 
 from framework.errors import RabbitMQMissing
-from framework.testing.borrowed_rabbitmq import BorrowedRabbitMQ
+from framework.testing.external_rabbitmq import BorrowedRabbitMQ
 from framework.testing.rabbitmq import RabbitMQ
 
 OURS = ("ACCOUNTS_", "CARDS_", "CELERY_", "DATABASE_", "EXPORT_", "FRAMEWORK_", "MAIL_", "RABBITMQ_", "YARA_")

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from framework.testing import browser
-from framework.testing.install import apt_install
+from framework.testing.apt import apt_install
 
 DICTIONARIES = ("hunspell", "hunspell-en-us", "hunspell-es")
 FONT = Path("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf")

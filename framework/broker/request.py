@@ -10,7 +10,7 @@ from amqp.exceptions import AMQPError, ChannelError, NotFound
 from kombu.exceptions import OperationalError
 
 from framework.broker.url import sanitized
-from framework.config import DEFAULTS
+from framework.config import setting
 from framework.errors import BrokerFileUnavailable, BrokerUnreachable, FrameworkError
 
 __all__ = ["request"]
@@ -32,7 +32,7 @@ def request(app: Any, question: Callable[[Any], T]) -> T:
         BrokerUnreachable: the broker does not answer, or not in time (``task_publish_timeout``), or the node of a
             cluster that keeps what was asked for is down.
     """
-    deadline = time.monotonic() + app.conf.get("task_publish_timeout", DEFAULTS["task_publish_timeout"])
+    deadline = time.monotonic() + setting(app, "task_publish_timeout")
     while True:
         started = time.monotonic()
         try:

@@ -12,7 +12,7 @@ from kombu.common import Broadcast
 
 from framework.broker.delays import DelayedQueue, queue_named_by, route
 from framework.broker.producer import ReliableProducer
-from framework.celery.mismatch import mismatch
+from framework.celery.broker_errors import mismatch_error
 from framework.failures.headers import strip_death_headers
 from framework.failures.queue import failed_queue
 from framework.progress.tracking import report_call
@@ -117,7 +117,7 @@ class AMQP(celery.app.amqp.AMQP):
             self.failed_queue(channel).declare()
             return super().TaskConsumer(channel, *args, **options)
         except PreconditionFailed as exc:
-            raise mismatch(self.app, exc) or exc from None
+            raise mismatch_error(self.app, exc) or exc from None
 
     def _way_to(self, queue: Queue, seconds: float) -> dict[str, Any]:
         exchange, key = route(seconds, queue.name)

@@ -10,9 +10,10 @@ from celery.result import AsyncResult
 from kombu.utils.uuid import uuid
 
 from framework import broker
-from framework.celery.calling import as_arguments, check_call, not_before, publishing
-from framework.celery.forks import forget_in_forks
-from framework.celery.replies import ReplyQueueMoved
+from framework.celery.broker_errors import publishing
+from framework.celery.calls import as_arguments, check_call, not_before
+from framework.celery.fork_safety import reset_after_fork
+from framework.celery.rpc_backend import ReplyQueueMoved
 from framework.errors import DuplicateTask
 from framework.limits.admission import ShortCircuit, admitted
 from framework.progress.publisher import close_publisher
@@ -40,8 +41,8 @@ class App(Celery):
         #: Where each task is written, by its name.
         self.places: dict[str, str] = {}
         super().__init__(*args, **options)
-        forget_in_forks(self)
-        self.steps["worker"].add("framework.schedule.startup:CheckedEntries")
+        reset_after_fork(self)
+        self.steps["worker"].add("framework.schedule.worker_step:CheckEntries")
         self.steps["consumer"].add("framework.limits.release_step:ReleaseUniqueLocks")
 
     def connection_for_write(self, url: str | None = None, **options: Any) -> Any:

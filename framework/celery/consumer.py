@@ -17,8 +17,7 @@ from kombu.exceptions import ContentDisallowed
 from kombu.transport import pyamqp
 
 from framework.broker.frames import UNREADABLE, tolerant_frame_handler
-from framework.celery.incoming import Incoming
-from framework.celery.vetting import Fault, Limits, check_body, vetted
+from framework.celery.validation import IncomingMessage, InvalidMessage, Limits, check_body, validate
 from framework.errors import QueueMismatch, describe
 from framework.failures.recorder import record_failure
 
@@ -81,7 +80,7 @@ class Consumer(Base):  # type: ignore[misc]
         self._loop_thread = get_ident()
         channel = self.task_consumer.channel
         if getattr(channel, "Message", None) is pyamqp.Message:
-            channel.Message = partial(Incoming, limits=self.limits)
+            channel.Message = partial(IncomingMessage, limits=self.limits)
         run = super().create_task_handler(*args, **options)
 
         def on_task_received(message: Any) -> None:
@@ -91,28 +90,28 @@ class Consumer(Base):  # type: ignore[misc]
                     run(message)
             except self.connection_errors + self.channel_errors:
                 raise
-            except Fault as fault:
+            except InvalidMessage as fault:
                 self.set_aside(message, fault)
             except Exception as exc:
                 log.exception("A message could not be handled")
-                self.set_aside(message, Fault("invalid", describe(exc)), format_exc())
+                self.set_aside(message, InvalidMessage("invalid", describe(exc)), format_exc())
 
         return on_task_received
 
     def _vet(self, message: Any) -> datetime | None:
         if UNREADABLE in message.headers:
-            raise Fault("undecodable", "its properties cannot be read")
-        if not isinstance(message, Incoming):
+            raise InvalidMessage("undecodable", "its properties cannot be read")
+        if not isinstance(message, IncomingMessage):
             check_body(message.body, {}, self.limits)
-        return vetted(message.headers, self._payload(message))
+        return validate(message.headers, self._payload(message))
 
     def _payload(self, message: Any) -> object:
         try:
             return message.payload
         except ContentDisallowed as exc:
-            raise Fault("refused", f"its content type is not in accept_content: {exc}") from exc
+            raise InvalidMessage("refused", f"its content type is not in accept_content: {exc}") from exc
         except Exception as exc:
-            raise Fault("undecodable", f"its body cannot be decoded: {describe(exc)}") from exc
+            raise InvalidMessage("undecodable", f"its body cannot be decoded: {describe(exc)}") from exc
 
     def _hand_back(self, message: Any, eta: datetime) -> bool:
         """Have the broker hold a message until its time has come; False where it cannot, and the worker has to."""
@@ -130,7 +129,7 @@ class Consumer(Base):  # type: ignore[misc]
         message.ack_log_error(log, self.connection_errors)
         return True
 
-    def set_aside(self, message: Any, fault: Fault, traceback: str = "") -> None:
+    def set_aside(self, message: Any, fault: InvalidMessage, traceback: str = "") -> None:
         """Keep a message that cannot be run among the failed tasks, then acknowledge it."""
         if message.acknowledged:
             return
@@ -164,17 +163,21 @@ class Consumer(Base):  # type: ignore[misc]
 
     def on_decode_error(self, message: Any, exc: Exception) -> None:
         """Keep a message whose body cannot be decoded or should not be."""
-        fault = exc if isinstance(exc, Fault) else Fault("undecodable", f"its body cannot be read: {describe(exc)}")
+        fault = (
+            exc
+            if isinstance(exc, InvalidMessage)
+            else InvalidMessage("undecodable", f"its body cannot be read: {describe(exc)}")
+        )
         self.set_aside(message, fault)
 
     def on_unknown_message(self, body: object, message: Any) -> None:  # noqa: ARG002
         """Keep a message that is no task's."""
-        self.set_aside(message, Fault("malformed", "it names no task, in its headers or its body"))
+        self.set_aside(message, InvalidMessage("malformed", "it names no task, in its headers or its body"))
         signals.task_rejected.send(sender=self, message=message, exc=None)
 
     def on_invalid_task(self, body: object, message: Any, exc: Exception) -> None:  # noqa: ARG002
         """Keep a message that Celery refuses."""
-        self.set_aside(message, Fault("invalid", _text(exc)))
+        self.set_aside(message, InvalidMessage("invalid", _text(exc)))
         signals.task_rejected.send(sender=self, message=message, exc=exc)
 
     def on_unknown_task(self, _body: object, message: Any, exc: Exception) -> None:
@@ -183,7 +186,7 @@ class Consumer(Base):  # type: ignore[misc]
         fields = {**body, **message.headers}
         name, number = fields["task"], fields["id"]
         cure = "has this worker the code of its caller?"
-        self.set_aside(message, Fault("unregistered", f"no task of this worker is called {name!a}; {cure}"))
+        self.set_aside(message, InvalidMessage("unregistered", f"no task of this worker is called {name!a}; {cure}"))
         self._tell_caller(message, number, NotRegistered(name))
         if self.event_dispatcher:
             self.event_dispatcher.send("task-failed", uuid=number, exception=f"NotRegistered({name!r})")

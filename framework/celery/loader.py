@@ -14,7 +14,7 @@ from celery.utils.imports import cwd_in_path
 from celery.utils.log import get_logger
 
 import framework
-from framework.celery.calling import publishing
+from framework.celery.broker_errors import publishing
 from framework.config import settings_from
 from framework.discovery import find_tasks_in_project, source_of
 from framework.errors import (
@@ -37,7 +37,7 @@ log = get_logger(__name__)
 class Loader(AppLoader):
     """Reads ``celeryconfig.py`` over our defaults, and imports task modules with an error that says which one broke."""
 
-    override_backends = {"rpc": "framework.celery.replies:RPCBackend"}  # noqa: RUF012 - Celery's own attribute
+    override_backends = {"rpc": "framework.celery.rpc_backend:RPCBackend"}  # noqa: RUF012 - Celery's own attribute
 
     def read_configuration(self, env: str = "CELERY_CONFIG_MODULE") -> dict[str, Any]:
         """The settings of ``CELERY_CONFIG_MODULE``, or of ``celeryconfig.py`` where there is one."""

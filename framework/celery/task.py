@@ -6,7 +6,7 @@ from typing import Any
 import celery
 from celery.result import AsyncResult
 
-from framework.celery.calling import as_arguments, check_arguments
+from framework.celery.calls import as_arguments, check_arguments
 from framework.limits import Limit, Unique
 from framework.limits.admission import check_options
 from framework.progress import signals

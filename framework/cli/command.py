@@ -15,7 +15,7 @@ from kombu.exceptions import OperationalError
 
 from framework import __version__
 from framework.cli import ready
-from framework.cli.probe import broker_error
+from framework.cli.broker_check import broker_error
 from framework.errors import FrameworkError
 
 __all__ = ["command", "run"]

@@ -13,13 +13,12 @@ from celery.exceptions import ImproperlyConfigured
 from kombu import Queue
 from kombu.exceptions import OperationalError
 
+from framework.broker import migration
 from framework.broker.delays import LEVELS, level_queue
 from framework.broker.queue_diff import differences
-from framework.celery.migrating import migrate as migrated
-from framework.celery.migrating import shelter_of
-from framework.celery.mismatch import mismatch, mismatch_of
-from framework.cli.probe import broker_error, check_broker
-from framework.errors import FrameworkError, describe
+from framework.celery.broker_errors import declared_queue, mismatch_error, queue_mismatch
+from framework.cli.broker_check import broker_error, check_broker
+from framework.errors import FrameworkError, UnknownQueue, describe
 
 __all__ = ["doctor"]
 
@@ -48,7 +47,7 @@ def doctor(ctx: click.Context, *, migrate: str | None) -> None:
     if migrate is not None:
         with _broker_trouble_in_one_line(app):
             check_broker(app)
-            count = migrated(app, migrate)
+            count = _migrate(app, migrate)
         click.echo(f"The queue {migrate!r} is as it is declared, with {count} message{'' if count == 1 else 's'}.")
         return
     states = set()
@@ -56,6 +55,14 @@ def doctor(ctx: click.Context, *, migrate: str | None) -> None:
         click.echo(f"{finding.state:<6} {finding.text}")
         states.add(finding.state)
     ctx.exit("wrong" in states)
+
+
+def _migrate(app: Celery, name: str) -> int:
+    queue = declared_queue(app, name)
+    if queue is None:
+        raise UnknownQueue.named(name, {*app.amqp.queues, str(app.conf.task_failed_queue)})
+    with app.connection_for_write(transport_options={"confirm_publish": True}) as connection:
+        return migration.migrate(connection, queue)
 
 
 @contextmanager
@@ -103,14 +110,14 @@ def _queue(app: Celery, connection: Any, queue: Queue) -> Finding:
         return Finding("wrong", f"The queue {queue.name!r} belongs to one connection alone: {exc.reply_text}")
     if found is None:
         return Finding("ok", f"The queue {queue.name!r} is not there yet; the first call or worker makes it.")
-    if found and (error := mismatch_of(app, queue)):
+    if found and (error := queue_mismatch(app, queue)):
         return Finding("wrong", error.message)
     return Finding("ok", f"The queue {queue.name!r} is as it is declared.")
 
 
 def _left_by_a_migration(connection: Any, name: str) -> Iterator[Finding]:
     with suppress(NotFound), connection.channel() as channel:
-        count = channel.queue_declare(shelter_of(name), passive=True).message_count
+        count = channel.queue_declare(migration.migration_queue(name), passive=True).message_count
         cure = f"run `framework doctor --migrate {name}` again, which goes on where it ended."
         yield Finding("wrong", f"A migration of the queue {name!r} did not end, and keeps {count} messages: {cure}")
 
@@ -124,7 +131,7 @@ def _dead_letters(app: Celery, connection: Any) -> Finding:
     except NotFound:
         return Finding("ok", f"The exchange of dead letters, {exchange.name!r}, is made with the first queue.")
     except AMQPError as exc:
-        error = mismatch(app, exc)
+        error = mismatch_error(app, exc)
         return Finding("wrong", error.message if error else f"The exchange {exchange.name!r}: {describe(exc)}")
     return Finding("ok", f"Dead letters go to the exchange {exchange.name!r}.")
 
@@ -133,7 +140,7 @@ def _delays(app: Celery, connection: Any) -> Finding:
     levels = [level_queue(level) for level in range(LEVELS)]
     found = {queue.name: differences(connection, queue) for queue in levels}
     for queue in levels:
-        if found[queue.name] and (error := mismatch_of(app, queue)):
+        if found[queue.name] and (error := queue_mismatch(app, queue)):
             return Finding("wrong", error.message)
     missing = [name for name, differing in found.items() if differing is None]
     if len(missing) in (0, LEVELS):

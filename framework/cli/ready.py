@@ -5,16 +5,15 @@ from typing import Any
 
 from celery.signals import beat_init, worker_ready
 
-__all__ = ["VARIABLE", "announce_when_asked"]
+from framework.config import READY_FD_VARIABLE
 
-#: The environment variable with the number of the pipe's file descriptor.
-VARIABLE = "FRAMEWORK_READY_FD"
+__all__ = ["announce_when_asked"]
 
 
 def announce_when_asked() -> None:
     """Write one line that describes this worker or beat to ``$FRAMEWORK_READY_FD`` once it is ready."""
-    if VARIABLE in os.environ:
-        pipe = int(os.environ.pop(VARIABLE))
+    if READY_FD_VARIABLE in os.environ:
+        pipe = int(os.environ.pop(READY_FD_VARIABLE))
         os.set_inheritable(pipe, False)
         _announce(pipe)
 

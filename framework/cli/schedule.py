@@ -13,7 +13,7 @@ from amqp.exceptions import AMQPError
 from celery import Celery
 from kombu.exceptions import OperationalError
 
-from framework.cli.probe import broker_error, check_broker
+from framework.cli.broker_check import broker_error, check_broker
 from framework.errors import FrameworkError
 from framework.schedule.control import EntryStatus, Schedules, ScheduleStatus
 

@@ -9,8 +9,8 @@ from typing import Any
 import click
 from celery import Celery
 
+from framework.schedule.description import describe_schedule
 from framework.schedule.entries import entries_of
-from framework.schedule.words import in_words
 
 __all__ = ["described_tasks", "tasks"]
 
@@ -48,7 +48,9 @@ def described_tasks(app: Celery) -> list[dict[str, Any]]:
             "signature": str(inspect.signature(task.run)),
             "doc": (inspect.getdoc(task.run) or "").partition("\n")[0],
             "schedule": [
-                {"entry": entry.name, "when": in_words(entry.schedule)} for entry in entries if entry.task == name
+                {"entry": entry.name, "when": describe_schedule(entry.schedule)}
+                for entry in entries
+                if entry.task == name
             ],
         }
         for name, task in sorted(app.tasks.items())

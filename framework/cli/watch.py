@@ -10,9 +10,9 @@ from typing import Protocol
 
 import click
 
-from framework.cli.exits import FAILED, OK
+from framework.cli.broker_check import check_broker
+from framework.cli.exit_codes import FAILED, OK
 from framework.cli.failed import CONTROL
-from framework.cli.probe import check_broker
 from framework.errors import NoStateReported
 from framework.progress import Progress, State, Step, Watcher
 

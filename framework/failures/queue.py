@@ -2,10 +2,11 @@
 
 from kombu import Exchange, Queue
 
+from framework.broker.queues import RETAINING
+
 __all__ = ["failed_queue"]
 
 
 def failed_queue(name: str) -> Queue:
     """The queue of failed tasks, with its exchange; looking at it however often counts as no delivery too many."""
-    arguments = {"x-queue-type": "quorum", "x-delivery-limit": 1_000_000_000}
-    return Queue(name, Exchange(name, "fanout"), queue_arguments=arguments)
+    return Queue(name, Exchange(name, "fanout"), queue_arguments=dict(RETAINING))

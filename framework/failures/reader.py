@@ -15,12 +15,12 @@ from amqp.exceptions import ChannelError, MessageNacked, ResourceLocked
 from celery import Celery
 
 from framework.broker.frames import tolerant_frame_handler
-from framework.config import DEFAULTS
+from framework.config import setting
 from framework.errors import FailedTasksBusy, FailedTasksUnread
 from framework.failures.entry import FailedMessage
 from framework.failures.queue import failed_queue
 
-__all__ = ["FailedQueue", "RetryRefused", "name_in"]
+__all__ = ["FailedQueue", "RetryRefused"]
 
 
 #: Messages that the broker has on the way to us at any time: enough to keep it busy, and of no weight for its memory.
@@ -43,11 +43,6 @@ class RetryRefused(Exception):
     """A task was not sent again: no queue is known for it, or its queue refused it."""
 
 
-def name_in(app: Celery) -> str:
-    """What the queue of failed tasks is called in an application."""
-    return str(app.conf.get("task_failed_queue", DEFAULTS["task_failed_queue"]))
-
-
 def _connection(app: Celery) -> Any:
     connection: Any = app.connection_for_write(transport_options={"confirm_publish": True})
     if connection.transport.driver_type == "amqp":
@@ -65,7 +60,7 @@ class FailedQueue:
 
     def __init__(self, app: Celery) -> None:
         self._app = app
-        self._name = name_in(app)
+        self._name = str(setting(app, "task_failed_queue"))
         self._inbox: deque[amqp.Message] = deque()
         self._room = 0
         self._held = 0

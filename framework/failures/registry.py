@@ -18,7 +18,7 @@ from typing import Any, Literal, TextIO
 
 from celery import Celery
 
-from framework.config import DEFAULTS
+from framework.config import setting
 from framework.errors import NotRetried, UnknownFailure
 from framework.failures.entry import FailedMessage, FailedTask
 from framework.failures.reader import FailedQueue, RetryRefused
@@ -45,7 +45,7 @@ class Failures:
 
     def __init__(self, app: Celery) -> None:
         self._app = app
-        self._hidden: Collection[str] = app.conf.get("task_redacted_arguments", DEFAULTS["task_redacted_arguments"])
+        self._hidden: Collection[str] = setting(app, "task_redacted_arguments")
 
     def count(self) -> int:
         """How many failed tasks there are."""

@@ -7,7 +7,7 @@ from typing import Any
 from amqp.exceptions import NotFound, ResourceLocked
 
 from framework.broker.request import request
-from framework.config import DEFAULTS
+from framework.config import setting
 from framework.errors import OverLimit
 from framework.limits import slots
 from framework.limits.key import digest
@@ -184,7 +184,7 @@ class SlidingWindow:
 
     def _may_keep(self, channel: Any, queue: str) -> bool:
         """Whether there is room for one key more; it is counted."""
-        most = int(self._app.conf.get("task_limit_keys", DEFAULTS["task_limit_keys"]))
+        most = int(setting(self._app, "task_limit_keys"))
         keys = f"{self._base}.keys.{most}"  # another setting counts anew: a queue's arguments cannot be changed
         if self._memory.declared.get(keys, float("-inf")) < time.monotonic() - self._life:
             slots.declare(channel, keys, most, self._life, 3 * self._life)

@@ -17,7 +17,7 @@ import amqp
 from amqp.exceptions import AMQPError, NotFound
 from kombu.exceptions import OperationalError
 
-from framework.config import DEFAULTS
+from framework.config import setting
 from framework.progress.state import State
 
 __all__ = [
@@ -200,12 +200,11 @@ class StateStore:
     """The connection of the thread, and a channel of it that is always usable."""
 
     def __init__(self, app: Any) -> None:
-        conf = app.conf
         self._app = app
         self._connection: Any = None
         self._channel: Any = None
-        self.kept_for = float(conf.get("task_state_expires", DEFAULTS["task_state_expires"]))
-        self.most = int(conf.get("task_state_max", DEFAULTS["task_state_max"]))
+        self.kept_for = float(setting(app, "task_state_expires"))
+        self.most = int(setting(app, "task_state_max"))
 
     @property
     def channel(self) -> Any:

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from framework.schedule.entries import Entry
-from framework.schedule.journal import Journal
-from framework.schedule.slots import Due, upcoming
+from framework.schedule.misfire import Due, upcoming
+from framework.schedule.state import ScheduleState
 
 __all__ = ["Agenda"]
 
@@ -22,7 +22,7 @@ class Agenda:
         not_before: until when entries are put off whose task could not be sent; kept up to date.
     """
 
-    def __init__(self, entries: Mapping[str, Entry], journal: Journal, not_before: dict[str, datetime]) -> None:
+    def __init__(self, entries: Mapping[str, Entry], journal: ScheduleState, not_before: dict[str, datetime]) -> None:
         self._entries = entries
         self._journal = journal
         self._next: dict[str, Due | None] = {}

@@ -13,10 +13,10 @@ import amqp
 from amqp.exceptions import NotFound
 from celery import Celery
 
-from framework.config import DEFAULTS
+from framework.config import setting
 from framework.schedule.entries import Entry, entries_of, entry_called
-from framework.schedule.records import Kind, message, queue_name, state_queue
-from framework.schedule.term import utc_now
+from framework.schedule.leader import utc_now
+from framework.schedule.messages import Kind, message, queue_name, state_queue
 
 __all__ = ["EntryStatus", "ScheduleStatus", "Schedules"]
 
@@ -125,7 +125,7 @@ class Schedules:
         options = {"confirm_publish": True}
         with self._app.connection_for_write(transport_options=options) as connection:
             connection.ensure_connection(max_retries=2, interval_start=0, interval_step=1)
-            limit = float(self._app.conf.get("task_publish_timeout", DEFAULTS["task_publish_timeout"]))
+            limit = float(setting(self._app, "task_publish_timeout"))
             yield Line(connection, queue_name(self._app), limit)
 
     def _live(self, told: Mapping[str, Any]) -> ScheduleStatus:

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from celery.schedules import BaseSchedule, schedstate
 
 from framework.errors import BadSchedule
-from framework.schedule.instants import LAST, Fields, next_instant
+from framework.schedule.wall_clock import LAST, Fields, next_time
 
 __all__ = ["cron", "fields_of", "zone_called"]
 
@@ -111,7 +111,7 @@ class cron(BaseSchedule):  # noqa: N801 - as Celery's crontab and solar are call
 
     def remaining_estimate(self, last_run_at: datetime) -> timedelta:
         """How long from now until it is due again after ``last_run_at``; negative if that has passed."""
-        due = next_instant(self.fields, self.maybe_make_aware(last_run_at), self.tz)
+        due = next_time(self.fields, self.maybe_make_aware(last_run_at), self.tz)
         return (due or datetime.max.replace(tzinfo=UTC)) - self._now()
 
     def is_due(self, last_run_at: datetime) -> schedstate:

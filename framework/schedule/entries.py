@@ -13,8 +13,8 @@ from celery.beat import BeatLazyFunc
 from celery.schedules import BaseSchedule, crontab
 
 from framework.errors import BadEntries, FrameworkError, UnknownEntry
-from framework.schedule.due import as_schedule, jitter_of, next_due
-from framework.schedule.words import in_words
+from framework.schedule.description import describe_schedule
+from framework.schedule.next_run import as_schedule, jitter_of, next_due
 
 __all__ = ["Entry", "entries_of", "entry_called"]
 
@@ -66,7 +66,7 @@ class Entry:
     @property
     def when(self) -> str:
         """The schedule in one line."""
-        return in_words(self.schedule, self.zone)
+        return describe_schedule(self.schedule, self.zone)
 
     @property
     def fingerprint(self) -> str:

@@ -12,9 +12,9 @@ from celery.utils.log import get_logger
 
 from framework.broker.url import sanitized
 from framework.schedule.entries import Entry, entries_of
-from framework.schedule.lock import LockLost
-from framework.schedule.records import queue_name
-from framework.schedule.term import Term, utc_now
+from framework.schedule.leader import Leadership, utc_now
+from framework.schedule.leader_connection import LeadershipLost
+from framework.schedule.messages import queue_name
 
 __all__ = ["Scheduler"]
 
@@ -41,7 +41,7 @@ class Scheduler(Base):  # type: ignore[misc]
 
     def __init__(self, app: Celery, *args: Any, clock: Callable[[], datetime] = utc_now, **options: Any) -> None:
         self._clock = clock
-        self._term: Term | None = None
+        self._term: Leadership | None = None
         self._put_off: dict[str, datetime] = {}
         self._busy = False
         self._away = False
@@ -62,7 +62,7 @@ class Scheduler(Base):  # type: ignore[misc]
         try:
             self._term = self._term or self._begin()
             self._term.work(self.max_interval)
-        except LockLost as exc:
+        except LeadershipLost as exc:
             self._step_down(exc)
             return uniform(*PAUSES)
         finally:
@@ -76,14 +76,14 @@ class Scheduler(Base):  # type: ignore[misc]
             term, self._term = self._term, None
             term.close()
 
-    def _begin(self) -> Term:
-        term = Term(self.app, self.data, self._clock, self._put_off)
+    def _begin(self) -> Leadership:
+        term = Leadership(self.app, self.data, self._clock, self._put_off)
         if self._away:
             log.warning("beat: the broker is back")
         self._away = False
         return term
 
-    def _step_down(self, why: LockLost) -> None:
+    def _step_down(self, why: LeadershipLost) -> None:
         term, self._term = self._term, None
         led = term is not None and term.leads_since is not None
         if led or not self._away:

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from framework.testing.install import apt_install
+from framework.testing.apt import apt_install
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome

@@ -22,8 +22,8 @@ from amqp import Connection
 from amqp.exceptions import AMQPError
 
 from framework.errors import RabbitMQFailed, RabbitMQMissing
-from framework.testing.guard import guard
-from framework.testing.install import apt_install
+from framework.testing.apt import apt_install
+from framework.testing.reaper import guard
 
 # Debian's and Fedora's /usr/sbin/rabbitmq-server become the user "rabbitmq" first; this is what they run then.
 PACKAGED = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")

@@ -13,13 +13,12 @@ from subprocess import DEVNULL, STDOUT, Popen
 from tempfile import mkdtemp
 from typing import Self
 
+from framework.config import READY_FD_VARIABLE
 from framework.errors import ServiceDied
-from framework.testing.guard import guard
+from framework.testing.reaper import guard
 
 __all__ = ["Worker"]
 
-#: Where the command is told to announce that it is ready: the number of a pipe.
-READY = "FRAMEWORK_READY_FD"
 #: Seconds that it has to become ready, and to end in good order.
 PATIENCE, GRACE = 60.0, 20.0
 #: How many of its last lines are shown when it does not become ready.
@@ -78,7 +77,7 @@ class Worker:
             try:
                 self._process = Popen(
                     self._command,
-                    env=self._environment() | {READY: str(theirs)},
+                    env=self._environment() | {READY_FD_VARIABLE: str(theirs)},
                     stdin=DEVNULL,
                     stdout=log,
                     stderr=STDOUT,

@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from kombu import Connection, Exchange, Queue
 
-from framework.schedule.due import jitter_of
 from framework.schedule.entries import entries_of
-from framework.schedule.lock import LockLost
-from framework.schedule.sending import SlotRefused
-from framework.schedule.term import Term
+from framework.schedule.leader import Leadership
+from framework.schedule.leader_connection import LeadershipLost
+from framework.schedule.next_run import jitter_of
+from framework.schedule.publisher import SlotRefused
 
 STATE = "celery.schedule"
 START = datetime(2026, 11, 21, 12, 0, 0, 500_000, tzinfo=UTC)
@@ -43,7 +43,7 @@ def scheduler(app, clock, broker_url):
             name: given if isinstance(given, dict) else {"task": "probe.tell", "schedule": given, "args": (name,)}
             for name, given in schedule.items()
         }
-        terms.append(Term(app, entries_of(app), at, put_off))
+        terms.append(Leadership(app, entries_of(app), at, put_off))
         return terms[-1]
 
     yield join
@@ -142,11 +142,11 @@ def test_a_task_that_was_confirmed_but_whose_leader_never_heard_of_it_is_not_sen
     def dies_after(entry, slot):
         send(entry, slot)
         first.abandon()
-        raise LockLost("killed")
+        raise LeadershipLost("killed")
 
     first._sender.send = dies_after
     clock.advance(1)
-    with pytest.raises(LockLost):
+    with pytest.raises(LeadershipLost):
         settle(first)
 
     settle(lead(second))
@@ -163,7 +163,7 @@ def test_who_lost_its_connection_cannot_send_any_more(scheduler, lead, clock, se
     lead(second)
     clock.advance(1)
 
-    with pytest.raises(LockLost):
+    with pytest.raises(LeadershipLost):
         first._run_due()
     settle(second)
 
@@ -264,7 +264,7 @@ def test_a_queue_that_is_deleted_ends_the_term_and_the_next_starts_afresh(schedu
     settle(first)
 
     channel.queue_delete(STATE)
-    with pytest.raises(LockLost, match="deleted"):
+    with pytest.raises(LeadershipLost, match="deleted"):
         settle(first)
     clock.advance(600)
     second = lead(scheduler(each=60))
@@ -485,7 +485,7 @@ def test_a_scheduler_that_cannot_take_its_place_does_not_stay_in_the_line(schedu
     app.conf.beat_queue = "other"
 
     for _ in range(3):
-        with pytest.raises(LockLost, match="PRECONDITION_FAILED"):
+        with pytest.raises(LeadershipLost, match="PRECONDITION_FAILED"):
             scheduler(each=60)
 
     assert channel.queue_declare("other", passive=True).consumer_count == 0

@@ -13,7 +13,7 @@ from queue import Empty, Queue
 
 import pytest
 
-from framework.cli.exits import NOT_FOUND, NOT_RUNNABLE, SERVICE_DIED
+from framework.cli.exit_codes import NOT_FOUND, NOT_RUNNABLE, SERVICE_DIED
 from framework.testing.mailbox import Mailbox
 
 UP = [sys.executable, "-m", "framework", "up"]

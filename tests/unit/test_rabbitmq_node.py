@@ -15,7 +15,7 @@ from kombu import Connection, Queue
 
 from framework.errors import RabbitMQFailed, RabbitMQMissing, RabbitMQNotLent
 from framework.testing import rabbitmq as module
-from framework.testing.borrowed_rabbitmq import BorrowedRabbitMQ
+from framework.testing.external_rabbitmq import BorrowedRabbitMQ
 from framework.testing.rabbitmq import RabbitMQ, free_ports, main, server_script
 
 pytestmark = pytest.mark.skipif(

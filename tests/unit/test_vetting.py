@@ -12,7 +12,7 @@ from celery import Celery, chain, chord, group
 from celery.utils.functional import maybe_list
 from kombu.utils.json import loads
 
-from framework.celery.vetting import DEEPEST, Fault, Limits, check_body, vetted
+from framework.celery.validation import DEEPEST_NESTING, InvalidMessage, Limits, check_body, validate
 
 GOOD = {"task": "shop.mail", "id": "4f6c", "timelimit": [None, None], "retries": 0}
 BODY = [[1, "two"], {"three": 3}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}]
@@ -45,7 +45,7 @@ def nested(levels, value=None):
     ],
 )
 def test_headers_as_celery_and_others_write_them_are_taken(more):
-    assert vetted(GOOD | more, BODY) is None
+    assert validate(GOOD | more, BODY) is None
 
 
 @pytest.mark.parametrize(
@@ -86,8 +86,8 @@ def test_headers_as_celery_and_others_write_them_are_taken(more):
 def test_a_header_that_celery_would_stumble_over_is_named(headers, named):
     body = [[], {}, {}]
 
-    with pytest.raises(Fault, match=rf"^{named} ") as refused:
-        vetted(GOOD | headers, body)
+    with pytest.raises(InvalidMessage, match=rf"^{named} ") as refused:
+        validate(GOOD | headers, body)
 
     assert refused.value.reason == "malformed"
 
@@ -112,15 +112,15 @@ def test_a_header_that_celery_would_stumble_over_is_named(headers, named):
     ],
 )
 def test_a_body_that_is_no_task_is_malformed(body):
-    with pytest.raises(Fault) as refused:
-        vetted(GOOD, body)
+    with pytest.raises(InvalidMessage) as refused:
+        validate(GOOD, body)
 
     assert refused.value.reason == "malformed"
 
 
 def test_a_quoted_value_is_short_and_on_one_line():
-    with pytest.raises(Fault) as refused:
-        vetted(GOOD | {"eta": "\n\x1b[2Jx" * 1000}, BODY)
+    with pytest.raises(InvalidMessage) as refused:
+        validate(GOOD | {"eta": "\n\x1b[2Jx" * 1000}, BODY)
 
     assert "\n" not in refused.value.sentence
     assert "\x1b" not in refused.value.sentence
@@ -132,7 +132,7 @@ def test_a_quoted_value_is_short_and_on_one_line():
 def test_what_celery_itself_sends_is_taken(signature, protocol):
     message = sent(signature, protocol)
 
-    vetted(message.headers, loads(json.dumps(message.body, default=str)))
+    validate(message.headers, loads(json.dumps(message.body, default=str)))
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_what_celery_itself_sends_is_taken(signature, protocol):
 def test_the_parts_of_a_long_canvas_are_taken(canvas):
     embedded = json.loads(json.dumps(dict(canvas)))
 
-    vetted(GOOD, [[], {}, {"callbacks": [embedded]}])
+    validate(GOOD, [[], {}, {"callbacks": [embedded]}])
 
 
 def sent(signature, protocol):
@@ -162,11 +162,11 @@ def sent(signature, protocol):
 def test_a_hybrid_of_both_protocols_is_checked_in_both_places():
     hybrid = {"args": [1], "kwargs": {}, "retries": 0}
 
-    assert vetted({"task": "add", "id": "x"}, hybrid) is None
-    with pytest.raises(Fault, match=r"^retries"):
-        vetted({"task": "add", "id": "x"}, hybrid | {"retries": "x"})
-    with pytest.raises(Fault, match="arguments"):
-        vetted({"task": "add", "id": "x"}, hybrid | {"kwargs": 5})
+    assert validate({"task": "add", "id": "x"}, hybrid) is None
+    with pytest.raises(InvalidMessage, match=r"^retries"):
+        validate({"task": "add", "id": "x"}, hybrid | {"retries": "x"})
+    with pytest.raises(InvalidMessage, match="arguments"):
+        validate({"task": "add", "id": "x"}, hybrid | {"kwargs": 5})
 
 
 @pytest.mark.parametrize(
@@ -174,35 +174,40 @@ def test_a_hybrid_of_both_protocols_is_checked_in_both_places():
     ["2030-05-01T12:00:00+02:00", "2030-05-01T10:00:00Z", "2030-05-01T10:00:00", datetime(2030, 5, 1, 10, tzinfo=UTC)],
 )
 def test_the_eta_is_returned_in_universal_time(eta):
-    assert vetted(GOOD | {"eta": eta}, BODY) == datetime(2030, 5, 1, 10, tzinfo=UTC)
+    assert validate(GOOD | {"eta": eta}, BODY) == datetime(2030, 5, 1, 10, tzinfo=UTC)
 
 
 def test_an_eta_of_protocol_1_is_in_its_body():
     body = {"task": "add", "id": "x", "args": [], "kwargs": {}, "eta": "2030-05-01T10:00:00+00:00"}
 
-    assert vetted({}, body) == datetime(2030, 5, 1, 10, tzinfo=UTC)
+    assert validate({}, body) == datetime(2030, 5, 1, 10, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("eta", ["9999-12-31T23:59:59+00:00", "2199-01-01T00:00:00+00:00"])
 def test_an_eta_more_than_a_century_away_is_too_far(eta):
-    with pytest.raises(Fault) as refused:
-        vetted(GOOD | {"eta": eta}, BODY)
+    with pytest.raises(InvalidMessage) as refused:
+        validate(GOOD | {"eta": eta}, BODY)
 
     assert refused.value.reason == "too-far"
 
 
 @pytest.mark.parametrize(
-    ("headers", "args"), [({}, nested(DEEPEST + 1)), ({"x": nested(DEEPEST + 1)}, []), ({}, [{"a": nested(DEEPEST)}])]
+    ("headers", "args"),
+    [
+        ({}, nested(DEEPEST_NESTING + 1)),
+        ({"x": nested(DEEPEST_NESTING + 1)}, []),
+        ({}, [{"a": nested(DEEPEST_NESTING)}]),
+    ],
 )
 def test_what_is_nested_too_deep_is_malformed(headers, args):
-    with pytest.raises(Fault, match="levels"):
-        vetted(GOOD | headers, [args, {}, {}])
+    with pytest.raises(InvalidMessage, match="levels"):
+        validate(GOOD | headers, [args, {}, {}])
 
 
 def test_what_is_nested_as_deep_as_allowed_can_be_pickled_for_a_pool():
-    deep = nested(DEEPEST - 3)
+    deep = nested(DEEPEST_NESTING - 3)
 
-    vetted(GOOD, [deep, {}, {}])
+    validate(GOOD, [deep, {}, {}])
 
     assert pickle.loads(pickle.dumps(deep)) == deep
 
@@ -210,7 +215,7 @@ def test_what_is_nested_as_deep_as_allowed_can_be_pickled_for_a_pool():
 def test_a_body_of_the_largest_size_is_taken_and_one_byte_more_is_not():
     check_body(b"x" * 1000, {}, LIMITS)
 
-    with pytest.raises(Fault, match="1,001 bytes") as refused:
+    with pytest.raises(InvalidMessage, match="1,001 bytes") as refused:
         check_body(b"x" * 1001, {}, LIMITS)
     assert refused.value.reason == "too-large"
 
@@ -222,7 +227,7 @@ def test_a_compression_in_use_is_taken_under_any_of_its_names(name):
 
 @pytest.mark.parametrize("name", ["brotli", "application/x-rar", 5, ["gzip"], {"a": 1}])
 def test_a_compression_that_is_not_in_use_is_refused(name):
-    with pytest.raises(Fault, match="task_compression") as refused:
+    with pytest.raises(InvalidMessage, match="task_compression") as refused:
         check_body(b"", {"compression": name}, LIMITS)
 
     assert refused.value.reason == "refused"
@@ -234,14 +239,14 @@ def test_a_compression_that_is_not_in_use_is_refused(name):
 def test_a_body_that_grows_beyond_the_limit_is_not_decompressed_to_its_end(name, compress):
     bomb = compress(b"0" * 50_000_000)
 
-    with pytest.raises(Fault, match="more than 1,000") as refused:
+    with pytest.raises(InvalidMessage, match="more than 1,000") as refused:
         check_body(bomb, {"compression": name}, LIMITS)
 
     assert refused.value.reason == "too-large"
 
 
 def test_a_body_that_is_not_compressed_as_it_says_is_undecodable():
-    with pytest.raises(Fault) as refused:
+    with pytest.raises(InvalidMessage) as refused:
         check_body(b"plain", {"compression": "gzip"}, LIMITS)
 
     assert refused.value.reason == "undecodable"

@@ -7,7 +7,7 @@ import pytest
 
 from framework.errors import BadSchedule
 from framework.schedule import cron
-from framework.schedule.due import next_due
+from framework.schedule.next_run import next_due
 
 NOVEMBER = datetime(2026, 11, 1, tzinfo=UTC)
 

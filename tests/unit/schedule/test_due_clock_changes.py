@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from celery.schedules import crontab
 
-from framework.schedule.due import as_schedule, next_due
+from framework.schedule.next_run import as_schedule, next_due
 
 
 def shown(schedule, begin, end, zone):

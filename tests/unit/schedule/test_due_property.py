@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from framework.errors import BadSchedule
-from framework.schedule.due import as_schedule, next_due
+from framework.schedule.next_run import as_schedule, next_due
 
 WHOLE = os.environ.get("SCHEDULE_SCALE") == "1"
 FIRST, LAST = datetime(2006, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC)

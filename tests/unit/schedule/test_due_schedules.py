@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from framework.errors import BadSchedule
 from framework.schedule import cron
-from framework.schedule.due import as_schedule, jitter_of, next_due
+from framework.schedule.next_run import as_schedule, jitter_of, next_due
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 MADRID = ZoneInfo("Europe/Madrid")

@@ -4,10 +4,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from framework.schedule.due import as_schedule
 from framework.schedule.entries import Entry
-from framework.schedule.journal import Journal
-from framework.schedule.records import Kind, Record
+from framework.schedule.messages import Kind, Record
+from framework.schedule.next_run import as_schedule
+from framework.schedule.state import ScheduleState
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
@@ -37,7 +37,7 @@ class Queue:
         return self.put(Kind.RESUME, {"entry": entry, "at": at(seconds).isoformat()})
 
     def read(self):
-        journal = Journal()
+        journal = ScheduleState()
         for record in self.records:
             journal.read(record)
         return journal

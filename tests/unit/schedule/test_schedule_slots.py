@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from framework.schedule.due import as_schedule
 from framework.schedule.entries import Entry
-from framework.schedule.slots import GRACE, upcoming
+from framework.schedule.misfire import GRACE_SECONDS, upcoming
+from framework.schedule.next_run import as_schedule
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
@@ -58,7 +58,7 @@ def test_an_entry_each_ten_seconds(missed, last, now, sent):
 @pytest.mark.parametrize(
     ("missed", "last", "now", "sent"),
     [
-        ("latest", 0, 3600 + GRACE, [3600]),
+        ("latest", 0, 3600 + GRACE_SECONDS, [3600]),
         ("latest", 0, 3 * 3600 + 1800, [3 * 3600]),
         ("latest", 0, 1000 * 86400 + 1, [1000 * 86400]),
         ("all", 0, 3 * 3600 + 1800, [3600, 2 * 3600, 3 * 3600]),
@@ -71,7 +71,9 @@ def test_an_hourly_entry_after_an_outage(missed, last, now, sent):
 
 
 def test_a_month_of_slots_each_second_is_passed_over_at_once():
-    assert made_up(entry(1), 0, 30 * 86400) == [30 * 86400 - GRACE + number for number in range(1, int(GRACE) + 1)]
+    assert made_up(entry(1), 0, 30 * 86400) == [
+        30 * 86400 - GRACE_SECONDS + number for number in range(1, int(GRACE_SECONDS) + 1)
+    ]
 
 
 def test_what_is_missed_is_passed_over_and_the_next_one_comes():

@@ -1,36 +1,26 @@
 """What is checked before a call is queued: the name, the arguments, and that the broker took it."""
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from inspect import Signature, signature
 from typing import Any
 
-import amqp
-from amqp.exceptions import AccessRefused, AMQPError, NotAllowed
 from celery import Celery, Task
 from celery.utils.time import maybe_make_aware
-from kombu.exceptions import OperationalError
 
-from framework.broker.producer import Unconfirmed
-from framework.broker.url import sanitized
-from framework.celery.mismatch import mismatch
 from framework.discovery import catalog
 from framework.errors import (
     BadDelay,
-    BrokerError,
-    BrokerRefused,
-    BrokerUnreachable,
     FrameworkError,
     FrameworkWarning,
-    NotConfirmed,
     UnknownTask,
     WrongArguments,
 )
 
-__all__ = ["as_arguments", "check_arguments", "check_call", "not_before", "publishing"]
+__all__ = ["as_arguments", "check_arguments", "check_call", "not_before"]
+
 
 CENTURY = timedelta(days=36525)
 
@@ -65,9 +55,9 @@ def check_call(app: Celery, name: str, args: Sequence[Any] | None, kwargs: Mappi
             return full_name
         if entry := catalog.find(app.loader.default_modules, full_name):
             if entry.takes is not None:
-                _try(entry.takes.bind, full_name, entry.takes, args, kwargs)
+                _bind(entry.takes.bind, full_name, entry.takes, args, kwargs)
             return full_name
-    _import_and_look(app, name)
+    _import_and_find(app, name)
     return name
 
 
@@ -75,17 +65,17 @@ def check_arguments(task: "Task[Any, Any]", args: Sequence[Any] | None, kwargs: 
     """Refuse arguments that ``task`` does not take, unless it was made with ``typing=False``."""
     header = getattr(task, "__header__", None) if task.typing else None
     if header is not None:
-        _try(header, task.name, signature(task.run), args, kwargs)
+        _bind(header, task.name, signature(task.run), args, kwargs)
 
 
-def _try(call: Callable[..., object], name: str, takes: Signature, args: Any, kwargs: Any) -> None:
+def _bind(call: Callable[..., object], name: str, takes: Signature, args: Any, kwargs: Any) -> None:
     try:
         call(*(args or ()), **(kwargs or {}))
     except TypeError as exc:
         raise WrongArguments.of(name, takes, exc) from None
 
 
-def _import_and_look(app: Celery, name: str) -> None:
+def _import_and_find(app: Celery, name: str) -> None:
     broken: list[str] = []
     for module in app.loader.default_modules:
         try:
@@ -115,29 +105,3 @@ def not_before(app: Celery, countdown: float | None, eta: datetime | str | None)
     if moment is not None and moment > datetime.now(UTC) + CENTURY:
         raise BadDelay.of(countdown or eta, OverflowError("it is more than a hundred years away"))
     return moment
-
-
-@contextmanager
-def publishing(app: Celery, task_id: str = "") -> Iterator[None]:
-    """Turn what goes wrong between us and the broker into an error that names the broker and the ways out."""
-    try:
-        yield
-    except FrameworkError:
-        raise
-    except (OperationalError, AMQPError, OSError) as exc:
-        url = sanitized(app.conf.broker_write_url)
-        cause = exc.__cause__ if isinstance(exc, OperationalError) and exc.__cause__ else exc
-        if isinstance(exc, Unconfirmed):
-            raise NotConfirmed.by(url, cause, task_id) from None
-        if isinstance(cause, AccessRefused | NotAllowed):
-            raise BrokerRefused.by(url, cause) from None
-        if isinstance(cause, OSError | OperationalError | amqp.ConnectionError):
-            raise BrokerUnreachable.at(url, cause) from None
-        if isinstance(cause, amqp.exceptions.MessageNacked):
-            raise BrokerError(
-                f"The broker {url} refused the message: its queue is full (x-max-length), or cannot keep it now. "
-                "Nothing was queued. Have workers drain the queue, or give it more room."
-            ) from None
-        if (error := mismatch(app, cause)) is not None:
-            raise error from None
-        raise BrokerError(f"The broker {url} did not take the message: {cause}. Nothing was queued.") from exc

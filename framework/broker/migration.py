@@ -6,60 +6,58 @@ from typing import Any
 
 import amqp
 from amqp.exceptions import PreconditionFailed, ResourceLocked
-from celery import Celery
 from kombu import Queue
 
 from framework.broker.queue_diff import differences
-from framework.celery.mismatch import declared_queue
-from framework.errors import QueueInUse, UnknownQueue
-from framework.failures.queue import failed_queue
+from framework.broker.queues import RETAINING
+from framework.errors import QueueInUse
 
-__all__ = ["migrate", "shelter_of"]
+__all__ = ["migrate", "migration_queue"]
+
 
 #: Messages that the broker has on the way to us at any time.
 WINDOW = 100
 
 #: Seconds without a message after which a queue is looked at again, to see whether it is empty.
-SILENCE = 0.5
+SILENCE_SECONDS = 0.5
 
 #: Seconds that the broker may take to confirm a message.
-CONFIRM = 15.0
+CONFIRM_TIMEOUT_SECONDS = 15.0
 
 #: Seconds to wait for what a killed migration held to come back, and between two looks.
-PATIENCE, PAUSE = 5.0, 0.1
+LOCK_TIMEOUT_SECONDS, LOCK_RETRY_SECONDS = 5.0, 0.1
 
 
-def shelter_of(name: str) -> str:
+def migration_queue(name: str) -> str:
     """The queue that holds the messages of another one while that is made anew."""
     return f"{name}.migrating"
 
 
-def migrate(app: Celery, name: str) -> int:
-    """Give an existing queue the arguments that the application declares it with; how many messages it has then.
+def migrate(connection: Any, queue: Queue) -> int:
+    """Give an existing queue the arguments that ``queue`` declares; return how many messages it has then.
 
     All messages are moved to ``<name>.migrating``, the queue is deleted and declared anew, and they are moved back.
     Each is confirmed in its new place before it is let go of in the old one: killed at any moment and run again, this
     goes on where it ended, and at worst a message is there twice.
 
+    Args:
+        connection: One whose publishes are confirmed (the transport option ``confirm_publish``).
+        queue: The queue as it is to be.
+
     Raises:
-        UnknownQueue: the application has no such queue.
         QueueInUse: somebody consumes from it, or publishes to it faster than it can be emptied.
         kombu.exceptions.OperationalError: the broker cannot be reached.
     """
-    queue = declared_queue(app, name)
-    if queue is None:
-        raise UnknownQueue.named(name, {*app.amqp.queues, str(app.conf.task_failed_queue)})
-    with app.connection_for_write(transport_options={"confirm_publish": True}) as connection:
-        connection.ensure_connection(max_retries=1, interval_start=0)
-        _lock(connection, name)
-        return _Migration(connection, queue).run()
+    connection.ensure_connection(max_retries=1, interval_start=0)
+    _lock(connection, queue.name)
+    return _Migration(connection, queue).run()
 
 
 def _lock(connection: Any, name: str) -> None:
     # It is gone with the connection, however that ends.
     try:
         connection.channel().queue_declare(
-            f"{shelter_of(name)}.lock", exclusive=True, auto_delete=False, arguments={"x-queue-type": "classic"}
+            f"{migration_queue(name)}.lock", exclusive=True, auto_delete=False, arguments={"x-queue-type": "classic"}
         )
     except ResourceLocked:
         raise QueueInUse.named(name, "another `framework doctor --migrate`") from None
@@ -69,13 +67,12 @@ class _Migration:
     def __init__(self, connection: Any, queue: Queue) -> None:
         self._connection = connection
         self._queue = queue
-        self._shelter = shelter_of(queue.name)
+        self._shelter = migration_queue(queue.name)
 
     def run(self) -> int:
         # Read however often, nothing in the shelter is ever given up.
-        arguments = failed_queue(self._shelter).queue_arguments
         with self._connection.channel() as channel:
-            channel.queue_declare(self._shelter, durable=True, auto_delete=False, arguments=arguments)
+            channel.queue_declare(self._shelter, durable=True, auto_delete=False, arguments=dict(RETAINING))
         for _ in range(3):  # who publishes meanwhile may have made the old queue anew
             if self._is_old():
                 self._move(self._queue.name, self._shelter)
@@ -109,14 +106,18 @@ class _Migration:
             incoming.basic_consume(source, callback=inbox.append)
             while message := self._next(inbox, source):
                 outgoing.basic_publish(
-                    _copy(message), exchange="", routing_key=target, mandatory=True, confirm_timeout=CONFIRM
+                    _copy(message),
+                    exchange="",
+                    routing_key=target,
+                    mandatory=True,
+                    confirm_timeout=CONFIRM_TIMEOUT_SECONDS,
                 )
                 incoming.basic_ack(message.delivery_tag)
 
     def _next(self, inbox: "deque[amqp.Message]", source: str) -> amqp.Message | None:
         while not inbox:
             try:
-                self._connection.drain_events(timeout=SILENCE)
+                self._connection.drain_events(timeout=SILENCE_SECONDS)
             except TimeoutError:
                 if not self._look(source)[0] and not inbox:
                     return None
@@ -124,11 +125,11 @@ class _Migration:
 
     def _wait_until_unused(self, name: str) -> None:
         """Whoever consumes still has messages on its side, though it may be dead already."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + LOCK_TIMEOUT_SECONDS
         while self._look(name)[1]:
             if time.monotonic() > deadline:
                 raise QueueInUse.named(name, "a worker")
-            time.sleep(PAUSE)
+            time.sleep(LOCK_RETRY_SECONDS)
 
     def _delete(self, name: str) -> None:
         """Delete a queue that is empty and unused; RabbitMQ cannot be asked for both in one for a quorum queue."""

@@ -9,15 +9,16 @@ from typing import TypeVar
 
 import click
 
-from framework.cli.exits import KILLED_BY, OK
-from framework.cli.folder import Folder
-from framework.cli.processes import ProcessGroup
-from framework.cli.services import Service
-from framework.cli.stopping import Asked, Stop
-from framework.cli.terminal import Terminal
+from framework.cli.exit_codes import KILLED_BY, OK
+from framework.cli.up.process_group import ProcessGroup
+from framework.cli.up.project_dir import ProjectDir
+from framework.cli.up.service import Service
+from framework.cli.up.shutdown import Stop, StopRequested
+from framework.cli.up.tty import Terminal
 from framework.errors import CommandNotRunnable, FrameworkError
 
 __all__ = ["Plan", "run"]
+
 
 T = TypeVar("T")
 
@@ -36,7 +37,7 @@ class Plan:
     #: The command to run while they do; empty to run until asked to stop.
     command: Sequence[str]
     environment: Mapping[str, str]
-    folder: Folder
+    folder: ProjectDir
     #: Whether services write to the terminal instead of their logs.
     verbose: bool
 
@@ -62,20 +63,20 @@ def say(name: str, what: str, state: str = "") -> None:
 
 
 async def _run(plan: Plan, gone: int) -> int:
-    session = Session(plan, Stop(gone))
+    session = Supervisor(plan, Stop(gone))
     try:
         say("broker", plan.broker, "ready")
         for name, options in plan.services:
             await session.bring_up(name, options)
         return await session.run_command() if plan.command else await session.run_until_asked()
-    except Asked as asked:
+    except StopRequested as asked:
         return KILLED_BY + asked.signal
     finally:
         await session.bring_down()
 
 
 @dataclass
-class Session:
+class Supervisor:
     """The services that run, and the wish to stop."""
 
     plan: Plan
@@ -92,7 +93,7 @@ class Session:
     async def run_until_asked(self) -> int:
         """Wait; returns `OK` when we are asked to stop."""
         say("", "Ctrl-C stops everything.")
-        with suppress(Asked):
+        with suppress(StopRequested):
             await self._unless_it_ends(asyncio.Event().wait())
         return OK
 
@@ -105,8 +106,8 @@ class Session:
         terminal.lend(command.process.pid)
         try:
             status = await self._unless_it_ends(command.wait())
-        except (Asked, FrameworkError) as exc:
-            command.send_group(exc.signal if isinstance(exc, Asked) else signal.SIGTERM)
+        except (StopRequested, FrameworkError) as exc:
+            command.send_group(exc.signal if isinstance(exc, StopRequested) else signal.SIGTERM)
             status = await command.finish(self.stop.hurry)
             if isinstance(exc, FrameworkError):
                 raise

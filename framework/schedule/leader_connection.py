@@ -18,24 +18,25 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 from framework.broker.frames import tolerant_frame_handler
-from framework.config import DEFAULTS
+from framework.config import setting
 from framework.errors import BrokerError
-from framework.schedule.records import Record, message, queue_name, record_of, state_queue
+from framework.schedule.messages import Record, message, queue_name, record_of, state_queue
 
-__all__ = ["HEARTBEAT", "Lock", "LockLost"]
+__all__ = ["HEARTBEAT_SECONDS", "LeaderConnection", "LeadershipLost"]
+
 
 #: Seconds between two signs of life. The broker gives up who gave none in two to three of these.
-HEARTBEAT = 6
+HEARTBEAT_SECONDS = 6
 
 #: Seconds that pass at the most between two looks at the clock and at the signs of life.
-LOOK = HEARTBEAT / 4
+IDLE_SECONDS = HEARTBEAT_SECONDS / 4
 
 
-class LockLost(Exception):
+class LeadershipLost(Exception):
     """The connection is of no use any more; whoever had it is no leader."""
 
 
-class Lock:
+class LeaderConnection:
     """A place in the line of the state queue, from now until the connection is lost.
 
     Raises:
@@ -44,13 +45,13 @@ class Lock:
 
     def __init__(self, app: Celery) -> None:
         self.queue = queue_name(app)
-        self.confirm = float(app.conf.get("task_publish_timeout", DEFAULTS["task_publish_timeout"]))
+        self.confirm = float(setting(app, "task_publish_timeout"))
         self._inbox: deque[amqp.Message] = deque()
         self._cancelled = False
         self._connection: Any = None
         self._looked = monotonic()
         options = {"confirm_publish": True, "read_timeout": self.confirm, "write_timeout": self.confirm}
-        self.client: Any = app.connection_for_write(heartbeat=HEARTBEAT, transport_options=options)
+        self.client: Any = app.connection_for_write(heartbeat=HEARTBEAT_SECONDS, transport_options=options)
         if self.client.transport.driver_type == "amqp":
             self.client.transport_options = {**options, "frame_handler": tolerant_frame_handler}
         try:
@@ -82,11 +83,11 @@ class Lock:
         try:
             yield
         except (AMQPError, BrokerError, MessageNacked, OperationalError, OSError) as exc:
-            raise LockLost(str(exc) or type(exc).__name__) from exc
+            raise LeadershipLost(str(exc) or type(exc).__name__) from exc
         except (AttributeError, TypeError, KeyError) as exc:  # py-amqp, of a connection that was closed meanwhile
             if self._connection is None or self.connected:
                 raise
-            raise LockLost("the connection was closed") from exc
+            raise LeadershipLost("the connection was closed") from exc
 
     @property
     def connected(self) -> bool:
@@ -106,12 +107,12 @@ class Lock:
         with self.losing():
             if not self._inbox:
                 with suppress(TimeoutError):
-                    self.client.transport.drain_events(self._connection, timeout=max(0.001, min(seconds, LOOK)))
-            if monotonic() - self._looked > LOOK / 2:
+                    self.client.transport.drain_events(self._connection, timeout=max(0.001, min(seconds, IDLE_SECONDS)))
+            if monotonic() - self._looked > IDLE_SECONDS / 2:
                 self._looked = monotonic()
                 self.client.transport.heartbeat_check(self._connection, rate=2)
         if self._cancelled:
-            raise LockLost(f"the queue {self.queue!r} was deleted")
+            raise LeadershipLost(f"the queue {self.queue!r} was deleted")
 
     def delivered(self) -> Iterator[Record]:
         """The records that have come."""

@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
-from framework.cli import ready
-from framework.cli.processes import ProcessGroup
+from framework.cli.up.process_group import ProcessGroup
+from framework.config import READY_FD_VARIABLE
 from framework.errors import FrameworkError, ServiceDied
 
 __all__ = ["Service"]
+
 
 #: Seconds that a service has to become ready.
 PATIENCE = 60.0
@@ -35,7 +36,7 @@ class Service(ProcessGroup):
         try:
             service = await cls.start(
                 *(sys.executable, "-m", "framework", name, *options),
-                env={**environment, ready.VARIABLE: str(theirs)},
+                env={**environment, READY_FD_VARIABLE: str(theirs)},
                 stdin=subprocess.DEVNULL,
                 stdout=log.open("wb") if log else None,
                 stderr=subprocess.STDOUT if log else None,

@@ -10,9 +10,10 @@ from celery.schedules import schedule as interval
 
 from framework.errors import BadSchedule
 from framework.schedule.cron import cron, zone_called
-from framework.schedule.instants import Fields, next_instant
+from framework.schedule.wall_clock import Fields, next_time
 
 __all__ = ["as_schedule", "jitter_of", "next_due"]
+
 
 Kind = TypeVar("Kind", bound=BaseSchedule)
 
@@ -37,9 +38,9 @@ def next_due(schedule: BaseSchedule, after: datetime, zone: tzinfo) -> datetime 
         In UTC; None if it is never due again.
     """
     if isinstance(schedule, cron):
-        return next_instant(schedule.fields, after, schedule.zone or zone)
+        return next_time(schedule.fields, after, schedule.zone or zone)
     if _answers_as(schedule, crontab):
-        return next_instant(_fields(schedule), after, getattr(schedule, "zone", zone))
+        return next_time(_fields(schedule), after, getattr(schedule, "zone", zone))
     if _answers_as(schedule, interval):
         return _next_multiple(schedule, after)
     return _next_asked(schedule, after, zone)

@@ -6,13 +6,13 @@ from celery.schedules import BaseSchedule, crontab, schedule
 
 from framework.schedule.cron import cron
 
-__all__ = ["in_words"]
+__all__ = ["describe_schedule"]
 
 
-def in_words(when: BaseSchedule, zone: tzinfo | None = None) -> str:
+def describe_schedule(when: BaseSchedule, zone: tzinfo | None = None) -> str:
     """A schedule in one line, the same in every process.
 
-    >>> from framework.schedule.due import as_schedule
+    >>> from framework.schedule.next_run import as_schedule
     >>> in_words(as_schedule(30))
     'every 30 s'
     >>> in_words(as_schedule("0 1 * * tue#2", timezone="Europe/Madrid"))

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from datetime import MAXYEAR, UTC, date, datetime, time, timedelta, tzinfo
 from functools import cached_property
 
-__all__ = ["LAST", "Fields", "next_instant"]
+__all__ = ["LAST", "Fields", "next_time"]
+
 
 #: The last day of a month, or the last one of a weekday in it.
 LAST = -1
@@ -100,7 +101,7 @@ class Fields:
         return by_day or by_weekday if self.either else by_day and by_weekday
 
 
-def next_instant(fields: Fields, after: datetime, zone: tzinfo) -> datetime | None:
+def next_time(fields: Fields, after: datetime, zone: tzinfo) -> datetime | None:
     """The first instant strictly later than ``after`` at which the fields are met in ``zone``.
 
     Args:

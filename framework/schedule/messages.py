@@ -9,9 +9,11 @@ import amqp
 from celery import Celery
 from kombu import Queue
 
-from framework.config import DEFAULTS
+from framework.broker.queues import RETAINING
+from framework.config import setting
 
 __all__ = ["Kind", "Record", "message", "queue_name", "record_of", "run_headers", "state_queue"]
+
 
 #: Headers: what a record is, its id, and of a run the entry and the slot; a task that is run can read them too.
 KIND, ID, ENTRY, SLOT = "x-schedule", "x-schedule-id", "x-schedule-entry", "x-schedule-slot"
@@ -48,7 +50,7 @@ class Record(NamedTuple):
 
 def queue_name(app: Celery) -> str:
     """What the state queue is called in an application."""
-    return str(app.conf.get("beat_queue", DEFAULTS["beat_queue"]))
+    return str(setting(app, "beat_queue"))
 
 
 def state_queue(name: str) -> Queue:
@@ -56,7 +58,7 @@ def state_queue(name: str) -> Queue:
 
     However often leaders change, no record is given up for having been delivered too often.
     """
-    arguments = {"x-queue-type": "quorum", "x-single-active-consumer": True, "x-delivery-limit": 1_000_000_000}
+    arguments = {**RETAINING, "x-single-active-consumer": True}
     return Queue(name, queue_arguments=arguments)
 
 

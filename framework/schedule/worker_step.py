@@ -6,10 +6,10 @@ from celery import bootsteps
 
 from framework.schedule.entries import entries_of
 
-__all__ = ["CheckedEntries"]
+__all__ = ["CheckEntries"]
 
 
-class CheckedEntries(bootsteps.Step):
+class CheckEntries(bootsteps.Step):
     """Refuses the start of a worker whose scheduler would refuse its own: that is a process which only dies.
 
     Raises:

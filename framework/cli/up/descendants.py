@@ -16,6 +16,7 @@ from pathlib import Path
 
 __all__ = ["adopt_orphans", "end_descendants"]
 
+
 PR_SET_CHILD_SUBREAPER = 36
 #: Seconds between two looks at what still runs.
 PAUSE = 0.02

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 __all__ = ["ProcessGroup"]
 
+
 #: Seconds that a process has to end in good order.
 GRACE = 10.0
 

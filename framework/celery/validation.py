@@ -1,6 +1,6 @@
-"""What a worker checks of a message before Celery sees it, so that no message can end the worker or make it hang.
+"""Validates a message before Celery sees it, so that no message can end the worker or make it hang.
 
-Everything here is pure: a message's parts go in, a `Fault` is raised or not.
+The checks are pure: a message's parts go in, `InvalidMessage` is raised or not.
 """
 
 import bz2
@@ -11,18 +11,21 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import amqp
 from celery.utils.time import maybe_iso8601, maybe_make_aware
 from kombu import compression
+from kombu.transport import pyamqp
 
-from framework.celery.calling import CENTURY
+from framework.celery.calls import CENTURY
 
-__all__ = ["DEEPEST", "Fault", "Limits", "check_body", "vetted"]
+__all__ = ["DEEPEST_NESTING", "IncomingMessage", "InvalidMessage", "Limits", "check_body", "validate"]
+
 
 #: Levels of lists and mappings in each other. Celery pickles what it has read, which ends at about a thousand.
-DEEPEST = 200
+DEEPEST_NESTING = 200
 
 #: Seconds of the longest time limit: ten years, which every timer can wait for.
-LONGEST_LIMIT = 3.2e8
+LONGEST_TIME_LIMIT_SECONDS = 3.2e8
 
 DECOMPRESSORS: dict[str, Callable[[], Any]] = {
     "application/x-gzip": zlib.decompressobj,
@@ -31,7 +34,7 @@ DECOMPRESSORS: dict[str, Callable[[], Any]] = {
 }
 
 
-class Fault(Exception):
+class InvalidMessage(Exception):
     """Why a message cannot be run: a ``reason`` of one word, and a sentence."""
 
     def __init__(self, reason: str, sentence: str) -> None:
@@ -80,9 +83,9 @@ def _check_compression(body: bytes | str, compressed: object, limits: Limits) ->
     except (KeyError, TypeError):
         method = ""
     if method not in limits.compressions:
-        raise Fault(
+        raise InvalidMessage(
             "refused",
-            f"its body is compressed with {_shown(compressed)}, which this application does not use: "
+            f"its body is compressed with {_quoted(compressed)}, which this application does not use: "
             "set task_compression if it should",
         )
     decompressor = DECOMPRESSORS.get(method)
@@ -91,16 +94,16 @@ def _check_compression(body: bytes | str, compressed: object, limits: Limits) ->
     try:
         size = len(decompressor().decompress(body, limits.max_bytes + 1))
     except Exception as exc:
-        raise Fault("undecodable", f"its body cannot be decompressed: {exc}") from exc
+        raise InvalidMessage("undecodable", f"its body cannot be decompressed: {exc}") from exc
     if size > limits.max_bytes:
         raise _too_large(f"more than {limits.max_bytes:,}", limits)
 
 
-def _too_large(size: str, limits: Limits) -> Fault:
-    return Fault("too-large", f"its body has {size} bytes, and task_message_max_bytes is {limits.max_bytes:,}")
+def _too_large(size: str, limits: Limits) -> InvalidMessage:
+    return InvalidMessage("too-large", f"its body has {size} bytes, and task_message_max_bytes is {limits.max_bytes:,}")
 
 
-def vetted(headers: Mapping[Any, Any], payload: object) -> datetime | None:
+def validate(headers: Mapping[Any, Any], payload: object) -> datetime | None:
     """Check a task's headers and decoded body, in any protocol of Celery; return its eta, where it has one.
 
     Args:
@@ -113,18 +116,18 @@ def vetted(headers: Mapping[Any, Any], payload: object) -> datetime | None:
     fields, args, kwargs, embed = _parts(headers, payload)
     for name, (is_right, wanted) in FIELDS.items():
         if not is_right(fields.get(name)):
-            raise _malformed(f"{name} is {_shown(fields.get(name))}, and must be {wanted}")
+            raise _malformed(f"{name} is {_quoted(fields.get(name))}, and must be {wanted}")
     if not isinstance(args, list | tuple) or not isinstance(kwargs, Mapping):
         raise _malformed("its arguments are no list and mapping")
     for name, (is_right, wanted) in CANVAS.items():
         if not is_right({**fields, **embed}.get(name)):
             raise _malformed(f"{name} must be {wanted}")
-    if _is_deeper_than(DEEPEST, [headers, payload]):
-        raise _malformed(f"it is nested more than {DEEPEST} levels deep")
+    if _is_deeper_than(DEEPEST_NESTING, [headers, payload]):
+        raise _malformed(f"it is nested more than {DEEPEST_NESTING} levels deep")
     _instant("expires", fields.get("expires"))
     eta = _instant("eta", fields.get("eta"))
     if eta is not None and eta > datetime.now(UTC) + CENTURY:
-        raise Fault("too-far", f"its eta is {eta.isoformat()}, more than a hundred years away")
+        raise InvalidMessage("too-far", f"its eta is {eta.isoformat()}, more than a hundred years away")
     return eta
 
 
@@ -153,7 +156,7 @@ def _instant(name: str, value: Any) -> datetime | None:
         moment: Any = maybe_iso8601(value)
         return maybe_make_aware(moment, UTC).astimezone(UTC)  # without a zone it is UTC, says Celery
     except Exception as exc:
-        raise _malformed(f"{name} is {_shown(value)}, and is no time: {exc}") from exc
+        raise _malformed(f"{name} is {_quoted(value)}, and is no time: {exc}") from exc
 
 
 def _is_deeper_than(limit: int, value: object) -> bool:
@@ -171,11 +174,11 @@ def _inside(value: object) -> Iterable[object]:
     return [inner for inner in inside if isinstance(inner, Mapping | list | tuple)]
 
 
-def _malformed(sentence: str) -> Fault:
-    return Fault("malformed", sentence)
+def _malformed(sentence: str) -> InvalidMessage:
+    return InvalidMessage("malformed", sentence)
 
 
-def _shown(value: object) -> str:
+def _quoted(value: object) -> str:
     """A value as a message may quote it: short, on one line."""
     shown = ascii(value) if isinstance(value, str | int | float | bytes | None) else f"a {type(value).__name__}"
     return shown if len(shown) <= 80 else f"{shown[:77]}..."
@@ -202,7 +205,9 @@ def _is_limits(value: object) -> bool:
 
 
 def _is_limit(value: object) -> bool:
-    return value is None or ((_is_integer(value) or isinstance(value, float)) and 0 <= value <= LONGEST_LIMIT)  # type: ignore[operator]
+    if value is None:
+        return True
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= LONGEST_TIME_LIMIT_SECONDS
 
 
 def _is_texts(value: object) -> bool:
@@ -241,3 +246,16 @@ CANVAS: dict[str, Check] = {
     "chain": (_is_mappings, "a list of signatures"),
     "chord": (_is_mapping, "a signature"),
 }
+
+
+class IncomingMessage(pyamqp.Message):
+    """A message whose body is decompressed only where the application compresses, and never without end."""
+
+    def __init__(self, msg: amqp.Message, channel: Any = None, *, limits: Limits, **options: Any) -> None:
+        #: The body as it was sent, which is what can be published again.
+        self.sent_body = msg.body
+        try:
+            check_body(msg.body, msg.properties.get("application_headers") or {}, limits)
+        except InvalidMessage as fault:
+            self.errors = [(InvalidMessage, fault, None)]  # a message with errors is not decompressed
+        super().__init__(msg, channel=channel, **options)

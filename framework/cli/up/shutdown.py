@@ -4,15 +4,16 @@ import asyncio
 import os
 import signal
 
-from framework.cli.guard import FORWARDED
+from framework.cli.up.watchdog import FORWARDED
 
-__all__ = ["Asked", "Stop"]
+__all__ = ["Stop", "StopRequested"]
+
 
 #: Seconds to come down in once nobody waits for us.
 ALONE = 3.0
 
 
-class Asked(Exception):
+class StopRequested(Exception):
     """We were asked to stop; ``signal`` says how."""
 
     def __init__(self, number: int) -> None:
@@ -39,7 +40,7 @@ class Stop:
 
     async def wait(self) -> None:
         """Raise `Asked` once we are."""
-        raise Asked(await asyncio.shield(self.asked))
+        raise StopRequested(await asyncio.shield(self.asked))
 
     def _ask(self, number: int) -> None:
         if self.asked.done():

@@ -15,10 +15,11 @@ from typing import NoReturn
 
 import click
 
-from framework.cli.exits import FAILED, KILLED_BY
-from framework.cli.family import adopt_orphans, end_descendants
+from framework.cli.exit_codes import FAILED, KILLED_BY
+from framework.cli.up.descendants import adopt_orphans, end_descendants
 
 __all__ = ["FORWARDED", "guarded"]
+
 
 #: What the waiting process passes on; the last is a shell's ``fg`` after Ctrl-Z.
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCONT)

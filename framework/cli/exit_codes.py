@@ -4,6 +4,7 @@ from framework.errors import CommandNotFound, CommandNotRunnable, FrameworkError
 
 __all__ = ["FAILED", "KILLED_BY", "NOT_FOUND", "NOT_RUNNABLE", "OK", "SERVICE_DIED"]
 
+
 #: Everything went well; ``framework up`` without COMMAND was asked to stop.
 OK = 0
 #: An error, which its one line explains.

@@ -6,11 +6,12 @@ from typing import NamedTuple
 
 from framework.schedule.entries import Entry
 
-__all__ = ["GRACE", "Due", "upcoming"]
+__all__ = ["GRACE_SECONDS", "Due", "upcoming"]
+
 
 #: Seconds for which a slot is only late, not missed, where just the latest one is wanted: a fail-over or a restart of
 #: the broker passes, and nothing is left out.
-GRACE = 60.0
+GRACE_SECONDS = 60.0
 
 #: More than any calendar repeats after.
 LONG = timedelta(days=366 * 30)
@@ -31,7 +32,7 @@ def upcoming(entry: Entry, last: datetime, now: datetime) -> Due | None:
     """
     if entry.missed == "all":
         return next(_slots(entry, last), None)
-    horizon = GRACE if entry.missed == "latest" else float(entry.missed)
+    horizon = GRACE_SECONDS if entry.missed == "latest" else float(entry.missed)
     start = max(last, now - timedelta(seconds=horizon + entry.jitter))
     first = next(_slots(entry, start), None)
     if entry.missed == "latest" and start > last and (first is None or first.at > now):
@@ -48,7 +49,7 @@ def _slots(entry: Entry, after: datetime) -> Iterator[Due]:
 
 def _latest(entry: Entry, last: datetime, until: datetime) -> Due | None:
     """The last slot in between, looked for backwards in steps that double."""
-    step = timedelta(seconds=GRACE)
+    step = timedelta(seconds=GRACE_SECONDS)
     while step < LONG:
         start = max(last, until - step)
         found = None

@@ -13,7 +13,7 @@ class ReplyQueueMoved(Exception):
     """Nothing was published: the call has to name the new queue of replies."""
 
 
-class Replies(rpc.ResultConsumer):  # type: ignore[name-defined, misc]
+class ReplyConsumer(rpc.ResultConsumer):  # type: ignore[name-defined, misc]
     """Waits for results, on another queue once the old one cannot be had."""
 
     def _reconnect(self) -> None:  # the hook that Celery's BaseResultConsumer asks subclasses for
@@ -32,7 +32,7 @@ class RPCBackend(rpc.RPCBackend):
     as ``rpc://`` always loses them with their queue; calls go on, with another queue.
     """
 
-    ResultConsumer = Replies
+    ResultConsumer = ReplyConsumer
     #: The queue that took the place of the application's own; None before any was lost.
     moved_to: str | None = None
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from framework.cli.folder import Folder
-from framework.cli.guard import guarded
-from framework.cli.probe import check_broker
-from framework.cli.session import Plan, run
+from framework.cli.broker_check import check_broker
+from framework.cli.up.project_dir import ProjectDir
+from framework.cli.up.supervisor import Plan, run
+from framework.cli.up.watchdog import guarded
 from framework.errors import CommandNotFound
 
 __all__ = ["up"]
@@ -28,7 +28,7 @@ def up(ctx: click.Context, *, verbose: bool, command: Sequence[str]) -> None:
     """
     if command and not shutil.which(command[0]) and not Path(command[0]).exists():
         raise CommandNotFound.named(command[0])
-    folder = Folder(Path.cwd())
+    folder = ProjectDir(Path.cwd())
     with folder.locked():
         os.environ["CELERY_BROKER_URL"] = os.environ.get("CELERY_BROKER_URL") or folder.broker_url()
         broker = check_broker(ctx.obj.app)
@@ -37,7 +37,7 @@ def up(ctx: click.Context, *, verbose: bool, command: Sequence[str]) -> None:
     ctx.exit(status)
 
 
-def _services(folder: Folder) -> list[tuple[str, list[str]]]:
+def _services(folder: ProjectDir) -> list[tuple[str, list[str]]]:
     """What to start, in this order; the names are unique, so that sessions do not disturb each other."""
     node = f"up-{os.getpid()}"
     # A lone worker has no neighbours to ask what they know.

@@ -14,10 +14,11 @@ from kombu.exceptions import SerializationError
 
 from framework.errors import FrameworkError, describe
 from framework.schedule.entries import Entry
-from framework.schedule.lock import Lock, LockLost
-from framework.schedule.records import run_headers
+from framework.schedule.leader_connection import LeaderConnection, LeadershipLost
+from framework.schedule.messages import run_headers
 
 __all__ = ["NotSent", "Sender", "SlotRefused", "task_id"]
+
 
 log = get_logger(__name__)
 
@@ -25,7 +26,7 @@ log = get_logger(__name__)
 NO_ROUTE = 312
 
 
-class SlotRefused(LockLost):
+class SlotRefused(LeadershipLost):
     """A slot's task was refused in a way that cost the connection: others are to be tried first."""
 
 
@@ -41,7 +42,7 @@ def task_id(app: Celery, entry: str, slot: datetime) -> str:
 class Sender:
     """Sends the tasks of slots by way of a `Lock`."""
 
-    def __init__(self, app: Celery, lock: Lock) -> None:
+    def __init__(self, app: Celery, lock: LeaderConnection) -> None:
         self._app = app
         self._lock = lock
         self._producer = SlotProducer(lock)
@@ -56,7 +57,7 @@ class Sender:
         self._producer.expect(task_id(self._app, entry.name, slot))
         try:
             self._call(entry, slot)
-        except (LockLost, NotSent):
+        except (LeadershipLost, NotSent):
             raise
         except Exception as exc:
             self._explain(exc)
@@ -65,7 +66,7 @@ class Sender:
 
     def _explain(self, exc: Exception) -> None:
         if not self._lock.connected:  # Celery, of a producer without connection
-            raise LockLost("the connection was closed") from exc
+            raise LeadershipLost("the connection was closed") from exc
         why = exc.message if isinstance(exc, FrameworkError) else describe(exc)
         if not self._producer.published:
             raise NotSent(why) from exc
@@ -98,7 +99,7 @@ class SlotProducer(Base):  # type: ignore[misc]
     Its errors are `NotSent` and `LockLost` alone: nobody on the way takes them for a reason to connect again.
     """
 
-    def __init__(self, lock: Lock) -> None:
+    def __init__(self, lock: LeaderConnection) -> None:
         self._lock = lock
         #: The routing key that only the state queue is bound by.
         self._copy_key = f"{lock.queue}.record.of.a.run.for.the.scheduler.alone"
@@ -159,7 +160,7 @@ class SlotProducer(Base):  # type: ignore[misc]
             raise NotSent("its queue is full, or cannot keep it now") from exc
         except ChannelError as exc:
             if exc.reply_code == NO_ROUTE:
-                raise LockLost(f"the queue {self._lock.queue!r} is gone") from exc
+                raise LeadershipLost(f"the queue {self._lock.queue!r} is gone") from exc
             raise SlotRefused(f"the broker refuses it: {exc.reply_text or describe(exc)}") from exc
         self.published = True
 

@@ -10,7 +10,8 @@ from weakref import WeakSet
 
 from kombu import pools
 
-__all__ = ["forget_in_forks"]
+__all__ = ["reset_after_fork"]
+
 
 _apps: WeakSet[Any] = WeakSet()
 
@@ -18,12 +19,12 @@ _apps: WeakSet[Any] = WeakSet()
 _inherited: list[Any] = []
 
 
-def forget_in_forks(app: Any) -> None:
+def reset_after_fork(app: Any) -> None:
     """Have each process that is forked later begin with no connection of ``app``."""
     _apps.add(app)
 
 
-def _after_fork() -> None:
+def _reset() -> None:
     for group in (pools.connections, pools.producers):
         _inherited.append(dict(group))
         group.clear()
@@ -34,4 +35,4 @@ def _after_fork() -> None:
             app.amqp._producer_pool = None
 
 
-os.register_at_fork(after_in_child=_after_fork)
+os.register_at_fork(after_in_child=_reset)

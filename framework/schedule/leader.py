@@ -20,12 +20,13 @@ from celery.utils.log import get_logger
 from framework.errors import describe
 from framework.schedule.agenda import Agenda
 from framework.schedule.entries import Entry
-from framework.schedule.journal import Journal
-from framework.schedule.lock import Lock
-from framework.schedule.records import Kind, Record
-from framework.schedule.sending import NotSent, Sender, SlotRefused
+from framework.schedule.leader_connection import LeaderConnection
+from framework.schedule.messages import Kind, Record
+from framework.schedule.publisher import NotSent, Sender, SlotRefused
+from framework.schedule.state import ScheduleState
 
-__all__ = ["Term", "node_name", "utc_now"]
+__all__ = ["Leadership", "node_name", "utc_now"]
+
 
 log = get_logger(__name__)
 
@@ -50,7 +51,7 @@ def node_name() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
-class Term:
+class Leadership:
     """One scheduler at the state queue of an application.
 
     Args:
@@ -74,7 +75,7 @@ class Term:
         self._entries = entries
         self._clock = clock
         self._node = node_name()
-        self._journal = Journal()
+        self._journal = ScheduleState()
         self._questions: list[Record] = []
         self._barrier = ""
         self._snapshot = ""
@@ -84,7 +85,7 @@ class Term:
         #: Since when it leads; None while it does not.
         self.leads_since: datetime | None = None
         self._agenda = Agenda(entries, self._journal, {} if put_off is None else put_off)
-        self._lock = Lock(app)
+        self._lock = LeaderConnection(app)
         try:
             self._sender = Sender(app, self._lock)
             self._lock.put(Kind.HELLO, {"node": self._node, "entries": self._fingerprints()})
@@ -119,7 +120,7 @@ class Term:
             self._hear_barrier(record)
             return
         try:
-            READERS.get(record.kind, Term._ignore)(self, record)
+            READERS.get(record.kind, Leadership._ignore)(self, record)
         except (AttributeError, KeyError, TypeError, ValueError) as exc:  # anybody may write to a queue
             log.warning("beat: a record in the state queue cannot be read and is dropped: %s", describe(exc))
             self._ignore(record)
@@ -268,11 +269,11 @@ class Term:
         }
 
 
-READERS: dict[str, Callable[[Term, Record], None]] = {
-    Kind.HELLO: Term._hear_hello,
-    Kind.SNAPSHOT: Term._hear_snapshot,
-    Kind.RUN: Term._hear_run,
-    Kind.QUERY: Term._hear_query,
-    Kind.PAUSE: Term._hear_control,
-    Kind.RESUME: Term._hear_control,
+READERS: dict[str, Callable[[Leadership, Record], None]] = {
+    Kind.HELLO: Leadership._hear_hello,
+    Kind.SNAPSHOT: Leadership._hear_snapshot,
+    Kind.RUN: Leadership._hear_run,
+    Kind.QUERY: Leadership._hear_query,
+    Kind.PAUSE: Leadership._hear_control,
+    Kind.RESUME: Leadership._hear_control,
 }

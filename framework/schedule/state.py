@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import Any
 
 from framework.schedule.entries import Entry
-from framework.schedule.records import Kind, Record
+from framework.schedule.messages import Kind, Record
 
-__all__ = ["EntryState", "Journal"]
+__all__ = ["EntryState", "ScheduleState"]
 
 
 @dataclass
@@ -46,7 +46,7 @@ def _state_of(written: Mapping[str, Any]) -> EntryState:
     )
 
 
-class Journal:
+class ScheduleState:
     """The state, read record by record; the records that are held are those which a successor would need."""
 
     def __init__(self) -> None:

@@ -9,10 +9,10 @@ from urllib.parse import quote
 
 from framework.errors import AlreadyUp, FolderNotUsable
 
-__all__ = ["Folder"]
+__all__ = ["ProjectDir"]
 
 
-class Folder:
+class ProjectDir:
     """The folder ``.framework`` in ``project``, readable by its owner alone."""
 
     def __init__(self, project: Path) -> None:
