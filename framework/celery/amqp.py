@@ -13,6 +13,7 @@ from kombu.common import Broadcast
 from framework.broker.delays import DelayedQueue, queue_named_by, route
 from framework.broker.producer import ReliableProducer
 from framework.celery.broker_errors import mismatch_error
+from framework.discovery.catalog import TaskInfo, resolve
 from framework.failures.headers import strip_death_headers
 from framework.failures.queue import failed_queue
 from framework.progress.tracking import report_call
@@ -68,7 +69,8 @@ class AMQP(celery.app.amqp.AMQP):
         return kind(queues, **options)
 
     def as_task_v2(self, *args: Any, not_before: datetime | None = None, **options: Any) -> Any:
-        """A task's message; ``not_before`` is its eta, which `send_task_message` has the broker wait for."""
+        """Return a task's message; ``not_before`` is its eta, which `send_task_message` has the broker wait for."""
+        options.pop("task_info", None)
         message = super().as_task_v2(*args, **options)
         if not_before is not None:
             message.headers["eta"] = not_before.isoformat()
@@ -84,11 +86,20 @@ class AMQP(celery.app.amqp.AMQP):
         """The function that publishes a task's message and returns when the broker has it on disk."""
         send = super().send_task_message
 
-        def send_safely(producer: Any, name: str, message: Any, *, not_before: Any = None, **options: Any) -> Any:
+        def send_safely(
+            producer: Any,
+            name: str,
+            message: Any,
+            *,
+            not_before: datetime | None = None,
+            task_info: TaskInfo | None = None,
+            **options: Any,
+        ) -> Any:
             if (queue := self._queue_of(options)) is not None:
                 seconds = (not_before - datetime.now(UTC)).total_seconds() if not_before else 0.0
                 options |= self._way_to(queue, seconds) if seconds > 0 else {"declare": [self.failed_queue, queue]}
-            with report_call(self.app, name, message.headers):
+            info = task_info or resolve(self.app, name) or TaskInfo(name)
+            with report_call(self.app, info, message.headers):
                 return send(ReliableProducer(producer, self.app.conf.task_publish_timeout), name, message, **options)
 
         return send_safely

@@ -11,9 +11,10 @@ from kombu.utils.uuid import uuid
 
 from framework import broker
 from framework.celery.broker_errors import publishing
-from framework.celery.calls import as_arguments, check_call, not_before
+from framework.celery.calls import as_arguments, not_before, resolve_call
 from framework.celery.fork_safety import reset_after_fork
 from framework.celery.rpc_backend import ReplyQueueMoved
+from framework.discovery.catalog import TaskInfo
 from framework.errors import DuplicateTask
 from framework.limits.admission import ShortCircuit, admitted
 from framework.progress.publisher import close_publisher
@@ -65,7 +66,7 @@ class App(Celery):
             UnknownTask: no task has that name, and no remote one was declared.
             WrongArguments: the task does not take these arguments.
         """
-        return check_call(self, name, args, kwargs)
+        return resolve_call(self, name, args, kwargs).name
 
     def close(self) -> None:
         """Let go of what the application holds; see ``celery.Celery.close``."""
@@ -97,16 +98,20 @@ class App(Celery):
         """
         args = as_arguments(name, args)
         task_id = task_id or uuid()
-        if options.get("task_type") is None:
-            name = check_call(self, name, args, kwargs)
+        if (task := options.get("task_type")) is None:
+            info = resolve_call(self, name, args, kwargs)
+            name = info.name
+        else:  # called through the task, which has checked the arguments
+            info = TaskInfo.of(task)
+        options["task_info"] = info
         wait: tuple[Any, Any] = (None, None)
         if self.conf.task_protocol == 1:  # its messages have no headers, so Celery's worker waits for their eta
             wait = (countdown, eta)
-        elif (moment := not_before(self, countdown, eta)) is not None:
+        elif (due := not_before(self, countdown, eta)) is not None:
             # Not as eta: Celery would take its own way of delaying, which loses what was published before a worker ran.
-            options["not_before"] = moment
+            options["not_before"] = due
         try:
-            with publishing(self, task_id), admitted(self, name, args, kwargs, task_id, options):
+            with publishing(self, task_id), admitted(info, args, kwargs, task_id, options):
                 try:
                     return super().send_task(name, args, kwargs, *wait, task_id, *more, **options)
                 except ReplyQueueMoved:

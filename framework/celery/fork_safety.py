@@ -10,6 +10,8 @@ from weakref import WeakSet
 
 from kombu import pools
 
+from framework.celery import compat
+
 __all__ = ["reset_after_fork"]
 
 
@@ -29,10 +31,7 @@ def _reset() -> None:
         _inherited.append(dict(group))
         group.clear()
     for app in _apps:
-        # Private, since Celery's own way, `_after_fork`, closes what waits for results too, the other process's.
-        app._pool = None
-        if "amqp" in vars(app):
-            app.amqp._producer_pool = None
+        compat.drop_connection_pools(app)
 
 
 os.register_at_fork(after_in_child=_reset)

@@ -51,7 +51,8 @@ class Loader(AppLoader):
         """Settings from a module, class, dictionary or its name, as ``app.config_from_object`` promises."""
         found = super().config_from_object(obj, silent=silent)
         if found:
-            self._conf = settings_from(dict(self.conf.items()), place=str(obj), namespace=self.app.namespace)
+            ours = settings_from(dict(self.conf.items()), place=str(obj), namespace=self.app.namespace)
+            super().config_from_object(ours)
         return bool(found)
 
     def _config_module(self, name: str, *, required: bool) -> ModuleType | None:

@@ -5,6 +5,8 @@ from typing import Any
 import celery.concurrency.prefork
 from celery.concurrency.asynpool import AsynPool
 
+from framework.celery import compat
+
 __all__ = ["Pool", "TaskPool"]
 
 
@@ -19,10 +21,10 @@ class Pool(AsynPool):
 
     def on_job_process_down(self, job: Any, pid_gone: Any) -> None:
         """Called for each job whose process is gone."""
-        process = job._write_to
-        if process and not job._accepted and not process._is_alive():
+        process = compat.process_of(job)
+        if process and not compat.was_accepted(job) and not compat.is_alive(process):
             self.process_flush_queues(process)
-            if job._accepted:
+            if compat.was_accepted(job):
                 return  # its process is cleaned up in the next round, and the job is lost with it
         super().on_job_process_down(job, pid_gone)
 

@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import celery.worker.request
 from billiard.einfo import ExceptionInfo, ExceptionWithTraceback  # type: ignore[attr-defined]
 from celery.exceptions import (
     Ignore,
@@ -20,6 +19,7 @@ from celery.utils.log import get_logger
 from celery.utils.serialization import UnpickleableExceptionWrapper
 from kombu.utils.encoding import safe_str
 
+from framework.celery import compat
 from framework.errors import describe
 from framework.failures.recorder import record_failure
 from framework.limits.admission import LOCK
@@ -34,10 +34,6 @@ log = get_logger(__name__)
 NO_FAILURES = (Retry, Ignore, Reject, Terminated)
 
 
-# Its stubs leave out most of it.
-Base: Any = celery.worker.request.Request
-
-
 @dataclass(frozen=True)
 class Failure:
     """Why a task failed, as the failed tasks tell it."""
@@ -47,7 +43,7 @@ class Failure:
     traceback: str
 
 
-class Request(Base):  # type: ignore[misc]
+class Request(compat.Request):
     """Celery's request; a failure that nothing will retry is recorded before the message is acknowledged.
 
     The reason is ``failed`` (an exception), ``timeout`` (a time limit, hard or soft) or ``lost`` (the process that ran
@@ -124,12 +120,13 @@ class Request(Base):  # type: ignore[misc]
         if not self.task.acks_late:
             self._let_go()
 
-    def _announce_revoked(self, reason: str, terminated: bool, signum: Any, expired: bool) -> None:
+    def announce_revoked(self, reason: str, terminated: bool, signum: Any, expired: bool) -> None:
+        """Announce that the task was revoked, unless it was stopped because the connection was lost."""
         if terminated and self.message.channel.connection is None:
             # Its process was ended because the connection is lost: whoever gets the message next run it.
-            self._already_cancelled = True
+            self.was_cancelled = True
             return
-        super()._announce_revoked(reason, terminated, signum, expired)
+        super().announce_revoked(reason, terminated, signum, expired)
 
     def reject(self, requeue: bool = False) -> None:
         """Give the message back, or to the dead letters."""
@@ -187,7 +184,7 @@ class Request(Base):  # type: ignore[misc]
         exc = _unwrapped(exc_info)
         if isinstance(exc, NO_FAILURES) or self._is_expected(exc, exc_info.type):
             return None
-        if isinstance(exc, SystemExit | KeyboardInterrupt) and (self._already_cancelled or self._already_revoked):
+        if isinstance(exc, SystemExit | KeyboardInterrupt) and (self.was_cancelled or self.was_revoked):
             return None
         return Failure(_reason(exc), _error(exc), safe_str(exc_info.traceback))
 
@@ -195,16 +192,18 @@ class Request(Base):  # type: ignore[misc]
         throws = self.task.throws or ()
         return isinstance(exc, throws) or (isinstance(kind, type) and issubclass(kind, throws))
 
-    def _success_was_stored(self) -> Any:
-        stored = super()._success_was_stored()
+    def success_was_stored(self) -> Any:
+        """Record no failure where the task succeeded before its process died."""
+        stored = super().success_was_stored()
         if stored:  # its process died after it had done its work
             self._failure = None
         return stored
 
-    def _retry_worker_lost(self, exc: BaseException, exc_info: Any) -> bool:
+    def retry_worker_lost(self, exc: BaseException, exc_info: Any) -> bool:
+        """Retry a task whose process died; its failure is recorded only when no retry is left."""
         failure, self._failure = self._failure, None  # acknowledged inside, once its retry is queued
         self._goes_on = True
-        retried = self._goes_on = bool(super()._retry_worker_lost(exc, exc_info))
+        retried = self._goes_on = super().retry_worker_lost(exc, exc_info)
         self._failure = None if retried else failure
         return retried
 

@@ -6,6 +6,8 @@ from uuid import uuid4
 from amqp.exceptions import NotFound
 from celery.backends import rpc
 
+from framework.celery import compat
+
 __all__ = ["RPCBackend", "ReplyQueueMoved"]
 
 
@@ -13,15 +15,16 @@ class ReplyQueueMoved(Exception):
     """Nothing was published: the call has to name the new queue of replies."""
 
 
-class ReplyConsumer(rpc.ResultConsumer):  # type: ignore[name-defined, misc]
+class ReplyConsumer(compat.ResultConsumer):
     """Waits for results, on another queue once the old one cannot be had."""
 
-    def _reconnect(self) -> None:  # the hook that Celery's BaseResultConsumer asks subclasses for
+    def reconnect(self) -> None:
+        """Consume the pending results again; on another queue where the node that kept it is down."""
         try:
-            super()._reconnect()
+            super().reconnect()
         except NotFound:
             self.backend.move_replies()
-            self.start("", no_ack=self._no_ack)
+            self.start("", no_ack=self.no_ack)
 
 
 class RPCBackend(rpc.RPCBackend):

@@ -7,6 +7,7 @@ import celery
 from celery.result import AsyncResult
 
 from framework.celery.calls import as_arguments, check_arguments
+from framework.discovery.catalog import TaskInfo
 from framework.limits import Limit, Unique
 from framework.limits.admission import check_options
 from framework.progress import signals
@@ -15,11 +16,11 @@ __all__ = ["Task"]
 
 
 class Task(celery.Task):  # type: ignore[type-arg]
-    """Celery's task; a call with wrong arguments says what the task takes."""
+    """Celery's task, with limits, unique calls and tracking; invalid arguments are refused when it is called."""
 
     Request = "framework.celery.request:Request"
 
-    #: Whether its state is told to whoever watches, from the call to the end.
+    #: Whether its state is reported to watchers, from the call to the end.
     track = False
 
     #: A `~framework.limits.Limit`, or several: how often it may be called.
@@ -30,10 +31,10 @@ class Task(celery.Task):  # type: ignore[type-arg]
 
     @classmethod
     def on_bound(cls, app: Any) -> None:
-        """Called when the task is bound to its application.
+        """Check the task's options when it is bound to its application.
 
         Raises:
-            BadLimit: its ``limit`` or ``unique`` cannot be.
+            BadLimit: its ``limit`` or ``unique`` is invalid.
         """
         super().on_bound(app)
         check_options(cls)
@@ -50,10 +51,10 @@ class Task(celery.Task):  # type: ignore[type-arg]
             AlreadyQueued: the task is unique, and there is one.
         """
         args = as_arguments(self.name, args)
-        check_arguments(self, args, kwargs)
+        check_arguments(TaskInfo.of(self), args, kwargs)
         return super().apply_async(args, kwargs, *more, **options)
 
     def retry(self, args: Any = None, kwargs: Any = None, exc: Any = None, *more: Any, **options: Any) -> Any:
-        """Try the task again later; see ``celery.Task.retry``."""
+        """Retry the task later; see ``celery.Task.retry``."""
         signals.remember_retry_reason(self.request.id, exc)
         return super().retry(args, kwargs, exc, *more, **options)

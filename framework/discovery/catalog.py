@@ -8,12 +8,12 @@ import ast
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from inspect import Parameter, Signature
-from typing import Any
+from inspect import Parameter, Signature, signature
+from typing import Any, Self
 
 from framework.discovery.modules import source_of
 
-__all__ = ["TaskSource", "find", "names"]
+__all__ = ["TaskInfo", "TaskSource", "find", "names", "resolve"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,55 @@ class TaskSource:
     #: Whether it has a limit or is unique, by what only its code can say.
     guarded: bool = False
     module: str = ""
+
+
+@dataclass(frozen=True)
+class TaskInfo:
+    """What a call needs to know of its task; resolved once for each call, then passed on.
+
+    Args:
+        name: The task's full name.
+        task: The task, where its module is imported; its limits are its own attributes.
+        takes: The arguments its source shows, where it is not imported; None where the source cannot tell.
+        tracked: Whether its state is reported from the call on.
+    """
+
+    name: str
+    task: Any = None
+    takes: Signature | None = None
+    tracked: bool = False
+
+    @classmethod
+    def of(cls, task: Any) -> Self:
+        """Return what is known of an imported task."""
+        return cls(task.name, task, tracked=bool(getattr(task, "track", False)))
+
+    @property
+    def signature(self) -> Signature | None:
+        """The arguments that callers may pass; None where they are not known."""
+        return self.takes if self.task is None else signature(self.task.run)
+
+
+def resolve(app: Any, name: str) -> TaskInfo | None:
+    """Return the task that ``name`` stands for; None where neither the application nor its sources have one.
+
+    Where a module and its task have one name, the module's is enough: ``framework.tasks.main_task`` is
+    ``framework.tasks.main_task.main_task``. A task whose limits only its code can say is imported.
+
+    Raises:
+        BrokenTaskModule: the module of such a task cannot be imported.
+    """
+    for full_name in (name, f"{name}.{name.rpartition('.')[2]}"):
+        if (task := app.tasks.get(full_name)) is not None:
+            return TaskInfo.of(task)
+        if (source := find(app.loader.default_modules, full_name)) is None:
+            continue
+        if source.guarded:
+            app.loader.import_task_module(source.module)
+            if (task := app.tasks.get(full_name)) is not None:
+                return TaskInfo.of(task)
+        return TaskInfo(full_name, takes=source.takes, tracked=source.tracked)
+    return None
 
 
 def find(modules: Iterable[str], name: str) -> TaskSource | None:

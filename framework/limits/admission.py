@@ -1,9 +1,9 @@
-"""What a call passes before it is queued, where its task is limited or unique; a retry has passed already."""
+"""Admits a call: acquires its tokens and its lock before it is queued; a retry was admitted before."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from inspect import getattr_static, signature
+from inspect import Signature, getattr_static, signature
 from typing import Any
 
 from celery.exceptions import TaskRevokedError
@@ -11,7 +11,7 @@ from celery.result import AsyncResult, EagerResult
 from celery.states import REVOKED
 
 from framework.broker.producer import Unconfirmed
-from framework.discovery import catalog
+from framework.discovery.catalog import TaskInfo
 from framework.errors import AlreadyQueued, BadLimit, OverLimit
 from framework.limits.limit import Limit, window_of
 from framework.limits.unique import Unique, acquire, lock_name, release
@@ -24,7 +24,7 @@ LOCK = "unique"
 
 
 class ShortCircuit(Exception):
-    """A call has its result without being queued."""
+    """A call has its result and is not queued."""
 
     def __init__(self, result: "AsyncResult[Any]") -> None:
         super().__init__(result)
@@ -32,48 +32,55 @@ class ShortCircuit(Exception):
 
 
 @contextmanager
-def admitted(app: Any, name: str, args: Any, kwargs: Any, task_id: str, options: dict[str, Any]) -> Iterator[None]:
-    """Let a call pass, with what is queued inside: what it was given is given back where that fails.
+def admitted(info: TaskInfo, args: Any, kwargs: Any, task_id: str, options: dict[str, Any]) -> Iterator[None]:
+    """Acquire what a call needs, and release it where the publish inside fails.
+
+    Args:
+        info: The task that is called.
+        args: Its positional arguments.
+        kwargs: Its keyword arguments.
+        task_id: The id of the call, which becomes the holder of a lock.
+        options: The options of the call; ``headers`` and ``not_before`` are set here.
 
     Raises:
-        Answered: nothing is to be queued.
+        ShortCircuit: the call has its result already, and nothing is to be queued.
         OverLimit: a limit of the task has been reached.
         AlreadyQueued: the task is unique, and there is one.
         BadKey: a limit's key, or a unique task's, is None.
     """
-    task = None if options.get("retries") else _task_with_limits(app, name, options.get("task_type"))
-    if task is None:
+    task = info.task
+    if options.get("retries") or task is None or not (limits_of(task) or unique_of(task)):
         yield
         return
     undo: list[Callable[[], None]] = []
     try:
-        _acquire_all(task, bound_to(task, args, kwargs), task_id, options, undo)
+        _acquire_all(task, bound_to(info, args, kwargs), task_id, options, undo)
         yield
-    except Unconfirmed:  # the broker may have it, and then it holds what it was given
+    except Unconfirmed:  # the broker may have the call, which then needs what was acquired
         raise
     except BaseException:
-        for give_back in reversed(undo):
-            give_back()
+        for release_one in reversed(undo):
+            release_one()
         raise
 
 
 def limits_of(task: Any) -> Sequence[Limit]:
-    """The limits of a task."""
+    """Return the limits of a task."""
     limit = getattr(task, "limit", None)
     return () if limit is None else (limit,) if isinstance(limit, Limit) else tuple(limit)
 
 
 def unique_of(task: Any) -> Unique | None:
-    """What a task is unique by, if it is."""
+    """Return by what a task is unique; None where it is not."""
     unique = getattr(task, "unique", None)
     return Unique() if unique is True else unique or None
 
 
 def check_options(task: Any) -> None:
-    """Refuse a task whose ``limit`` or ``unique`` cannot be.
+    """Refuse a task whose ``limit`` or ``unique`` is invalid.
 
     Raises:
-        BadLimit: it is nothing of the kind, or its key is no argument of the task.
+        BadLimit: it is of another type, or its key is no argument of the task.
     """
     limit, unique = getattr(task, "limit", None), getattr(task, "unique", None)
     listed = limit if isinstance(limit, list | tuple) else [limit]
@@ -88,33 +95,24 @@ def check_options(task: Any) -> None:
 
 
 def _parameters(task: Any) -> list[str]:
-    """The names of a task's arguments, of its class as well as of the task itself."""
+    """Return the names of a task's arguments, of its class as well as of the task itself."""
     names = list(signature(task.run).parameters)
     has_self = isinstance(task, type) and not isinstance(getattr_static(task, "run"), staticmethod)
     return names[1:] if has_self else names
 
 
-def bound_to(task: Any, args: Any, kwargs: Any) -> Mapping[str, Any]:
-    """The arguments of a call by their names, defaults included."""
-    bound = signature(task.run).bind(*(args or ()), **(kwargs or {}))
+def bound_to(info: TaskInfo, args: Any, kwargs: Any) -> Mapping[str, Any]:
+    """Return the arguments of a call by their names, defaults included."""
+    takes = info.signature or Signature()
+    bound = takes.bind(*(args or ()), **(kwargs or {}))
     bound.apply_defaults()
     return bound.arguments
-
-
-def _task_with_limits(app: Any, name: str, task: Any) -> Any:
-    """The task of that name, where it is limited or unique; its module is imported for that."""
-    if task is None and name not in app._tasks:
-        entry = catalog.find(app.loader.default_modules, name)
-        if entry is not None and entry.guarded:
-            app.loader.import_task_module(entry.module)
-    task = task or app._tasks.get(name)
-    return task if task is not None and (limits_of(task) or unique_of(task)) else None
 
 
 def _acquire_all(
     task: Any, bound: Mapping[str, Any], task_id: str, options: dict[str, Any], undo: list[Callable[[], None]]
 ) -> None:
-    # Every key is looked at before anything is counted.
+    # Every key is read before anything is acquired.
     wanted = [(limit, window_of(task, limit, place, bound)) for place, limit in enumerate(limits_of(task))]
     unique = unique_of(task)
     if unique is not None:
@@ -145,8 +143,8 @@ def _lock(
 
 
 def _wait_for_turn(turn: float, options: dict[str, Any]) -> None:
-    """Have a call wait for its turn, or for its own eta where that is later."""
-    moment = datetime.fromtimestamp(turn, UTC)
-    if moment > datetime.now(UTC):
+    """Delay a call until its turn, or until its own eta where that is later."""
+    due = datetime.fromtimestamp(turn, UTC)
+    if due > datetime.now(UTC):
         given = options.get("not_before")
-        options["not_before"] = max(moment, given) if given else moment
+        options["not_before"] = max(due, given) if given else due

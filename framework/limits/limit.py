@@ -16,7 +16,7 @@ The broker keeps the tokens: see `framework.limits.slots`. A limit is exact: no 
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-from celery._state import get_current_app
+from celery.app import app_or_default
 
 from framework.errors import BadLimit, OverLimit
 from framework.limits.key import normalize, value_of
@@ -100,7 +100,7 @@ class Limit:
             raise BadLimit.of(self.text, "on its own it needs a name: Limit(..., name='contact')")
         if self.over == "delay":
             raise BadLimit.of(self.text, "over='delay' is for tasks: in a view there is nothing to delay")
-        return SlidingWindow(self._app or get_current_app(), self.rate, self.text, self.name, normalize(key))
+        return SlidingWindow(app_or_default(self._app), self.rate, self.text, self.name, normalize(key))
 
 
 def window_of(task: Any, limit: Limit, place: int, bound: Mapping[str, Any]) -> SlidingWindow:

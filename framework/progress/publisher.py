@@ -17,6 +17,7 @@ from weakref import WeakKeyDictionary
 from amqp.exceptions import ChannelError
 from celery.utils.log import get_logger
 
+from framework.celery import compat
 from framework.errors import describe
 from framework.progress import store
 from framework.progress.state import State
@@ -205,7 +206,7 @@ _inherited: list[Any] = []
 
 def publisher_for(app: Any) -> StatePublisher:
     """The one that tells of an application's tasks in this process."""
-    app = getattr(app, "_get_current_object", lambda: app)()
+    app = compat.real_app(app)
     with _making:
         if app not in _tellers:
             _tellers[app] = StatePublisher(app)

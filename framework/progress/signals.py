@@ -4,8 +4,7 @@ import sys
 import time
 from typing import Any
 
-from celery import signals
-from celery._state import _task_stack  # type: ignore[attr-defined]
+from celery import current_app, signals
 from celery.exceptions import Reject, TimeLimitExceeded, WorkerLostError
 from celery.states import IGNORED
 
@@ -42,13 +41,11 @@ _reasons: dict[str, BaseException] = {}
 
 
 def current_run() -> Run | None:
-    """The run that the caller is part of; None outside of a task that a worker runs."""
-    for task in reversed(_task_stack.stack):
-        request = task.request
-        if request.called_directly:
-            continue  # a function that the running task called
-        return None if request.is_eager else _runs.get(request.id) or _begin(task, request)
-    return None
+    """Return the run that the caller is part of; None outside of a task that a worker runs."""
+    task: Any = current_app.current_worker_task  # not a task that the running one called as a function
+    if task is None or task.request.is_eager:
+        return None
+    return _runs.get(task.request.id) or _begin(task, task.request)
 
 
 def connect_signals() -> None:

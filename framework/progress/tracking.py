@@ -5,38 +5,30 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-from framework.discovery import catalog
+from framework.discovery.catalog import TaskInfo
 from framework.progress import signals
 
 __all__ = ["report_call"]
 
 
 @contextmanager
-def report_call(app: Any, name: str, headers: Mapping[str, Any]) -> Iterator[None]:
-    """Tell that a task is queued before it is published inside, so that its worker's word comes later."""
+def report_call(app: Any, info: TaskInfo, headers: Mapping[str, Any]) -> Iterator[None]:
+    """Report that a task is queued before it is published inside, so that its worker's reports come later."""
     task_id = headers.get("id")
     if not task_id:  # a message of Celery's first protocol
         yield
     elif headers.get("retries"):
-        signals.report_retry(app, task_id, name, _timestamp(headers.get("eta")), tracked=_is_tracked(app, name))
+        signals.report_retry(app, task_id, info.name, _timestamp(headers.get("eta")), tracked=info.tracked)
         yield
-    elif not _is_tracked(app, name):
+    elif not info.tracked:
         yield
     else:
-        signals.report_queued(app, task_id, name, _timestamp(headers.get("eta")))
+        signals.report_queued(app, task_id, info.name, _timestamp(headers.get("eta")))
         try:
             yield
         except BaseException:
             signals.report_not_queued(app, task_id)
             raise
-
-
-def _is_tracked(app: Any, name: str) -> bool:
-    """Whether a task says ``track=True``, in its code where that is not imported here."""
-    if name in app._tasks:
-        return bool(getattr(app._tasks[name], "track", False))
-    entry = catalog.find(app.loader.default_modules, name)
-    return entry is not None and entry.tracked
 
 
 def _timestamp(eta: str | None) -> float | None:

@@ -173,7 +173,8 @@ def _answers_as(schedule: BaseSchedule, kind: type[BaseSchedule]) -> bool:
 
 
 def _fields(schedule: Any) -> Fields:
-    follows = any(str(field).startswith("*") for field in (schedule._orig_minute, schedule._orig_hour))
+    minute, hour, *_ = schedule.__reduce__()[1]  # the fields as they were written, of which only pickle tells
+    follows = any(str(field).startswith("*") for field in (minute, hour))
     return _both_days(
         frozenset(schedule.minute),
         frozenset(schedule.hour),

@@ -1,0 +1,172 @@
+"""The private names of Celery, kombu and billiard that the framework uses: each test fails when upstream moves one."""
+
+import ast
+import inspect
+import os
+import re
+from pathlib import Path
+
+import billiard.pool
+import celery
+import celery.worker.request
+import pytest
+from billiard.process import BaseProcess
+from celery.backends import rpc
+from celery.concurrency import asynpool
+from celery.local import Proxy
+from kombu import pools
+
+import framework
+from framework.broker import register
+from framework.celery import compat
+
+LIBRARY = Path(framework.__file__).parent
+PRIVATE = re.compile(r"_[a-z]\w*")
+#: Names that begin with an underscore and are documented: Python's, and one of aiosmtpd.
+DOCUMENTED = {"_asdict", "_exit", "_factory_invoker", "_fields", "_make", "_replace"}
+
+
+@pytest.fixture
+def app(tmp_path):
+    register()
+    return celery.Celery("probe", broker=f"sqlite:///{tmp_path}/broker.db", set_as_current=False)
+
+
+def test_a_proxy_gives_its_application_and_an_application_itself(app):
+    assert compat.real_app(Proxy(lambda: app)) is app
+    assert compat.real_app(app) is app
+
+
+def test_celery_makes_a_check_of_the_arguments_for_each_task(app):
+    @app.task
+    def add(x, y):
+        return x + y
+
+    check = compat.argument_check(add)
+
+    check(1, y=2)
+    with pytest.raises(TypeError, match="y"):
+        check(1)
+
+
+def test_a_task_without_typing_has_no_check(app):
+    @app.task(typing=False)
+    def add(x, y):
+        return x + y
+
+    assert compat.argument_check(add) is None
+
+
+def test_an_application_opens_other_connections_once_its_pools_are_dropped(app):
+    connections, producers = app.pool, app.producer_pool
+    pools.connections.clear()
+    pools.producers.clear()
+
+    compat.drop_connection_pools(app)
+
+    assert app.pool is not connections
+    assert app.producer_pool is not producers
+    connections.force_close_all()
+    app.pool.force_close_all()
+
+
+def test_a_pool_job_says_where_it_was_written_and_whether_it_was_accepted():
+    job = billiard.pool.ApplyResult({}, callback=None)
+
+    assert compat.process_of(job) is None
+    assert compat.was_accepted(job) is False
+    job._ack(None, 0.0, os.getpid(), None)
+    assert compat.was_accepted(job) is True
+
+
+def test_celery_s_pool_writes_a_job_s_process_where_it_is_looked_for():
+    assert "._write_to = " in inspect.getsource(asynpool)
+    assert "on_job_process_down" in vars(asynpool.AsynPool)
+
+
+def test_a_process_is_asked_whether_it_is_alive_as_billiard_asks_it():
+    assert inspect.signature(BaseProcess._is_alive).parameters.keys() == {"self"}
+    assert "._is_alive()" in inspect.getsource(billiard.pool)
+
+
+def test_celery_reconnects_a_result_consumer_by_the_method_that_is_extended():
+    assert "_reconnect" in vars(rpc.ResultConsumer)
+    assert "self._reconnect()" in inspect.getsource(rpc.ResultConsumer.__mro__[1]) + inspect.getsource(rpc)
+    assert "_no_ack" in inspect.getsource(rpc)
+
+
+@pytest.mark.parametrize(
+    ("private", "public"),
+    [
+        ("_announce_revoked", "announce_revoked"),
+        ("_success_was_stored", "success_was_stored"),
+        ("_retry_worker_lost", "retry_worker_lost"),
+    ],
+)
+def test_celery_s_request_calls_a_private_method_with_what_its_public_name_takes(private, public):
+    theirs = inspect.signature(getattr(celery.worker.request.Request, private))
+    ours = inspect.signature(getattr(compat.Request, public))
+
+    assert list(theirs.parameters) == list(ours.parameters)
+    assert f"self.{private}(" in inspect.getsource(celery.worker.request.Request)
+
+
+@pytest.mark.parametrize("name", ["_already_cancelled", "_already_revoked"])
+def test_celery_s_request_notes_how_a_task_was_stopped(name):
+    assert getattr(celery.worker.request.Request, name) is False
+
+
+def test_no_other_module_uses_a_private_name_of_upstream():
+    sources = {file: ast.parse(file.read_bytes()) for file in sorted(LIBRARY.rglob("*.py"))}
+    del sources[LIBRARY / "celery" / "compat.py"]
+    own = {name for source in sources.values() for name in defined_names(source)}
+    found = [
+        f"{file.relative_to(LIBRARY)}:{line}: {name}"
+        for file, source in sources.items()
+        for line, name in private_names(source, own)
+    ]
+
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    "line", ["from celery._state import app", "app._pool = None", "from celery import _state", "x = task._write_to"]
+)
+def test_a_private_name_is_noticed(line):
+    assert list(private_names(ast.parse(line), set()))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "self._pool = None",
+        "class A:\n    _x = 1\n    def f(self, other):\n        return other._x",
+        "point._replace(x=1)",
+        "os._exit(1)",
+    ],
+)
+def test_names_of_our_own_and_of_python_are_allowed(line):
+    source = ast.parse(line)
+
+    assert not list(private_names(source, set(defined_names(source))))
+
+
+def private_names(source, own):
+    """The private names that a module takes from others, each with its line; ``own`` are the library's."""
+    for node in ast.walk(source):
+        if isinstance(node, ast.ImportFrom) and not (node.module or "").startswith("framework"):
+            parts = [*(node.module or "").split("."), *(alias.name for alias in node.names)]
+            yield from ((node.lineno, part) for part in parts if PRIVATE.fullmatch(part))
+        elif isinstance(node, ast.Attribute) and PRIVATE.fullmatch(node.attr) and node.attr not in own | DOCUMENTED:
+            yield node.lineno, node.attr
+
+
+def defined_names(source):
+    """The names that a module defines: functions, classes, variables, and attributes of ``self``."""
+    for node in ast.walk(source):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and ast.unparse(node.value) == "self":
+            yield node.attr
