@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 
 TEST_OPTIONS := -n 4 --dist loadfile --ignore tests/docs
 
-.PHONY: help setup run demo screenshots test test-all chaos bench lint docs docs-serve sessions messages clean
+.PHONY: help setup run demo screenshots test test-all dist chaos bench lint docs docs-serve sessions messages clean
 
 help:  ## list what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -59,6 +59,13 @@ bench: setup  ## measure the embedded broker beside kombu's own and RabbitMQ, an
 
 lint: setup  ## style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+dist: setup  ## build the wheel and the source archive into dist, and check what is in them
+	@rm -rf dist
+	@$(BIN)/python -m build --outdir dist . > /dev/null
+	@$(BIN)/python -m twine check --strict dist/*
+	@$(BIN)/python tools/release.py check dist
+	@echo "dist holds:" && ls dist
 
 docs: setup  ## build the guide into docs/_build/html, in English and (es/) in Spanish, and check it
 	@$(BIN)/python docs/gates/install.py
