@@ -36,7 +36,8 @@ screenshots: setup  ## the demo's pages as pictures, into docs/_static/screensho
 test: setup  ## run every test, on both brokers (the guide has its own: make docs)
 	@$(BIN)/python -m framework.testing.rabbitmq install
 	@$(BIN)/python -m framework.testing.browser install
-	@$(BIN)/python -m pytest $(TEST_OPTIONS) $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest $(TEST_OPTIONS) --cov --cov-report= $(PYTEST_ARGS); status=$$?; \
+		$(BIN)/python tools/coverage_report.py; exit $$status
 
 test-all: setup  ## run every test on each supported Python that is here, and with the lowest dependencies
 	@$(BIN)/python -m framework.testing.rabbitmq install
@@ -92,4 +93,4 @@ messages: setup  ## bring docs/locales up to what the guide's English says now, 
 	@$(BIN)/sphinx-intl stat -d docs/locales -l es || echo "Translate what is empty or fuzzy in docs/locales/es, then: make docs"
 
 clean:  ## forget what was built and installed
-	rm -rf $(VENV) .venvs build dist docs/_build *.egg-info
+	rm -rf $(VENV) .venvs .coverage build dist docs/_build *.egg-info
