@@ -3,7 +3,9 @@ VENV := .venv
 PYTHON ?= $(shell python3.11 -c '' 2>/dev/null && echo python3.11 || echo python3)
 BIN := $(VENV)/bin
 
-.PHONY: help setup run demo screenshots test chaos bench lint docs docs-serve sessions messages clean
+TEST_OPTIONS := -n 4 --dist loadfile --ignore tests/docs
+
+.PHONY: help setup run demo screenshots test test-all dist chaos bench lint docs docs-serve sessions messages clean
 
 help:  ## list what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -34,7 +36,13 @@ screenshots: setup  ## the demo's pages as pictures, into docs/_static/screensho
 test: setup  ## run every test, on both brokers (the guide has its own: make docs)
 	@$(BIN)/python -m framework.testing.rabbitmq install
 	@$(BIN)/python -m framework.testing.browser install
-	@$(BIN)/python -m pytest -n 4 --dist loadfile --ignore tests/docs
+	@$(BIN)/python -m pytest $(TEST_OPTIONS) --cov --cov-report= $(PYTEST_ARGS); status=$$?; \
+		$(BIN)/python tools/coverage_report.py; exit $$status
+
+test-all: setup  ## run every test on each supported Python that is here, and with the lowest dependencies
+	@$(BIN)/python -m framework.testing.rabbitmq install
+	@$(BIN)/python -m framework.testing.browser install
+	@$(BIN)/python tools/test_all.py $(if $(ONLY),--only $(ONLY)) $(TEST_OPTIONS) $(PYTEST_ARGS)
 
 chaos: setup  ## kill, cut, poison and starve everything, and count what is lost (half an hour)
 	@$(BIN)/python -m framework.testing.rabbitmq install
@@ -52,6 +60,13 @@ bench: setup  ## measure the embedded broker beside kombu's own and RabbitMQ, an
 
 lint: setup  ## style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+dist: setup  ## build the wheel and the source archive into dist, and check what is in them
+	@rm -rf dist
+	@$(BIN)/python -m build --outdir dist . > /dev/null
+	@$(BIN)/python -m twine check --strict dist/*
+	@$(BIN)/python tools/release.py check dist
+	@echo "dist holds:" && ls dist
 
 docs: setup  ## build the guide into docs/_build/html, in English and (es/) in Spanish, and check it
 	@$(BIN)/python docs/gates/install.py
@@ -78,4 +93,4 @@ messages: setup  ## bring docs/locales up to what the guide's English says now, 
 	@$(BIN)/sphinx-intl stat -d docs/locales -l es || echo "Translate what is empty or fuzzy in docs/locales/es, then: make docs"
 
 clean:  ## forget what was built and installed
-	rm -rf $(VENV) build dist docs/_build *.egg-info
+	rm -rf $(VENV) .venvs .coverage build dist docs/_build *.egg-info

@@ -5,6 +5,16 @@ The application is ``framework.celery.celery.celery``, its tasks are in ``framew
 framework`` costs little and reads no settings.
 """
 
+import sys
+
+# Before every import that fails on Windows in its own way. Type checkers do not evaluate this form of the condition, so
+# that they see the rest of the module on Windows too.
+if sys.platform in {"win32", "cygwin"}:
+    raise ImportError(
+        "omstd-framework cannot be imported on Windows: its broker file, its worker processes and their signals need "
+        "a POSIX system. Use it in WSL 2 (wsl --install), or in a Linux container (docker compose up --build)."
+    )
+
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any

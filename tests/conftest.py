@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 from celery import _state
+from hypothesis import settings
 
 from framework.errors import RabbitMQMissing
 from framework.testing.external_rabbitmq import BorrowedRabbitMQ
@@ -14,6 +15,9 @@ OURS = ("ACCOUNTS_", "CARDS_", "CELERY_", "DATABASE_", "EXPORT_", "FRAMEWORK_", 
 # Settings of the person who runs the tests must not decide what they find; where to test is the exception.
 SET_ASIDE = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(OURS)}
 
+# How long an example takes depends on what else the machine does.
+settings.register_profile("shared machine", deadline=None)
+settings.load_profile("shared machine")
 
 WITHOUT_RABBITMQ = pytest.StashKey[str]()
 

@@ -17,6 +17,7 @@ from framework.cli.exit_codes import NOT_FOUND, NOT_RUNNABLE, SERVICE_DIED
 from framework.testing.mailbox import Mailbox
 
 UP = [sys.executable, "-m", "framework", "up"]
+pytestmark = pytest.mark.skipif(not Path("/proc/self").exists(), reason="finds processes through Linux's /proc")
 # up's two processes, the worker and its two children, beat
 SESSION = 6
 

@@ -87,6 +87,7 @@ def test_a_worker_that_cannot_start_says_why(tmp_path, monkeypatch):
         pass
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks at a process through Linux's /proc")
 def test_no_worker_outlives_a_test_run_that_is_killed(shop, tmp_path):
     (shop / "tests/test_killed.py").write_text(
         "import os, signal\n\n"

@@ -66,6 +66,7 @@ def shop(tmp_path, monkeypatch):
     module = type(sys)("shop_app")
     module.celery = app
     monkeypatch.setitem(sys.modules, "shop_app", module)
+    queued(app)  # the in-memory broker is one for the whole process: empty the queue of what other tests published
     yield app
     app.close()
     catalog._tasks_in.cache_clear()

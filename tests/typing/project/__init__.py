@@ -1,0 +1,1 @@
+"""A project as a user writes it: mypy and pyright, both strict, must accept every line."""
