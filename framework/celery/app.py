@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime
 from inspect import unwrap
-from typing import Any, ParamSpec, TypeVar, overload
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, overload
 
 from celery import Celery, Task
 from celery.result import AsyncResult
@@ -126,6 +126,10 @@ class App(Celery):
 
     @overload  # type: ignore[override]
     def task(self, fun: Callable[P, R], /) -> "Task[P, R]": ...
+    @overload
+    def task(
+        self, *, bind: Literal[True], **options: Any
+    ) -> "Callable[[Callable[Concatenate[Any, P], R]], Task[P, R]]": ...
     @overload
     def task(self, **options: Any) -> "Callable[[Callable[P, R]], Task[P, R]]": ...
     def task(self, *args: Any, **options: Any) -> Any:

@@ -6,7 +6,7 @@ from celery import chain, group
 from celery.result import AsyncResult
 
 from framework.celery.celery import celery
-from project.tasks import add, greet, label, ship, total
+from project.tasks import add, download, greet, label, ship, total
 
 
 def call() -> AsyncResult[int]:
@@ -19,12 +19,13 @@ def call_with_options() -> AsyncResult[dict[str, int]]:
     return ship.apply_async(args=(1,), eta=tomorrow, expires=3600, task_id="order-1")
 
 
-def results() -> tuple[int, str, dict[str, int], float]:
+def results() -> tuple[int, str, dict[str, int], bytes, float]:
     count: int = add.delay(1, 2).get(timeout=10)
     name: str = greet.delay("Ann", loud=True).get()
     shipped: dict[str, int] = ship.delay(7).get(timeout=10, propagate=False)
+    page: bytes = download.delay("https://example.org", timeout=10).get()
     price: float = total.delay([1.5, 2.5]).get()
-    return count, name, shipped, price
+    return count, name, shipped, page, price
 
 
 def direct() -> int:
@@ -36,7 +37,7 @@ def by_name() -> str:
     return result.id
 
 
-def again(task_id: str) -> bool:
+def look_up(task_id: str) -> bool:
     return add.AsyncResult(task_id).ready()
 
 
