@@ -1,4 +1,4 @@
-"""How tasks reach the broker: confirmed, into queues that lose nothing, and held there until their time has come."""
+"""Celery's messaging, safe by default: quorum queues, confirmed publishes, delays that the broker holds."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -22,25 +22,25 @@ __all__ = ["AMQP", "Queues"]
 
 
 class Queues(celery.app.amqp.Queues):
-    """The task queues, each with the arguments that make it lose nothing, where it does not say otherwise itself."""
+    """The task queues; each gets our arguments where its own do not say otherwise."""
 
-    #: What every durable queue that names no type becomes; the application sets it from its configuration.
+    #: The arguments of each durable queue without a type; the application sets them from its configuration.
     arguments: dict[str, Any] = {}  # noqa: RUF012
 
     def __setitem__(self, name: str, queue: Queue) -> None:
         super().__setitem__(name, queue)
-        queue.queue_arguments = _kept(queue, self.arguments)
+        queue.queue_arguments = _merged(queue, self.arguments)
 
 
-def _kept(queue: Queue, ours: dict[str, Any]) -> dict[str, Any] | None:
+def _merged(queue: Queue, ours: dict[str, Any]) -> dict[str, Any] | None:
     theirs = queue.queue_arguments or {}
     merged = ours if _may_be_quorum(queue, theirs) else {}
-    # What its owner says to be None is left out: so a queue that exists without one of ours can stay as it is.
+    # An argument that the declaration sets to None is left out, so that an existing queue can stay as it is.
     return {name: value for name, value in {**merged, **theirs}.items() if value is not None} or None
 
 
 def _may_be_quorum(queue: Queue, theirs: dict[str, Any]) -> bool:
-    # What goes with its connection, or has priorities, cannot be a quorum queue; another type is its owner's wish.
+    # A temporary queue, or one with priorities, cannot be a quorum queue; another type was chosen.
     if not queue.durable or queue.exclusive or queue.auto_delete or isinstance(queue, Broadcast):
         return False
     priorities = queue.as_dict()["max_priority"] or theirs.get("x-max-priority")
@@ -48,10 +48,10 @@ def _may_be_quorum(queue: Queue, theirs: dict[str, Any]) -> bool:
 
 
 class AMQP(celery.app.amqp.AMQP):
-    """Celery's messaging, safe by default."""
+    """Celery's messaging, with quorum queues, confirmed publishes and delays on the broker."""
 
     def queues_cls(self, queues: Any, **options: Any) -> Any:  # type: ignore[override]
-        """The task queues of this application."""
+        """Return the task queues of this application."""
         conf = self.app.conf
         kind = type(
             "Queues",
@@ -78,12 +78,12 @@ class AMQP(celery.app.amqp.AMQP):
 
     @cached_property
     def failed_queue(self) -> Queue:
-        """The queue of failed tasks, where dead letters of every task queue go."""
+        """The failed-task queue, which takes the dead letters of every task queue."""
         return failed_queue(str(self.app.conf.task_failed_queue))
 
     @cached_property
     def send_task_message(self) -> Callable[..., Any]:
-        """The function that publishes a task's message and returns when the broker has it on disk."""
+        """The function that publishes a task's message and returns once the broker has confirmed it."""
         send = super().send_task_message
 
         def send_safely(
@@ -97,7 +97,9 @@ class AMQP(celery.app.amqp.AMQP):
         ) -> Any:
             if (queue := self._queue_of(options)) is not None:
                 seconds = (not_before - datetime.now(UTC)).total_seconds() if not_before else 0.0
-                options |= self._way_to(queue, seconds) if seconds > 0 else {"declare": [self.failed_queue, queue]}
+                options |= (
+                    self._delay_options(queue, seconds) if seconds > 0 else {"declare": [self.failed_queue, queue]}
+                )
             info = task_info or resolve(self.app, name) or TaskInfo(name)
             with report_call(self.app, info, message.headers):
                 return send(ReliableProducer(producer, self.app.conf.task_publish_timeout), name, message, **options)
@@ -105,21 +107,21 @@ class AMQP(celery.app.amqp.AMQP):
         return send_safely
 
     def delay_message(self, message: Any, eta: datetime) -> None:
-        """Hand a message that came too early back to the broker, until ``eta``; confirmed when this returns."""
+        """Publish a message that came too early to the delay queues until ``eta``; confirmed when this returns."""
         seconds = max((eta - datetime.now(UTC)).total_seconds(), 0.001)
-        way = self._way_to(self.queue_it_came_from(message.delivery_info), seconds)
+        route_options = self._delay_options(self.source_queue(message.delivery_info), seconds)
         properties = {**message.properties}
         properties.pop("application_headers", None)
         with self.app.producer_or_acquire() as producer:
             ReliableProducer(producer, self.app.conf.task_publish_timeout).publish(
                 message.body,
                 headers=strip_death_headers(message.headers),
-                **{name: way[name] for name in ("exchange", "routing_key", "declare")},
+                **{name: route_options[name] for name in ("exchange", "routing_key", "declare")},
                 **properties,
             )
 
     def TaskConsumer(self, channel: Any, *args: Any, **options: Any) -> Any:  # noqa: N802
-        """The consumer of a worker; where its dead letters go is declared first.
+        """Return the consumer of a worker, after declaring the failed-task queue.
 
         Raises:
             QueueMismatch: a queue exists with other arguments.
@@ -130,13 +132,13 @@ class AMQP(celery.app.amqp.AMQP):
         except PreconditionFailed as exc:
             raise mismatch_error(self.app, exc) or exc from None
 
-    def _way_to(self, queue: Queue, seconds: float) -> dict[str, Any]:
+    def _delay_options(self, queue: Queue, seconds: float) -> dict[str, Any]:
         exchange, key = route(seconds, queue.name)
         declare = [self.failed_queue, DelayedQueue(queue)]
         return {"exchange": exchange, "routing_key": key, "queue": None, "declare": declare}
 
     def _queue_of(self, options: dict[str, Any]) -> Queue | None:
-        """The task queue that a message is for; None where it goes to an exchange that may have many."""
+        """Return the task queue that a message is for; None where it goes to an exchange, which may have many."""
         queue = options.get("queue")
         if queue is None and options.get("exchange") is None:
             queue = self.default_queue
@@ -144,8 +146,8 @@ class AMQP(celery.app.amqp.AMQP):
             queue = self.queues[queue]
         return None if isinstance(queue, Broadcast) else queue
 
-    def queue_it_came_from(self, delivery_info: dict[str, Any]) -> Queue:
-        """The queue of this worker that a message was delivered from, as far as its routing tells."""
+    def source_queue(self, delivery_info: dict[str, Any]) -> Queue:
+        """Return the queue of this worker that a message was delivered from, as far as its routing says."""
         consumed = self.queues.consume_from
         name = queue_named_by(delivery_info["exchange"], delivery_info["routing_key"])
         bound = (

@@ -1,4 +1,4 @@
-"""Celery's application class with what this framework adds to it, through Celery's own extension points."""
+"""The application class: Celery's, extended through Celery's own extension points."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -10,7 +10,7 @@ from celery.result import AsyncResult
 from kombu.utils.uuid import uuid
 
 from framework import broker
-from framework.celery.broker_errors import publishing
+from framework.celery.broker_errors import converting_errors
 from framework.celery.calls import as_arguments, not_before, resolve_call
 from framework.celery.fork_safety import reset_after_fork
 from framework.celery.rpc_backend import ReplyQueueMoved
@@ -39,7 +39,7 @@ class App(Celery):
     amqp_cls = "framework.celery.amqp:AMQP"
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        #: Where each task is written, by its name.
+        #: The file and line of each task, by its name.
         self.places: dict[str, str] = {}
         super().__init__(*args, **options)
         reset_after_fork(self)
@@ -47,20 +47,20 @@ class App(Celery):
         self.steps["consumer"].add("framework.limits.release_step:ReleaseUniqueLocks")
 
     def connection_for_write(self, url: str | None = None, **options: Any) -> Any:
-        """A connection to publish on, whose every wait for the broker has an end."""
-        limits = {"read_timeout": self.conf.task_publish_timeout, "write_timeout": self.conf.task_publish_timeout}
-        # One try each: how often and how long to try is up to whoever publishes.
-        given = {"max_retries": 0, **limits, **(options.pop("transport_options", None) or {})}
+        """Return a connection to publish on, whose waits for the broker are bounded by ``task_publish_timeout``."""
+        timeouts = {"read_timeout": self.conf.task_publish_timeout, "write_timeout": self.conf.task_publish_timeout}
+        # One attempt: the producer decides how often and how long to retry.
+        given = {"max_retries": 0, **timeouts, **(options.pop("transport_options", None) or {})}
         return super().connection_for_write(url, transport_options=given, **options)
 
     def connection(self, hostname: str | None = None, **options: Any) -> Any:  # type: ignore[override]
-        """A connection for whoever waits for results, though the broker restarts or a node of its cluster is down."""
-        patience = {"max_retries": None, "connect_retries_timeout": self.conf.task_publish_timeout, "interval_max": 0.5}
-        options["transport_options"] = {**patience, **(options.get("transport_options") or {})}
+        """Return a connection for waiting for results, which is retried while the broker restarts or a node is down."""
+        retries = {"max_retries": None, "connect_retries_timeout": self.conf.task_publish_timeout, "interval_max": 0.5}
+        options["transport_options"] = {**retries, **(options.get("transport_options") or {})}
         return super().connection(hostname, **options)
 
     def check_call(self, name: str, args: Any = None, kwargs: Any = None) -> str:
-        """Refuse a call by name that no task would take; the task's full name.
+        """Return the full name of the task that a call by name is for.
 
         Raises:
             UnknownTask: no task has that name, and no remote one was declared.
@@ -69,7 +69,7 @@ class App(Celery):
         return resolve_call(self, name, args, kwargs).name
 
     def close(self) -> None:
-        """Let go of what the application holds; see ``celery.Celery.close``."""
+        """Close the application's connections; see ``celery.Celery.close``."""
         close_publisher(self)
         super().close()
 
@@ -89,9 +89,9 @@ class App(Celery):
         Raises:
             UnknownTask: no task has that name, and no remote one was declared.
             WrongArguments: the task does not take these arguments.
-            BadDelay: ``countdown`` or ``eta`` is no moment of the next hundred years.
+            BadDelay: ``countdown`` or ``eta`` is no time within the next hundred years.
             BrokerUnreachable: the broker does not answer; nothing was queued.
-            NotConfirmed: the broker was sent the task and did not answer in time; it may be queued.
+            NotConfirmed: the broker did not confirm the task in time; it may be queued.
             QueueMismatch: the queue exists with other arguments; nothing was queued.
             OverLimit: a limit of the task has been reached; nothing was queued.
             AlreadyQueued: the task is unique and there is one; nothing was queued.
@@ -108,10 +108,10 @@ class App(Celery):
         if self.conf.task_protocol == 1:  # its messages have no headers, so Celery's worker waits for their eta
             wait = (countdown, eta)
         elif (due := not_before(self, countdown, eta)) is not None:
-            # Not as eta: Celery would take its own way of delaying, which loses what was published before a worker ran.
+            # Not as eta: Celery would delay it in its own way, which loses tasks published before the first worker.
             options["not_before"] = due
         try:
-            with publishing(self, task_id), admitted(info, args, kwargs, task_id, options):
+            with converting_errors(self, task_id), admitted(info, args, kwargs, task_id, options):
                 try:
                     return super().send_task(name, args, kwargs, *wait, task_id, *more, **options)
                 except ReplyQueueMoved:
@@ -121,7 +121,7 @@ class App(Celery):
 
     @property
     def thread_oid(self) -> str:
-        """The queue that this thread's results come to."""
+        """The queue that this thread's results are sent to."""
         return getattr(self.backend, "moved_to", None) or super().thread_oid
 
     @overload  # type: ignore[override]
@@ -152,14 +152,14 @@ class App(Celery):
 
     def _claim(self, fun: Callable[..., Any], options: dict[str, Any]) -> None:
         name = options.get("name") or self.gen_task_name(fun.__name__, fun.__module__)
-        here = _place(fun)
+        here = _location(fun)
         first = self.places.setdefault(name, here)
-        if first != here and not here.startswith("<"):  # in an interactive shell a function may be written again
+        if first != here and not here.startswith("<"):  # in an interactive shell a function may be redefined
             raise DuplicateTask.named(name, first, here)
 
 
-def _place(fun: Callable[..., Any]) -> str:
-    """Where a function is written: file and line."""
+def _location(fun: Callable[..., Any]) -> str:
+    """Return the file and line of a function."""
     inner = unwrap(fun)
     code = getattr(inner, "__code__", None)
     return f"{code.co_filename}, line {code.co_firstlineno}" if code else repr(inner)

@@ -1,4 +1,4 @@
-"""Errors of the broker, as callers see them: which broker, what it said, and what to do."""
+"""Converts errors of the broker into the framework's own: which broker, what it said, and the fix."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,12 +21,12 @@ from framework.errors import (
     QueueMismatch,
 )
 
-__all__ = ["declared_queue", "mismatch_error", "publishing", "queue_mismatch"]
+__all__ = ["converting_errors", "declared_queue", "mismatch_error", "queue_mismatch"]
 
 
 @contextmanager
-def publishing(app: Celery, task_id: str = "") -> Iterator[None]:
-    """Turn what goes wrong between us and the broker into an error that names the broker and the ways out."""
+def converting_errors(app: Celery, task_id: str = "") -> Iterator[None]:
+    """Convert an error of a publish inside into one that names the broker and the fix."""
     try:
         yield
     except FrameworkError:
@@ -51,52 +51,52 @@ def publishing(app: Celery, task_id: str = "") -> Iterator[None]:
 
 
 def mismatch_error(app: Celery, cause: BaseException) -> QueueMismatch | None:
-    """The error for what the broker refused to declare; None where ``cause`` is about something else."""
+    """Return the error for a refused declaration; None where ``cause`` is another error."""
     refusal = Refusal.told_by(cause)
     if refusal is None:
         return None
     if refusal.kind == "queue" and (queue := declared_queue(app, refusal.name)) is not None:
         return queue_mismatch(app, queue, refusal.difference)
-    cure = "Delete it while nobody uses it; the next call or worker makes it anew."
+    fix = "Delete it while nothing uses it; the next call or worker declares it."
     return QueueMismatch.of(
-        f"{refusal.kind} {refusal.name!r}", sanitized(app.conf.broker_write_url), [refusal.difference], cure
+        f"{refusal.kind} {refusal.name!r}", sanitized(app.conf.broker_write_url), [refusal.difference], fix
     )
 
 
 def declared_queue(app: Celery, name: str) -> Queue | None:
-    """The queue of that name as the application declares it; None where it does not know it."""
+    """Return the queue of that name as the application declares it; None where it declares none."""
     failed: Queue = app.amqp.failed_queue  # type: ignore[attr-defined]
     return failed if name == failed.name else app.amqp.queues.get(name)
 
 
 def queue_mismatch(app: Celery, queue: Queue, first: Difference | None = None) -> QueueMismatch | None:
-    """The error for a queue, with each argument that differs; None where none does, or the queue does not exist.
+    """Return the error for a queue, with each argument that differs; None where none does, or it does not exist.
 
     Args:
-        app: whose broker is asked.
-        queue: as it is declared.
-        first: what is known to differ, should the queue be gone in the meantime.
+        app: The application that declares it.
+        queue: The queue as the application declares it.
+        first: A difference that is known already, for a queue that was deleted since.
     """
     with app.connection_for_write() as connection:
         found = differences(connection, queue) or ([first] if first else [])
     if not found:
         return None
-    cure = _fixes(app, queue, found)
-    return QueueMismatch.of(f"queue {queue.name!r}", sanitized(app.conf.broker_write_url), found, cure)
+    fix = _fixes(app, queue, found)
+    return QueueMismatch.of(f"queue {queue.name!r}", sanitized(app.conf.broker_write_url), found, fix)
 
 
 def _fixes(app: Celery, queue: Queue, found: list[Difference]) -> str:
-    anew = f"Make it anew with all that is in it, while nothing uses it: `framework doctor --migrate {queue.name}`"
+    migrate = f"Migrate it with all its messages, while nothing uses it: `framework doctor --migrate {queue.name}`"
     if queue.name == app.conf.task_failed_queue:
-        return f"{anew}; or name another one with task_failed_queue."
-    return f"{anew}; or keep it as it is, in celeryconfig.py: task_queues = [{_declaration(queue, found)}]."
+        return f"{migrate}; or name another one with task_failed_queue."
+    return f"{migrate}; or keep it as it is, in celeryconfig.py: task_queues = [{_declaration(queue, found)}]."
 
 
 def _declaration(queue: Queue, found: list[Difference]) -> str:
-    """The declaration of a queue that the existing one would not refuse."""
+    """Return the declaration of a queue that the existing one does not refuse."""
     theirs = {difference.argument: difference.theirs for difference in found}
     flags = "".join(f", {name}={theirs.pop(name)}" for name in FLAGS if name in theirs)
     kind = theirs.pop("x-queue-type", (queue.queue_arguments or {}).get("x-queue-type", "classic"))
-    # None takes one of ours away; a classic queue gets none of them.
-    kept = {name: value for name, value in theirs.items() if kind == "quorum" or value is not None}
-    return f"Queue({queue.name!r}{flags}, queue_arguments={ {'x-queue-type': kind, **kept} })"
+    # None removes one of our arguments; a classic queue gets none of them.
+    arguments = {name: value for name, value in theirs.items() if kind == "quorum" or value is not None}
+    return f"Queue({queue.name!r}{flags}, queue_arguments={ {'x-queue-type': kind, **arguments} })"

@@ -5,5 +5,5 @@ from framework.celery.app import App
 __all__ = ["celery"]
 
 celery = App("framework")
-# Celery's current application is the last one made in the same thread; a web server has many threads.
+# Celery's current application is the last one made in the same thread, and a web server has many threads.
 celery.set_default()

@@ -1,4 +1,4 @@
-"""The worker's consumer: no message ends it, and none is thrown away."""
+"""The worker's consumer: it survives every message, and stores those it cannot run as failed tasks."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -25,14 +25,14 @@ __all__ = ["Consumer"]
 
 log = get_logger(__name__)
 
-#: Seconds that a task may wait in the worker for its eta; the broker holds it for longer ones.
-SOON = timedelta(seconds=2)
+#: How long a task may wait in the worker for its eta; the broker holds it for longer ones.
+LONGEST_LOCAL_WAIT = timedelta(seconds=2)
 
-#: Seconds until a message is tried again that could neither be run nor kept.
-PAUSE = 1.0
+#: Seconds until a message is retried that could neither be run nor stored.
+RETRY_DELAY_SECONDS = 1.0
 
-# The application declares its delays when it publishes; Celery's own way of delaying would bind its queues in vain.
-NOT_OURS = "celery.worker.consumer.delayed_delivery:DelayedDelivery"
+# The application declares its delay queues when it publishes; this step would declare Celery's too.
+DELAYED_DELIVERY = "celery.worker.consumer.delayed_delivery:DelayedDelivery"
 
 
 # Its stubs leave out most of it.
@@ -40,18 +40,18 @@ Base: Any = celery.worker.consumer.Consumer
 
 
 class Consumer(Base):  # type: ignore[misc]
-    """Celery's consumer, with each message looked at first.
+    """Celery's consumer, which validates each message first.
 
-    What cannot be run is kept among the failed tasks with a reason, then acknowledged: what follows no protocol of
+    A message that cannot be run is stored as a failed task with a reason, then acknowledged: it follows no protocol of
     Celery (``malformed``), cannot be decoded (``undecodable``), has a content type or compression that is not in use
     (``refused``), is too large (``too-large``) or too far in the future (``too-far``), names no task of this worker
-    (``unregistered``), or makes Celery stumble (``invalid``).
+    (``unregistered``), or is one that Celery refuses (``invalid``).
     """
 
     class Blueprint(Base.Blueprint):  # type: ignore[misc]
-        """Celery's steps, except its way of delaying."""
+        """Celery's steps, except its delayed delivery."""
 
-        default_steps = tuple(step for step in Base.Blueprint.default_steps if step != NOT_OURS)
+        default_steps = tuple(step for step in Base.Blueprint.default_steps if step != DELAYED_DELIVERY)
 
     def __init__(self, *args: Any, app: Any = None, **options: Any) -> None:
         in_use = (app.conf.task_compression, *(getattr(task, "compression", None) for task in app.tasks.values()))
@@ -60,7 +60,7 @@ class Consumer(Base):  # type: ignore[misc]
         super().__init__(*args, app=app, **options)
 
     def start(self) -> None:
-        """Consume until the worker is told to stop, or cannot ever."""
+        """Consume until the worker is stopped, or can never start."""
         try:
             super().start()
         except QueueMismatch as exc:
@@ -68,7 +68,7 @@ class Consumer(Base):  # type: ignore[misc]
             raise WorkerShutdown(EX_FAILURE) from None
 
     def connection_for_read(self, heartbeat: float | None = None) -> Any:
-        """A connection to consume from, which survives headers that cannot be read."""
+        """Return a connection to consume from, which survives headers that cannot be read."""
         connection = self.app.connection_for_read(heartbeat=heartbeat)
         if connection.transport.driver_type == "amqp":
             options = connection.transport_options or {}
@@ -76,7 +76,7 @@ class Consumer(Base):  # type: ignore[misc]
         return self.ensure_connected(connection)
 
     def create_task_handler(self, *args: Any, **options: Any) -> Callable[[Any], None]:
-        """The function that is called with each message."""
+        """Return the function that is called with each message."""
         self._loop_thread = get_ident()
         channel = self.task_consumer.channel
         if getattr(channel, "Message", None) is pyamqp.Message:
@@ -85,20 +85,20 @@ class Consumer(Base):  # type: ignore[misc]
 
         def on_task_received(message: Any) -> None:
             try:
-                eta = self._vet(message)
-                if eta is None or eta < datetime.now(UTC) + SOON or not self._hand_back(message, eta):
+                eta = self._validated(message)
+                if eta is None or eta < datetime.now(UTC) + LONGEST_LOCAL_WAIT or not self._requeue_until(message, eta):
                     run(message)
             except self.connection_errors + self.channel_errors:
                 raise
             except InvalidMessage as fault:
-                self.set_aside(message, fault)
+                self.store_invalid(message, fault)
             except Exception as exc:
                 log.exception("A message could not be handled")
-                self.set_aside(message, InvalidMessage("invalid", describe(exc)), format_exc())
+                self.store_invalid(message, InvalidMessage("invalid", describe(exc)), format_exc())
 
         return on_task_received
 
-    def _vet(self, message: Any) -> datetime | None:
+    def _validated(self, message: Any) -> datetime | None:
         if UNREADABLE in message.headers:
             raise InvalidMessage("undecodable", "its properties cannot be read")
         if not isinstance(message, IncomingMessage):
@@ -113,8 +113,8 @@ class Consumer(Base):  # type: ignore[misc]
         except Exception as exc:
             raise InvalidMessage("undecodable", f"its body cannot be decoded: {describe(exc)}") from exc
 
-    def _hand_back(self, message: Any, eta: datetime) -> bool:
-        """Have the broker hold a message until its time has come; False where it cannot, and the worker has to."""
+    def _requeue_until(self, message: Any, eta: datetime) -> bool:
+        """Have the broker hold a message until ``eta``; return False where it cannot, and the worker has to."""
         sent = SimpleNamespace(
             body=getattr(message, "sent_body", message.body),
             headers=message.headers,
@@ -129,11 +129,11 @@ class Consumer(Base):  # type: ignore[misc]
         message.ack_log_error(log, self.connection_errors)
         return True
 
-    def set_aside(self, message: Any, fault: InvalidMessage, traceback: str = "") -> None:
-        """Keep a message that cannot be run among the failed tasks, then acknowledge it."""
+    def store_invalid(self, message: Any, fault: InvalidMessage, traceback: str = "") -> None:
+        """Store a message that cannot be run as a failed task, then acknowledge it."""
         if message.acknowledged:
             return
-        name = _shown(message)
+        name = _summary(message)
         try:
             record_failure(
                 self.app,
@@ -145,54 +145,54 @@ class Consumer(Base):  # type: ignore[misc]
             )
         except Exception:
             log.exception(
-                "%s cannot be run (%s), nor kept in %s", name, fault.sentence, self.app.conf.task_failed_queue
+                "%s cannot be run (%s), nor stored in %s", name, fault.sentence, self.app.conf.task_failed_queue
             )
-            self._give_up(message)
+            self._reject(message)
             return
         message.ack_log_error(log, self.connection_errors)
-        log.error("%s cannot be run and is kept in %s: %s.", name, self.app.conf.task_failed_queue, fault.sentence)
+        log.error("%s cannot be run and is stored in %s: %s.", name, self.app.conf.task_failed_queue, fault.sentence)
 
-    def _give_up(self, message: Any) -> None:
-        """To the dead letters, where its queue has some; else back into the queue, after a while."""
+    def _reject(self, message: Any) -> None:
+        """Dead-letter a message where its queue has an exchange for that; else requeue it, after a delay."""
         queues = self.task_consumer.queues if self.task_consumer else []
         if all("x-dead-letter-exchange" in (queue.queue_arguments or {}) for queue in queues):
             message.reject_log_error(log, self.connection_errors)
         else:
-            again = partial(message.reject_log_error, log, self.connection_errors, requeue=True)
-            self.timer.call_after(PAUSE, partial(self.call_soon, again))
+            requeue = partial(message.reject_log_error, log, self.connection_errors, requeue=True)
+            self.timer.call_after(RETRY_DELAY_SECONDS, partial(self.call_soon, requeue))
 
     def on_decode_error(self, message: Any, exc: Exception) -> None:
-        """Keep a message whose body cannot be decoded or should not be."""
+        """Store a message whose body cannot be decoded or should not be."""
         fault = (
             exc
             if isinstance(exc, InvalidMessage)
             else InvalidMessage("undecodable", f"its body cannot be read: {describe(exc)}")
         )
-        self.set_aside(message, fault)
+        self.store_invalid(message, fault)
 
     def on_unknown_message(self, body: object, message: Any) -> None:  # noqa: ARG002
-        """Keep a message that is no task's."""
-        self.set_aside(message, InvalidMessage("malformed", "it names no task, in its headers or its body"))
+        """Store a message that names no task."""
+        self.store_invalid(message, InvalidMessage("malformed", "it names no task, in its headers or its body"))
         signals.task_rejected.send(sender=self, message=message, exc=None)
 
     def on_invalid_task(self, body: object, message: Any, exc: Exception) -> None:  # noqa: ARG002
-        """Keep a message that Celery refuses."""
-        self.set_aside(message, InvalidMessage("invalid", _text(exc)))
+        """Store a message that Celery refuses."""
+        self.store_invalid(message, InvalidMessage("invalid", _text(exc)))
         signals.task_rejected.send(sender=self, message=message, exc=exc)
 
     def on_unknown_task(self, _body: object, message: Any, exc: Exception) -> None:
-        """Keep a message of a task that this worker does not have, and let its caller know."""
+        """Store a message of a task that this worker does not have, and report that to its caller."""
         body = message.payload if isinstance(message.payload, dict) else {}
         fields = {**body, **message.headers}
         name, number = fields["task"], fields["id"]
-        cure = "has this worker the code of its caller?"
-        self.set_aside(message, InvalidMessage("unregistered", f"no task of this worker is called {name!a}; {cure}"))
-        self._tell_caller(message, number, NotRegistered(name))
+        fix = "has this worker the code of its caller?"
+        self.store_invalid(message, InvalidMessage("unregistered", f"no task of this worker is called {name!a}; {fix}"))
+        self._report_to_caller(message, number, NotRegistered(name))
         if self.event_dispatcher:
             self.event_dispatcher.send("task-failed", uuid=number, exception=f"NotRegistered({name!r})")
         signals.task_unknown.send(sender=self, message=message, exc=exc, name=name, id=number)
 
-    def _tell_caller(self, message: Any, number: str, exc: NotRegistered) -> None:
+    def _report_to_caller(self, message: Any, number: str, exc: NotRegistered) -> None:
         request = SimpleNamespace(
             name=str(exc),
             chord=None,
@@ -206,16 +206,16 @@ class Consumer(Base):  # type: ignore[misc]
     def call_soon_ack(self, p: Callable[..., Any], *args: Any, **options: Any) -> Any:
         """Acknowledge at once where that is safe.
 
-        Celery's worker leaves it to a later turn of its event loop, after whatever that has begun: a solo worker ran
-        the tasks it had fetched first, and ran all of them again when it was killed in the last.
+        Celery's worker does so in a later turn of its event loop, after all that this turn has begun: a solo worker
+        ran the tasks it had fetched first, and ran all of them again when it was killed in the last.
         """
         if self.hub is None or get_ident() != self._loop_thread:
             return super().call_soon_ack(p, *args, **options)
         return p(*args, **options)
 
 
-def _shown(message: Any) -> str:
-    """A message as the log may name it: short, on one line, and without its arguments."""
+def _summary(message: Any) -> str:
+    """Return a message as the log names it: short, on one line, and without its arguments."""
     number, name = message.headers.get("id"), message.headers.get("task")
     return f"The message {str(number)[:64]!a} for {str(name)[:128]!a}"
 

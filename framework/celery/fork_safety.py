@@ -1,7 +1,7 @@
-"""What a process that comes of ``os.fork`` must not use: the connections of the one it comes of.
+"""Drops connections that a process inherited through ``os.fork``.
 
-Celery and kombu see to the processes that multiprocessing and billiard make. Of others, such as those of a web server
-that was preloaded, they hear nothing, and two processes would write on one connection.
+Celery and kombu do so in the processes that multiprocessing and billiard make. In others, such as those of a preloaded
+web server, two processes would write on one connection.
 """
 
 import os
@@ -17,12 +17,12 @@ __all__ = ["reset_after_fork"]
 
 _apps: WeakSet[Any] = WeakSet()
 
-#: Kept for ever: to close one of them would end the connection of the other process.
+#: Never closed: that would end the connection of the parent process.
 _inherited: list[Any] = []
 
 
 def reset_after_fork(app: Any) -> None:
-    """Have each process that is forked later begin with no connection of ``app``."""
+    """Have each process that is forked later begin without connections of ``app``."""
     _apps.add(app)
 
 

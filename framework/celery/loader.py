@@ -1,4 +1,4 @@
-"""Where the application's settings and task modules come from: Celery's loader, with our defaults and our errors."""
+"""Loads the application's settings and task modules: Celery's loader, with our defaults and our errors."""
 
 import os
 import warnings
@@ -14,7 +14,7 @@ from celery.utils.imports import cwd_in_path
 from celery.utils.log import get_logger
 
 import framework
-from framework.celery.broker_errors import publishing
+from framework.celery.broker_errors import converting_errors
 from framework.config import settings_from
 from framework.discovery import find_tasks_in_project, source_of
 from framework.errors import (
@@ -35,20 +35,20 @@ log = get_logger(__name__)
 
 
 class Loader(AppLoader):
-    """Reads ``celeryconfig.py`` over our defaults, and imports task modules with an error that says which one broke."""
+    """Reads ``celeryconfig.py`` over our defaults; an error of a task module names the module, file and line."""
 
     override_backends = {"rpc": "framework.celery.rpc_backend:RPCBackend"}  # noqa: RUF012 - Celery's own attribute
 
     def read_configuration(self, env: str = "CELERY_CONFIG_MODULE") -> dict[str, Any]:
-        """The settings of ``CELERY_CONFIG_MODULE``, or of ``celeryconfig.py`` where there is one."""
-        asked_for = os.environ.get(env)
-        module = self._config_module(asked_for or DEFAULT_CONFIG_MODULE, required=bool(asked_for))
+        """Return the settings of ``CELERY_CONFIG_MODULE``, or of ``celeryconfig.py`` where there is one."""
+        configured = os.environ.get(env)
+        module = self._config_module(configured or DEFAULT_CONFIG_MODULE, required=bool(configured))
         if module is None:
             return settings_from({}, place="defaults")
         return settings_from(vars(module), place=str(module.__file__))
 
     def config_from_object(self, obj: Any, silent: bool = False) -> bool:  # type: ignore[override]
-        """Settings from a module, class, dictionary or its name, as ``app.config_from_object`` promises."""
+        """Read the settings of a module, class, dictionary or its name; see ``celery.Celery.config_from_object``."""
         found = super().config_from_object(obj, silent=silent)
         if found:
             ours = settings_from(dict(self.conf.items()), place=str(obj), namespace=self.app.namespace)
@@ -69,24 +69,24 @@ class Loader(AppLoader):
 
     @cached_property
     def default_modules(self) -> tuple[str, ...]:  # type: ignore[override]
-        """Every module a worker imports: the framework's tasks, then what the settings ask for."""
+        """The modules that a worker imports: the bundled tasks, then those of the settings."""
         ours = find_tasks_in_project(Path(framework.__file__).parent / "tasks")
         return tuple(dict.fromkeys((*ours, *super().default_modules)))
 
     def on_worker_init(self) -> None:
-        """Refuse to start on a broker that will never let this worker in.
+        """Refuse to start on a broker that will never accept this worker.
 
         Raises:
             BrokerRefused: the login or the virtual host is wrong.
-            BrokerFileRefused: the file is no embedded broker.
+            BrokerFileRefused: the file is not an embedded broker.
         """
         try:
-            with publishing(self.app), self.app.connection_for_read() as connection:
+            with converting_errors(self.app), self.app.connection_for_read() as connection:
                 connection.ensure_connection(max_retries=0)
         except (BrokerRefused, BrokerFileRefused):
             raise
         except BrokerError as exc:
-            log.debug("The broker is not there yet, the worker waits for it: %s", exc.message)
+            log.debug("The broker is not available yet, the worker waits for it: %s", exc.message)
 
     def import_default_modules(self) -> list[ModuleType]:
         """Import every task module.
@@ -96,7 +96,7 @@ class Loader(AppLoader):
             DuplicateTask: two functions have one task name.
         """
         with warnings.catch_warnings():
-            # Celery itself keeps the first of two shared tasks and warns; the second would never run.
+            # Celery keeps the first of two shared tasks of one name and warns; the second would never run.
             warnings.simplefilter("error", DuplicateTaskNameWarning)
             try:
                 modules = super().import_default_modules()

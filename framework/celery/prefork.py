@@ -1,4 +1,4 @@
-"""Celery's pool of processes, in which a job that has begun is never begun again by the pool."""
+"""Celery's prefork pool, which never starts a job twice."""
 
 from typing import Any
 
@@ -11,25 +11,24 @@ __all__ = ["Pool", "TaskPool"]
 
 
 class Pool(AsynPool):
-    """Celery's pool, which hears what a child has said before it decides what becomes of its job.
+    """Celery's pool, which reads the messages of a dead child before it decides about the child's job.
 
-    A child says that it took a job, then runs it. Celery reads that of children it finds dead; but one that dies while
-    Celery looks at another dead one is found by its job, whose process is gone and which nobody is known to have taken:
-    it is handed to the next child, with nothing between to count it by. A poison task was run seven times by six
-    deliveries so.
+    A child reports that it took a job, then runs it. Celery reads the reports of children that it finds dead. But where
+    a child dies while Celery handles another dead one, its report is not read yet: Celery gives the job to the next
+    child, and no delivery is counted. A poison task ran seven times in six deliveries.
     """
 
     def on_job_process_down(self, job: Any, pid_gone: Any) -> None:
-        """Called for each job whose process is gone."""
+        """Read the reports of a process that is gone before its job is rescheduled."""
         process = compat.process_of(job)
         if process and not compat.was_accepted(job) and not compat.is_alive(process):
             self.process_flush_queues(process)
             if compat.was_accepted(job):
-                return  # its process is cleaned up in the next round, and the job is lost with it
+                return  # the next round cleans up its process, and the job is lost with it
         super().on_job_process_down(job, pid_gone)
 
 
 class TaskPool(celery.concurrency.prefork.TaskPool):
-    """The pool ``prefork``; its module's name is what Celery shows of it."""
+    """The pool ``prefork``; Celery shows the name of its module."""
 
     Pool = Pool

@@ -1,4 +1,4 @@
-"""One task in a worker: what failed for good is kept among the failed tasks before its message is let go."""
+"""One task in a worker: a failure is recorded as a failed task before the message is acknowledged."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,13 +30,13 @@ __all__ = ["Request"]
 
 log = get_logger(__name__)
 
-#: What a task raises to say what should become of it; none of them is a failure.
+#: Exceptions by which a task directs the worker; none of them is a failure.
 NO_FAILURES = (Retry, Ignore, Reject, Terminated)
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a task failed, as the failed tasks tell it."""
+    """Why a task failed, as it is recorded."""
 
     reason: str
     error: str
@@ -53,11 +53,11 @@ class Request(compat.Request):
 
     _failure: Failure | None = None
 
-    #: The task goes on in another message: it keeps what it holds.
-    _goes_on = False
+    #: The task continues in another message, and keeps its lock.
+    _continues = False
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Celery makes a subclass for each task, whose `on_success` does not know what threads and solo hand over."""
+        """Wrap `on_success` of the subclass that Celery makes for each task, which expects prefork's results only."""
         super().__init_subclass__(**options)
         on_success = cls.on_success
 
@@ -67,85 +67,85 @@ class Request(compat.Request):
             try:
                 return on_success(self, outcome, **more)
             finally:
-                self._let_go_early()
+                self._release_lock_early()
 
         cls.on_success = on_end
 
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> None:
-        """Called when the task raised an exception, or its process died."""
+        """Record the failure of a task that raised an exception, or whose process died."""
         exc = _unwrapped(exc_info)
         if isinstance(exc, MemoryError):
-            # Celery raises it anew, which would end the worker: but it was the task's process that had no memory left.
+            # Celery raises it in the worker, which would end: but the task's process had no memory left.
             exc_info = _worker_lost(exc)
         try:
             with self._recorded(self._failure_of(exc_info)):
                 super().on_failure(exc_info, send_failed_event=send_failed_event, return_ok=return_ok)
         finally:
-            self._let_go_early()
+            self._release_lock_early()
 
     def on_timeout(self, soft: bool, timeout: float) -> None:
-        """Called when a time limit has passed; the soft one is raised inside the task."""
+        """Record the failure of a task that passed its hard time limit; the soft one is raised inside the task."""
         late = Failure("timeout", f"TimeLimitExceeded: {timeout} s", "")
         with self._recorded(None if soft else late):
             super().on_timeout(soft, timeout)
         if not soft:
-            self._let_go_early()
+            self._release_lock_early()
 
     def acknowledge(self) -> None:
-        """Let go of the message; a failure is recorded first, and the message put back where that cannot be done."""
+        """Acknowledge the message after recording a failure; requeue it where that cannot be recorded."""
         if self.acknowledged or self._record():
-            if self.task.acks_late or not self.time_start:  # with early ones, the task only begins now
-                self._let_go()
+            if self.task.acks_late or not self.time_start:  # acknowledged early, the task begins only now
+                self._release_lock()
             super().acknowledge()
         else:
             self.reject(requeue=True)
 
     def on_retry(self, exc_info: Any) -> None:
-        """Called when the task is to be tried again, which is queued already."""
-        self._goes_on = True
+        """Keep the lock of a task whose retry is queued."""
+        self._continues = True
         super().on_retry(exc_info)
 
-    def _let_go(self) -> None:
-        """Give back the lock of a unique task, before its message is let go: a lock outlives no task."""
+    def _release_lock(self) -> None:
+        """Release the lock of a unique task before its message is acknowledged, so that no lock outlives its task."""
         lock = self.request_dict.get(LOCK)
-        if lock is None or self._goes_on:
+        if lock is None or self._continues:
             return
         try:
             release(self.app, lock, self.id)
         except Exception as exc:
             log.warning("Task %s[%s]: its lock stays until it expires: %s", self.name, self.id, describe(exc))
 
-    def _let_go_early(self) -> None:
-        """Do so at the end of a task that had been acknowledged before it began."""
+    def _release_lock_early(self) -> None:
+        """Release it at the end of a task that was acknowledged before it began."""
         if not self.task.acks_late:
-            self._let_go()
+            self._release_lock()
 
     def announce_revoked(self, reason: str, terminated: bool, signum: Any, expired: bool) -> None:
         """Announce that the task was revoked, unless it was stopped because the connection was lost."""
         if terminated and self.message.channel.connection is None:
-            # Its process was ended because the connection is lost: whoever gets the message next run it.
+            # Its process was ended because the connection is lost; the message is delivered to another worker.
             self.was_cancelled = True
             return
         super().announce_revoked(reason, terminated, signum, expired)
 
     def reject(self, requeue: bool = False) -> None:
-        """Give the message back, or to the dead letters."""
+        """Requeue or dead-letter the message."""
         if not requeue:
-            self._let_go()
+            self._release_lock()
         super().reject(requeue=requeue)
         if requeue and self.message.headers.get("x-delivery-count", 0) >= self.app.conf.task_delivery_limit:
             signals.report_given_up(self.task, self.id)
 
     @contextmanager
     def _recorded(self, failure: Failure | None) -> Iterator[None]:
-        """Record ``failure`` when the message is acknowledged inside; at the end, where that had been done before."""
+        """Record ``failure`` when the message is acknowledged inside; at the end, where it was acknowledged early."""
         acknowledged_early = self.acknowledged and not self.task.acks_late
         self._failure = failure
         try:
             yield
         except Exception:
-            # A hook of the task, or the result backend: it decides nothing about the message.
-            log.exception("Task %s[%s]: its failure could not be told to everyone", self.name, self.id)
+            # An error of the task's hook or the result backend does not decide about the message.
+            log.exception("Task %s[%s]: its failure could not be reported everywhere", self.name, self.id)
             if not self.acknowledged:
                 self.acknowledge()
         finally:
@@ -154,7 +154,7 @@ class Request(compat.Request):
             self._failure = None
 
     def _record(self) -> bool:
-        """Keep the task among the failed ones, where it failed; False if that could not be done."""
+        """Record the failure, if there is one; return False where that was not possible."""
         failure, self._failure = self._failure, None
         if failure is None:
             return True
@@ -170,7 +170,7 @@ class Request(compat.Request):
             )
         except Exception as exc:
             log.critical(
-                "Task %s[%s] failed (%s) and cannot be kept in %s: %s",
+                "Task %s[%s] failed (%s) and cannot be stored in %s: %s",
                 self.name,
                 self.id,
                 failure.error,
@@ -202,8 +202,8 @@ class Request(compat.Request):
     def retry_worker_lost(self, exc: BaseException, exc_info: Any) -> bool:
         """Retry a task whose process died; its failure is recorded only when no retry is left."""
         failure, self._failure = self._failure, None  # acknowledged inside, once its retry is queued
-        self._goes_on = True
-        retried = self._goes_on = super().retry_worker_lost(exc, exc_info)
+        self._continues = True
+        retried = self._continues = super().retry_worker_lost(exc, exc_info)
         self._failure = None if retried else failure
         return retried
 
@@ -231,5 +231,5 @@ def _error(exc: BaseException) -> str:
         return safe_str(exc.text)  # type: ignore[attr-defined]
     try:
         return describe(exc)
-    except Exception:  # whoever wrote its __str__ is to blame, and the task failed all the same
+    except Exception:  # its __str__ raises; the task failed all the same
         return type(exc).__name__

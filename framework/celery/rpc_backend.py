@@ -1,4 +1,4 @@
-"""Results over the broker, also when the node that kept the queue of replies is gone from a cluster."""
+"""Results over the broker, with another reply queue when its cluster node is down."""
 
 from typing import Any
 from uuid import uuid4
@@ -12,11 +12,11 @@ __all__ = ["RPCBackend", "ReplyQueueMoved"]
 
 
 class ReplyQueueMoved(Exception):
-    """Nothing was published: the call has to name the new queue of replies."""
+    """Nothing was published: the call has to name the new reply queue."""
 
 
 class ReplyConsumer(compat.ResultConsumer):
-    """Waits for results, on another queue once the old one cannot be had."""
+    """Waits for results, on another queue once the old one is unavailable."""
 
     def reconnect(self) -> None:
         """Consume the pending results again; on another queue where the node that kept it is down."""
@@ -28,22 +28,22 @@ class ReplyConsumer(compat.ResultConsumer):
 
 
 class RPCBackend(rpc.RPCBackend):
-    """Celery's ``rpc://``, which no longer refuses calls when a cluster loses a node.
+    """Celery's ``rpc://``, which accepts calls when a cluster loses a node.
 
-    The queue of replies is a classic one, since results are not worth a quorum's cost, so it lives on one node, and
-    RabbitMQ answers 404 ("home node ... is down") to whoever declares it meanwhile. Results on the way to it are lost,
-    as ``rpc://`` always loses them with their queue; calls go on, with another queue.
+    The reply queue is classic, since results are not worth the cost of a quorum, so it is kept by one node. While that
+    is down, RabbitMQ answers each declaration with 404 ("home node ... is down"). Results on their way to the queue are
+    lost with it, as always with ``rpc://``; calls continue with another queue.
     """
 
     ResultConsumer = ReplyConsumer
-    #: The queue that took the place of the application's own; None before any was lost.
+    #: The reply queue that replaced the application's own; None before one was lost.
     moved_to: str | None = None
 
     def on_task_call(self, producer: Any, task_id: str) -> None:
-        """Declare the queue of replies.
+        """Declare the reply queue.
 
         Raises:
-            ReplyQueueMoved: it cannot be had, and another one was named.
+            ReplyQueueMoved: its node is down, and another queue was named.
         """
         try:
             super().on_task_call(producer, task_id)
@@ -53,6 +53,6 @@ class RPCBackend(rpc.RPCBackend):
             raise ReplyQueueMoved from None
 
     def move_replies(self) -> None:
-        """Name another queue, and leave the connection that waited on the old one."""
+        """Name another reply queue, and drop the connection that waited on the old one."""
         self.moved_to = self.oid = str(uuid4())
         self.result_consumer.on_after_fork()  # type: ignore[attr-defined]

@@ -35,7 +35,7 @@ DECOMPRESSORS: dict[str, Callable[[], Any]] = {
 
 
 class InvalidMessage(Exception):
-    """Why a message cannot be run: a ``reason`` of one word, and a sentence."""
+    """A message cannot be run: a ``reason`` of one word, and a sentence."""
 
     def __init__(self, reason: str, sentence: str) -> None:
         super().__init__(reason, sentence)
@@ -48,19 +48,23 @@ class InvalidMessage(Exception):
 
 @dataclass(frozen=True)
 class Limits:
-    """What a worker takes: bodies of up to ``max_bytes``, and these compressions, by their content types."""
+    """Accepted messages: bodies of up to ``max_bytes``, and these compressions, by their content types."""
 
     max_bytes: int
     compressions: frozenset[str]
 
     @classmethod
     def of(cls, max_bytes: int, compressions: Iterable[str | None]) -> "Limits":
-        """Limits with compressions by any name that kombu knows, such as ``gzip``."""
+        """Return limits with compressions by any name that kombu knows, such as ``gzip``."""
         return cls(max_bytes, frozenset(content_type(name) for name in compressions if name))
 
 
 def content_type(name: Any) -> str:
-    """The content type of a compression, by any of its names; KeyError where there is none."""
+    """Return the content type of a compression, by any of its names.
+
+    Raises:
+        KeyError: there is no such compression.
+    """
     encoder: Any = compression.get_encoder(name)
     return str(encoder[1])
 
@@ -69,7 +73,7 @@ def check_body(body: bytes | str, headers: Mapping[str, Any], limits: Limits) ->
     """Refuse a body, as it came, that is too large or should not be decompressed.
 
     Raises:
-        Fault: ``too-large`` or ``refused``.
+        InvalidMessage: ``too-large`` or ``refused``.
     """
     if compressed := headers.get("compression"):
         _check_compression(body, compressed, limits)
@@ -107,11 +111,11 @@ def validate(headers: Mapping[Any, Any], payload: object) -> datetime | None:
     """Check a task's headers and decoded body, in any protocol of Celery; return its eta, where it has one.
 
     Args:
-        headers: the message's headers.
-        payload: its decoded body.
+        headers: The message's headers.
+        payload: Its decoded body.
 
     Raises:
-        Fault: ``malformed`` or ``too-far``.
+        InvalidMessage: ``malformed`` or ``too-far``.
     """
     fields, args, kwargs, embed = _parts(headers, payload)
     for name, (is_right, wanted) in FIELDS.items():
@@ -124,15 +128,15 @@ def validate(headers: Mapping[Any, Any], payload: object) -> datetime | None:
             raise _malformed(f"{name} must be {wanted}")
     if _is_deeper_than(DEEPEST_NESTING, [headers, payload]):
         raise _malformed(f"it is nested more than {DEEPEST_NESTING} levels deep")
-    _instant("expires", fields.get("expires"))
-    eta = _instant("eta", fields.get("eta"))
+    _parsed_time("expires", fields.get("expires"))
+    eta = _parsed_time("eta", fields.get("eta"))
     if eta is not None and eta > datetime.now(UTC) + CENTURY:
         raise InvalidMessage("too-far", f"its eta is {eta.isoformat()}, more than a hundred years away")
     return eta
 
 
 def _parts(headers: Mapping[Any, Any], payload: object) -> tuple[Mapping[Any, Any], object, object, Mapping[Any, Any]]:
-    """What describes the task, its arguments and the rest of its canvas, wherever its protocol has them."""
+    """Return the task's fields, its arguments and the rest of its canvas, from where its protocol has them."""
     if "task" in headers and not (isinstance(payload, Mapping) and "args" in payload):
         return headers, *_triple(payload)
     if not isinstance(payload, Mapping):
@@ -149,12 +153,12 @@ def _triple(payload: object) -> tuple[object, object, Mapping[Any, Any]]:
     return args, kwargs, embed or {}
 
 
-def _instant(name: str, value: Any) -> datetime | None:
+def _parsed_time(name: str, value: Any) -> datetime | None:
     if value is None:
         return None
     try:
-        moment: Any = maybe_iso8601(value)
-        return maybe_make_aware(moment, UTC).astimezone(UTC)  # without a zone it is UTC, says Celery
+        parsed: Any = maybe_iso8601(value)
+        return maybe_make_aware(parsed, UTC).astimezone(UTC)  # without a zone it is UTC, says Celery
     except Exception as exc:
         raise _malformed(f"{name} is {_quoted(value)}, and is no time: {exc}") from exc
 
@@ -169,7 +173,7 @@ def _is_deeper_than(limit: int, value: object) -> bool:
 
 
 def _inside(value: object) -> Iterable[object]:
-    """The containers in a container."""
+    """Return the containers in a container."""
     inside: Iterable[object] = value.values() if isinstance(value, Mapping) else value  # type: ignore[assignment]
     return [inner for inner in inside if isinstance(inner, Mapping | list | tuple)]
 
@@ -179,9 +183,9 @@ def _malformed(sentence: str) -> InvalidMessage:
 
 
 def _quoted(value: object) -> str:
-    """A value as a message may quote it: short, on one line."""
-    shown = ascii(value) if isinstance(value, str | int | float | bytes | None) else f"a {type(value).__name__}"
-    return shown if len(shown) <= 80 else f"{shown[:77]}..."
+    """Return a value as a message quotes it: short, on one line."""
+    text = ascii(value) if isinstance(value, str | int | float | bytes | None) else f"a {type(value).__name__}"
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _is_integer(value: object) -> bool:
@@ -224,7 +228,7 @@ def _is_mappings(value: object) -> bool:
 
 Check = tuple[Callable[[object], bool], str]
 
-#: What Celery's worker relies on; the other headers it passes on, or shows.
+#: The headers that Celery's worker relies on; it passes on the others.
 FIELDS: dict[str, Check] = {
     "task": (_is_id, "a task's name"),
     "id": (_is_id, "a string of 1 to 255 characters"),
@@ -249,10 +253,10 @@ CANVAS: dict[str, Check] = {
 
 
 class IncomingMessage(pyamqp.Message):
-    """A message whose body is decompressed only where the application compresses, and never without end."""
+    """A message whose body is decompressed only where the application compresses, up to the size limit."""
 
     def __init__(self, msg: amqp.Message, channel: Any = None, *, limits: Limits, **options: Any) -> None:
-        #: The body as it was sent, which is what can be published again.
+        #: The body as it was sent, in which form it can be published again.
         self.sent_body = msg.body
         try:
             check_body(msg.body, msg.properties.get("application_headers") or {}, limits)

@@ -22,7 +22,7 @@ def record_failure(
         kombu.exceptions.OperationalError: the broker cannot be reached, or did not answer in time.
         amqp.exceptions.AMQPError: the broker refused it.
     """
-    queue = app.amqp.queue_it_came_from(message.delivery_info).name
+    queue = app.amqp.source_queue(message.delivery_info).name
     why = failure_headers(
         reason=reason, error=error, traceback=traceback, attempts=attempts, worker=worker, queue=queue
     )

@@ -307,7 +307,7 @@ def test_a_failure_that_cannot_be_kept_puts_the_task_back(worker, call, app, not
     call("gives_up").apply_async(retries=2)
 
     wait_until(lambda: len(noted("tries")) >= 2)
-    assert "cannot be kept in celery.failed" in worker.output
+    assert "cannot be stored in celery.failed" in worker.output
 
 
 def test_500_failures_are_kept_each_once(worker, call, kept):

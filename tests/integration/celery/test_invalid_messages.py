@@ -274,7 +274,7 @@ def test_a_bad_message_that_cannot_be_kept_goes_to_the_dead_letters(worker, app)
     publish(app, "second", "42", application_headers=headers())
 
     wait_until(lambda: "x-death" in rescued(app))
-    assert "nor kept in celery.failed" in worker.output
+    assert "nor stored in celery.failed" in worker.output
     assert worker.process.poll() is None
 
 
@@ -305,7 +305,7 @@ def test_a_bad_message_of_a_queue_without_dead_letters_is_tried_again_until_it_i
         refuse_failed_tasks(channel)
 
     publish(app, "second", "42", application_headers=headers())
-    wait_until(lambda: worker.output.count("nor kept in celery.failed") == 2)
+    wait_until(lambda: worker.output.count("nor stored in celery.failed") == 2)
     with app.connection_for_write() as connection, connection.channel() as channel:
         channel.queue_delete("celery.failed")
 
