@@ -267,7 +267,7 @@ def on_a_disk_of_its_own(folder: Path, script: str, *steps: str) -> list[str]:
 def test_a_full_disk_is_told_nothing_is_lost_and_it_works_again_with_room(tmp_path):
     error, all_there = on_a_disk_of_its_own(tmp_path, ON_A_SMALL_DISK, "run")
 
-    assert "the disk is full. Make room, then try again. Nothing was queued" in error
+    assert "the disk is full. Make room, then retry. Nothing was queued" in error
     assert all_there == "True"
 
 
