@@ -38,8 +38,8 @@ def killed_here():
     if not steps_left:
         os.kill(os.getpid(), signal.SIGKILL)
 
-FailedQueue.send_again = killed_around(FailedQueue.send_again)
-FailedQueue.settle = killed_around(FailedQueue.settle)
+FailedQueue.retry = killed_around(FailedQueue.retry)
+FailedQueue.remove = killed_around(FailedQueue.remove)
 main()
 """
 

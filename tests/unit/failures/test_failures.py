@@ -411,13 +411,13 @@ def test_a_reader_that_was_killed_is_in_nobody_s_way(broker_url, failures, fail)
 def test_what_fails_while_all_are_sent_again_waits_for_the_next_time(app, fail, failures, monkeypatch):
     fail("a")
     fail("b")
-    original = reader.FailedQueue.send_again
+    original = reader.FailedQueue.retry
 
     def fails_again_at_once(self, entry):
         original(self, entry)
         fail(entry.id)
 
-    monkeypatch.setattr(reader.FailedQueue, "send_again", fails_again_at_once)
+    monkeypatch.setattr(reader.FailedQueue, "retry", fails_again_at_once)
 
     assert failures.retry(ALL) == 2
     assert ids(failures.page()) == ["a", "b"]
