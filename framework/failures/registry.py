@@ -53,7 +53,7 @@ class Failures:
     def page(
         self, limit: int = 50, offset: int = 0, reason: str | None = None, task: str | None = None
     ) -> list[FailedTask]:
-        """Return at most ``limit`` failed tasks, the oldest first, from ``offset`` on; ``reason`` and ``task`` filter."""
+        """Return at most ``limit`` failed tasks from ``offset`` on, oldest first; ``reason`` and ``task`` select."""
         with FailedQueue(self._app) as queue:
             # RabbitMQ requeues messages that were read behind the others: all are read, and sorted by their times.
             found = (entry for entry in queue if _fits(entry, reason, task))
