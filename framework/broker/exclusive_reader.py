@@ -74,7 +74,7 @@ class ExclusiveReader:
     Args:
         connection: kombu's, open.
         queue: the queue's name.
-        silence: seconds without a message after which the broker is asked whether any are ready.
+        silence: seconds without a message after which the queue is checked for ready ones.
     """
 
     def __init__(self, connection: Any, queue: str, *, silence: float) -> None:

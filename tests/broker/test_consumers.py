@@ -51,15 +51,15 @@ def test_the_prefetch_count_is_how_many_a_consumer_holds(client):
     assert client.ready() == 1
 
 
-@pytest.mark.parametrize("settle", ["ack", "reject", "requeue"])
-def test_acknowledging_one_delivers_the_next(client, settle):
+@pytest.mark.parametrize("method", ["ack", "reject", "requeue"])
+def test_acknowledging_one_delivers_the_next(client, method):
     client.publish("one", "two")
     inbox = client.consume(prefetch=1)
     inbox.wait_for(1)
 
-    getattr(client, settle)(inbox[0])
+    getattr(client, method)(inbox[0])
 
-    assert inbox.wait_for(2) == ["one", "one" if settle == "requeue" else "two"]
+    assert inbox.wait_for(2) == ["one", "one" if method == "requeue" else "two"]
     assert inbox.after_a_while() == inbox.bodies[:2]
 
 

@@ -19,9 +19,9 @@ def dead(client):
 
 def deaths(message):
     """Check the times of ``x-death``, and return it without them."""
-    told = message.headers["x-death"]
-    assert all(isinstance(death["time"], datetime) for death in told)
-    return [{name: value for name, value in death.items() if name != "time"} for death in told]
+    recorded = message.headers["x-death"]
+    assert all(isinstance(death["time"], datetime) for death in recorded)
+    return [{name: value for name, value in death.items() if name != "time"} for death in recorded]
 
 
 def firsts(message):
@@ -185,19 +185,19 @@ def test_a_missing_dead_letter_exchange_is_no_error(client):
 
 
 @pytest.mark.parametrize(
-    "settle",
+    "operation",
     [
         pytest.param(lambda client, message: client.ack(message), id="acked"),
-        pytest.param(lambda client, message: client.requeue(message), id="given back"),
+        pytest.param(lambda client, message: client.requeue(message), id="requeued"),
         pytest.param(lambda client, message: client.channel.queue_purge("mail"), id="purged"),
         pytest.param(lambda client, message: client.channel.queue_delete("mail"), id="deleted with its queue"),
     ],
 )
-def test_acked_messages_are_no_dead_letters(client, dead, settle):
+def test_acked_requeued_and_deleted_messages_are_no_dead_letters(client, dead, operation):
     client.queue("mail", **dead)
     client.publish("one", "two")
 
-    settle(client, client.get())
+    operation(client, client.get())
 
     client.queue("other", **dead)
     client.publish("dies", key="other", expiration="0")
@@ -230,7 +230,7 @@ def test_dead_letters_keep_their_order(client, dead):
 
 
 def test_a_death_of_the_same_kind_is_counted_and_the_latest_comes_first(client):
-    # given a queue whose rejected messages wait a moment and return
+    # given a queue whose rejected messages return after a short delay
     client.queue("mail", dead_letter_exchange="", dead_letter_routing_key="wait")
     client.queue("wait", message_ttl=20, dead_letter_exchange="", dead_letter_routing_key="mail")
     client.publish("hello")
@@ -240,7 +240,7 @@ def test_a_death_of_the_same_kind_is_counted_and_the_latest_comes_first(client):
         client.reject(client.take("mail"))
     message = client.take("mail")
 
-    # then each kind of death is told once, with its count
+    # then x-death has one entry per kind, with its count
     assert [(death["queue"], death["reason"], death["count"]) for death in deaths(message)] == [
         ("wait", "expired", 3),
         ("mail", "rejected", 3),

@@ -7,7 +7,7 @@ import pytest
 
 from framework.broker.sqlite.messages import body_from, body_of, decoded, encoded
 
-MOMENT = datetime(2026, 11, 21, 12, 30, tzinfo=UTC).replace(tzinfo=None)  # as py-amqp reads it
+DATE = datetime(2026, 11, 21, 12, 30, tzinfo=UTC).replace(tzinfo=None)  # as py-amqp reads it
 
 
 @pytest.mark.parametrize(
@@ -15,7 +15,7 @@ MOMENT = datetime(2026, 11, 21, 12, 30, tzinfo=UTC).replace(tzinfo=None)  # as p
     [
         {"text": "ñ", "number": 2**40, "float": 1.5, "yes": True, "nothing": None, "list": [1, "a"], "table": {"k": 1}},
         {"bytes": b"\x00\xff"},
-        {"deaths": [{"count": 1, "time": MOMENT}]},
+        {"deaths": [{"count": 1, "time": DATE}]},
         {"price": Decimal("1.25")},
     ],
 )
