@@ -1,4 +1,4 @@
-"""What a broker URL may name: RabbitMQ (Celery's own transport) or one SQLite file (ours)."""
+"""Everything about brokers that is not a feature: RabbitMQ (by Celery's transport), or one SQLite file (by ours)."""
 
 from kombu.transport import TRANSPORT_ALIASES
 
@@ -6,5 +6,5 @@ __all__ = ["register"]
 
 
 def register() -> None:
-    """Make ``sqlite:///file`` a broker URL for every kombu connection of this process."""
+    """Register ``sqlite:///file`` as a broker URL for every kombu connection of this process."""
     TRANSPORT_ALIASES["sqlite"] = "framework.broker.sqlite.transport:Transport"

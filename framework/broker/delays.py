@@ -1,9 +1,9 @@
-"""Delays held by the broker: a message waits in queues whose time-to-live adds up to its delay, then goes to its queue.
+"""Delays in the broker: a message waits in queues whose time-to-live adds up to its delay, then goes to its queue.
 
-There is one level for each power of two of a quarter of a second. The routing key spells the delay in binary, one word
-a level, and ends in the name of the queue: a level whose word is ``1`` holds the message for its time, the others pass
-it on. The last exchange binds each queue by exactly that many words and its name, so that no queue gets
-what is meant for another whose name ends in the same words.
+There is one level for each power of two of a quarter of a second. The routing key is the delay in binary, one word
+per level, and the name of the queue: a level whose word is ``1`` holds the message for its time, the others route it
+to the next level. The last exchange binds each queue by exactly that many words and its name, so that no queue gets
+the messages of another whose name ends in the same words.
 """
 
 from math import ceil
@@ -12,41 +12,41 @@ from typing import Any
 from kombu import Queue
 from kombu.abstract import MaybeChannelBound
 
-__all__ = ["LEVELS", "LONGEST", "DelayedQueue", "level_queue", "queue_named_by", "route"]
+__all__ = ["LEVELS", "LONGEST_SECONDS", "DelayedQueue", "level_queue", "queue_named_by", "route"]
 
-#: Seconds of the shortest level: what a delay is rounded up to.
-UNIT = 0.25
+#: Seconds of the shortest level; delays are rounded up to it.
+UNIT_SECONDS = 0.25
 
 LEVELS = 30
 
-#: Seconds that a message can be held in one go, over eight years.
-LONGEST = UNIT * (2**LEVELS - 1)
+#: The longest delay, over eight years.
+LONGEST_SECONDS = UNIT_SECONDS * (2**LEVELS - 1)
 
-#: The exchange that hands a message to its queue when its time has come.
+#: The exchange that routes a message to its queue after its delay.
 DELAYED = "celery.delayed"
 
 
 def route(seconds: float, queue: str) -> tuple[str, str]:
-    """The exchange and the routing key that bring a message to ``queue`` after ``seconds``.
+    """Return the exchange and the routing key that route a message to ``queue`` after ``seconds``.
 
     >>> from framework.broker.delays import route
     >>> exchange, key = route(1.0, "mail")
     >>> exchange, key[-10:]
     ('celery.delay.2', '1.0.0.mail')
     """
-    quarters = min(ceil(seconds / UNIT), 2**LEVELS - 1)
+    quarters = min(ceil(seconds / UNIT_SECONDS), 2**LEVELS - 1)
     return _level(quarters.bit_length() - 1), f"{'.'.join(f'{quarters:0{LEVELS}b}')}.{queue}"
 
 
 def queue_named_by(exchange: str, routing_key: str) -> str:
-    """The queue that a message was published to by name, straight or with a delay; empty where it was neither."""
+    """Return the queue that a message was published to by name, with or without a delay; else an empty string."""
     if exchange == DELAYED:
         return routing_key.split(".", LEVELS)[-1]
     return "" if exchange else routing_key
 
 
 class DelayedQueue(MaybeChannelBound):
-    """A queue that messages can be delayed for; declaring it declares the levels, the queue and its binding."""
+    """A queue with delays; declaring it declares the levels, the queue and its binding."""
 
     can_cache_declaration = True
 
@@ -64,7 +64,7 @@ class DelayedQueue(MaybeChannelBound):
         return DelayedQueue(self.queue)
 
     def declare(self, channel: Any = None, **_: Any) -> None:
-        """Declare everything on the way; only the last answer is waited for."""
+        """Declare all exchanges, queues and bindings, and wait for the last answer only."""
         channel = channel or self.channel
         channel.exchange_declare(DELAYED, "topic", durable=True, auto_delete=False, nowait=True)
         for level in range(LEVELS):
@@ -74,10 +74,10 @@ class DelayedQueue(MaybeChannelBound):
 
 
 def level_queue(level: int) -> Queue:
-    """The queue of one level, with its arguments."""
+    """Return the queue of one level, with its arguments."""
     arguments = {
         "x-queue-type": "quorum",
-        "x-message-ttl": int(UNIT * 2**level * 1000),
+        "x-message-ttl": int(UNIT_SECONDS * 2**level * 1000),
         "x-dead-letter-exchange": _below(level),
         "x-dead-letter-strategy": "at-least-once",
         "x-overflow": "reject-publish",
@@ -94,7 +94,7 @@ def _level(level: int) -> str:
 
 
 def _declare_level(level: int, channel: Any) -> None:
-    """The queue of one level, and the way around it; lower levels exist already."""
+    """Declare the queue of one level and the bindings around it; lower levels exist already."""
     queue = level_queue(level)
     name, below = queue.name, _below(level)
     words = "*." * (LEVELS - 1 - level)

@@ -1,4 +1,4 @@
-"""Messages whose properties py-amqp cannot read: they are handed over all the same, with what came in one header."""
+"""Delivers messages whose properties py-amqp cannot read, with the raw properties in one header."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,10 +6,10 @@ from typing import Any
 from amqp.method_framing import frame_handler
 from amqp.serialization import decode_properties_basic, dumps
 
-__all__ = ["UNREADABLE", "tolerant_frame_handler"]
+__all__ = ["UNREADABLE", "tolerant_frame_handler", "tolerate_unreadable"]
 
 
-#: The header that stands for headers and properties which py-amqp cannot read; it holds them as they came.
+#: The header that replaces headers and properties which py-amqp cannot read; it holds them as hexadecimal text.
 UNREADABLE = "x-unreadable-properties"
 
 HEADER_FRAME = 2
@@ -18,12 +18,18 @@ FIXED = 12
 ONLY_HEADERS = b"\x20\x00"
 
 
-def tolerant_frame_handler(connection: Any, callback: Callable[..., Any]) -> Callable[[Any], bool]:
-    """py-amqp's frame handler; properties that it cannot read are put into one header instead of being raised.
+def tolerate_unreadable(connection: Any) -> None:
+    """Let a kombu connection, before it is opened, deliver messages with unreadable properties instead of raising.
 
-    Such are an impossible timestamp, text that is no UTF-8, and tables in tables in tables: anybody who may publish
-    can write them, and the broker passes them on.
+    Such are an impossible timestamp, text that is not UTF-8, and deeply nested tables: every publisher can send them,
+    and RabbitMQ delivers them. A transport without AMQP's frames needs nothing.
     """
+    if connection.transport.driver_type == "amqp":
+        connection.transport_options = {"frame_handler": tolerant_frame_handler, **(connection.transport_options or {})}
+
+
+def tolerant_frame_handler(connection: Any, callback: Callable[..., Any]) -> Callable[[Any], bool]:
+    """Return py-amqp's frame handler, which puts unreadable properties into one header instead of raising."""
     handle: Callable[[Any], bool] = frame_handler(connection, callback)
 
     def on_frame(frame: tuple[int, int, bytes]) -> bool:

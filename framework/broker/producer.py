@@ -1,4 +1,4 @@
-"""Publishing that returns once the broker has the message on disk, or raises within a bounded time."""
+"""Publishes confirmed messages: returns once the broker has the message on disk, or raises within a bounded time."""
 
 import time
 from functools import partial
@@ -14,14 +14,14 @@ __all__ = ["ReliableProducer", "Unconfirmed"]
 
 
 class Unconfirmed(OperationalError):
-    """A message was sent, and the broker did not say that it has it; the cause is what went wrong."""
+    """A message was sent, and the broker did not confirm it; ``__cause__`` is the error."""
 
 
 class ReliableProducer:
-    """A kombu producer whose publishes are tried again for ``timeout`` seconds in all, then raise.
+    """A kombu producer that retries a publish for ``timeout`` seconds in all, then raises.
 
-    kombu's own retries count tries, each of which may wait for the broker as long as it likes; a caller in a web
-    request needs a bound on the whole.
+    kombu limits the number of retries, each of which may wait for the broker without limit; a caller in a web request
+    needs a limit on the whole.
     """
 
     def __init__(self, producer: Any, timeout: float) -> None:
@@ -34,13 +34,13 @@ class ReliableProducer:
     def publish(
         self, body: Any, *, retry: bool = True, retry_policy: dict[str, Any] | None = None, **options: Any
     ) -> Any:
-        """Publish, confirmed and mandatory.
+        """Publish a message, confirmed and mandatory.
 
         Raises:
-            amqp.exceptions.MessageNacked: a queue is full and refuses more.
-            amqp.exceptions.ChannelError: with code 312, no queue takes the message.
-            Unconfirmed: the broker was sent the message, and whether it has it is not known.
-            kombu.exceptions.OperationalError: the broker did not answer in time, and was sent nothing.
+            amqp.exceptions.MessageNacked: a full queue refused it.
+            amqp.exceptions.ChannelError: with the code `NO_ROUTE`, no queue takes it.
+            Unconfirmed: it was sent, and the broker may have it or not.
+            kombu.exceptions.OperationalError: the broker did not answer in time, and nothing was sent.
         """
         attempt = _Attempt(self._producer, body, options, time.monotonic() + self._timeout)
         policy = {name: value for name, value in (retry_policy or {}).items() if name != "retry_errors"}
@@ -48,27 +48,27 @@ class ReliableProducer:
             return retry_over_time(
                 attempt,
                 (OperationalError, *self._producer.connection.recoverable_connection_errors),
-                errback=partial(self._again, attempt),
+                errback=partial(self._retry, attempt),
                 timeout=self._timeout,
                 **(policy if retry else {"max_retries": 0}),
             )
         except (OSError, ChannelError, OperationalError) as exc:
-            self._start_anew()
+            self._reconnect()
             if attempt.unconfirmed:
                 raise Unconfirmed(str(exc)) from exc
             raise
 
-    def _again(self, attempt: "_Attempt", exc: Any, intervals: Any, _retries: int = 0) -> Any:
+    def _retry(self, attempt: "_Attempt", exc: Any, intervals: Any, _retries: int = 0) -> Any:
         if isinstance(exc, FrameworkError) and not isinstance(exc, BrokerFileUnavailable):
             raise exc
         now = time.monotonic()
-        if now + (now - attempt.began) > attempt.deadline:  # another try as long as this one would end too late
+        if now + (now - attempt.began) > attempt.deadline:  # a retry that takes as long would end too late
             raise exc
-        self._start_anew()
+        self._reconnect()
         return next(intervals)
 
-    def _start_anew(self) -> None:
-        # A confirm that was not waited for would be taken for the next message's: this connection is of no use.
+    def _reconnect(self) -> None:
+        # A late confirm would be taken for the next message's: this connection must not be used again.
         connection = self._producer.connection
         connection.maybe_switch_next()
         connection.collect()
@@ -76,7 +76,7 @@ class ReliableProducer:
 
 
 class _Attempt:
-    """One message on its way to the broker, sent once each time that this is called."""
+    """The publishes of one message: each call sends it once."""
 
     def __init__(self, producer: Any, body: Any, options: dict[str, Any], deadline: float) -> None:
         self._producer = producer
@@ -85,23 +85,23 @@ class _Attempt:
         self._options = {"mandatory": True, **options}
         self.deadline = deadline
         self.began = 0.0
-        #: Whether the broker may have the message although it did not say so.
+        #: Whether the broker may have the message without having confirmed it.
         self.unconfirmed = False
 
     def __call__(self) -> Any:
         self.began = time.monotonic()
-        if self._producer.channel.connection is None:  # kombu would call it a fault of the channel, and give up
+        if self._producer.channel.connection is None:  # kombu would raise a channel error, which is not retried
             raise RecoverableConnectionError("the connection was lost")
         for entity in self._declare:
             self._producer.maybe_declare(entity)
         before, self.unconfirmed = self.unconfirmed, True
         try:
             return self._send()
-        except (ChannelError, FrameworkError):  # that is an answer: it does not have this one
+        except (ChannelError, FrameworkError):  # the broker refused it
             self.unconfirmed = before
             raise
 
     def _send(self) -> Any:
-        # Celery names the timeout of every publish, mostly as None.
+        # Celery passes a timeout with every publish, mostly None.
         limit = self._options.get("confirm_timeout") or max(self.deadline - time.monotonic(), 0.1)
         return self._producer.publish(self._body, retry=False, **{**self._options, "confirm_timeout": limit})

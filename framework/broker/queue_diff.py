@@ -1,8 +1,8 @@
-"""What an existing queue has otherwise than it is declared with; asked of the broker without changing anything there.
+"""Compares an existing queue with its declaration, without changing the broker.
 
-AMQP tells of a queue's arguments only by refusing others, one at a time: so the queue is declared again and again,
-each time with one argument more as the broker has it. A queue that does not exist is never made by that: each
-declaration has an argument that no new queue may have and no existing one is compared by.
+AMQP reports a queue's arguments only by refusing others, one at a time: the queue is declared repeatedly, each time
+with one more argument as the broker has it. This never creates a queue: each declaration has an argument that is
+invalid for a new queue and is not compared for an existing one.
 """
 
 import re
@@ -16,15 +16,15 @@ from kombu import Queue
 __all__ = ["Difference", "Refusal", "arguments_of", "differences"]
 
 
-#: The broker's words when something exists and is declared otherwise.
+#: The broker's error for a queue or exchange that exists with another argument.
 REFUSED = re.compile(
     r"inequivalent arg '(?P<argument>[^']+)' for (?P<kind>queue|exchange) '(?P<name>.*)' in vhost '.*': "
     r"received (?P<ours>.*) but current is (?P<theirs>.*)",
     re.DOTALL,
 )
 
-#: No new queue may have these. Quorum queues are not compared by the first, classic ones not by the second, and the
-#: embedded broker compares none by the first.
+#: Invalid for a new queue. Quorum queues are not compared by the first, classic queues not by the second, and the
+#: embedded broker does not compare the first.
 TRAPS = {"x-queue-mode": "never", "x-delivery-limit": "never"}
 
 FLAGS = ("durable", "auto_delete")
@@ -47,8 +47,8 @@ class Refusal:
     difference: Difference
 
     @classmethod
-    def told_by(cls, cause: BaseException) -> Self | None:
-        """What the broker's error says; None where it is about something else."""
+    def from_error(cls, cause: BaseException) -> Self | None:
+        """Return the refusal that an error of the broker states; None for another error."""
         found = REFUSED.search(str(cause)) if isinstance(cause, PreconditionFailed) else None
         if found is None:
             return None
@@ -58,45 +58,44 @@ class Refusal:
 
 
 def arguments_of(queue: Queue, channel: Any) -> dict[str, Any]:
-    """All arguments that a queue is declared with, also those that kombu keeps in attributes."""
+    """Return all arguments that a queue is declared with, including those that kombu has as attributes."""
     attributes = ("expires", "message_ttl", "max_length", "max_length_bytes", "max_priority")
     given = {name: getattr(queue, name) for name in attributes}
     return dict(channel.prepare_queue_arguments(queue.queue_arguments or {}, **given))
 
 
 def differences(connection: Any, queue: Queue) -> list[Difference] | None:
-    """Every argument that the existing queue of that name has otherwise; None where there is no such queue.
+    """Return every argument in which the existing queue of that name differs; None if there is no such queue.
 
     Args:
         connection: kombu's, open.
-        queue: as it should be.
+        queue: the queue as it is declared.
 
     Raises:
-        amqp.exceptions.ResourceLocked: it is another connection's own.
+        amqp.exceptions.ResourceLocked: it is exclusive to another connection.
     """
     with connection.channel() as channel:
         wanted = {name: getattr(queue, name) for name in FLAGS} | arguments_of(queue, channel)
-    asked = {**wanted, **TRAPS}
+    requested = {**wanted, **TRAPS}
     found: list[Difference] = []
-    while (refusal := _refusal(connection, queue.name, asked)) is not None:
+    while (refusal := _refusal(connection, queue.name, requested)) is not None:
         difference = refusal.difference
-        if asked.get(difference.argument) == difference.theirs:
-            break  # the broker's words do not lead on
-        asked[difference.argument] = difference.theirs
+        if requested.get(difference.argument) == difference.theirs:
+            break  # the broker refuses its own value: nothing more can be learned
+        requested[difference.argument] = difference.theirs
         if wanted.get(difference.argument) != difference.theirs:
             found.append(Difference(difference.argument, wanted.get(difference.argument), difference.theirs))
     return found if refusal is not None or _exists(connection, queue.name) else None
 
 
-def _refusal(connection: Any, name: str, asked: dict[str, Any]) -> Refusal | None:
-    arguments = {key: value for key, value in asked.items() if key not in FLAGS and value is not None}
+def _refusal(connection: Any, name: str, requested: dict[str, Any]) -> Refusal | None:
+    arguments = {key: value for key, value in requested.items() if key not in FLAGS and value is not None}
+    flags = {flag: requested[flag] for flag in FLAGS}
     channel = connection.channel()
     try:
-        channel.queue_declare(
-            name, durable=asked["durable"], auto_delete=asked["auto_delete"], exclusive=False, arguments=arguments
-        )
+        channel.queue_declare(name, exclusive=False, arguments=arguments, **flags)
     except PreconditionFailed as exc:
-        return Refusal.told_by(exc)
+        return Refusal.from_error(exc)
     channel.close()
     return None
 
@@ -112,7 +111,7 @@ def _exists(connection: Any, name: str) -> bool:
 
 
 def _value(text: str, unset: object = None) -> Any:
-    """A value in the broker's words, which name its type only where the other one is not set.
+    """Return a value that an error names; the error has its type only if the other one is not set.
 
     >>> from framework.broker.queue_diff import _value
     >>> _value("'quorum'"), _value("the value '5' of type 'signedint'"), _value("none")

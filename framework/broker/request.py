@@ -1,4 +1,4 @@
-"""A short exchange with the broker on a connection of the application's pool, tried again while the broker restarts."""
+"""Sends short requests to the broker on a connection of the application's pool, and retries while it restarts."""
 
 import time
 from collections.abc import Callable
@@ -18,26 +18,26 @@ __all__ = ["request"]
 
 T = TypeVar("T")
 
-#: Seconds between two tries.
+#: Seconds between two attempts.
 RETRY_DELAY_SECONDS = 0.1
 
 _channels: "WeakKeyDictionary[Any, Any]" = WeakKeyDictionary()
 
 
-def request(app: Any, question: Callable[[Any], T]) -> T:
-    """What ``question`` answers, which is called with a channel, once more where its connection was lost.
+def request(app: Any, operation: Callable[[Any], T]) -> T:
+    """Call ``operation`` with a channel and return its result; call it again if the connection was lost.
 
     Raises:
-        amqp.exceptions.ChannelError: the broker refused something.
-        BrokerUnreachable: the broker does not answer, or not in time (``task_publish_timeout``), or the node of a
-            cluster that keeps what was asked for is down.
+        amqp.exceptions.ChannelError: the broker refused the request.
+        BrokerUnreachable: the broker does not answer in time (``task_publish_timeout``), or the cluster node that hosts
+            the queue is down.
     """
     deadline = time.monotonic() + setting(app, "task_publish_timeout")
     while True:
         started = time.monotonic()
         try:
             with app.pool.acquire(block=True) as connection:
-                return _answer(connection, question)
+                return _run(connection, operation)
         except (AMQPError, OperationalError, OSError) as exc:
             if _needs_other_connection(exc):
                 raise BrokerUnreachable.at(sanitized(app.conf.broker_write_url), exc) from None
@@ -49,27 +49,27 @@ def request(app: Any, question: Callable[[Any], T]) -> T:
             time.sleep(RETRY_DELAY_SECONDS)
 
 
-def _answer(connection: Any, question: Callable[[Any], T]) -> T:
+def _run(connection: Any, operation: Callable[[Any], T]) -> T:
     try:
         channel = _channels.get(connection)
         if channel is None or channel.connection is None:
-            connection.connect()  # one that somebody else has closed stays in the pool
+            connection.connect()  # a closed connection stays in the pool
             channel = _channels[connection] = connection.channel()
-        return question(channel)
+        return operation(channel)
     except ChannelError:
-        # The broker has closed the channel, and py-amqp opened it again without the confirms.
+        # The broker has closed the channel, and py-amqp has reopened it without confirms.
         with suppress(AMQPError, OSError):
             _channels.pop(connection).close()
         raise
     except BaseException:
-        # A confirm that was not waited for would be taken for the next message's.
+        # A late confirm would be taken for the next message's.
         _channels.pop(connection, None)
         connection.collect()
         raise
 
 
 def _needs_other_connection(exc: BaseException) -> bool:
-    """Whether a queue was asked for that a node of the cluster keeps which is down, as RabbitMQ says it."""
+    """Return whether the error is RabbitMQ's for a queue whose cluster node is down."""
     return isinstance(exc, NotFound) and "home node" in str(exc)
 
 

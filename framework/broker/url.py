@@ -1,4 +1,4 @@
-"""Broker URLs as people may see them."""
+"""Broker URLs without passwords."""
 
 from collections.abc import Iterable
 
@@ -8,7 +8,7 @@ __all__ = ["sanitized"]
 
 
 def sanitized(urls: str | Iterable[str]) -> str:
-    """The URLs of a broker, those of a cluster with ``;`` between them, each without its password.
+    """Return the URLs of a broker, those of a cluster separated by ``;``, each without its password.
 
     >>> sanitized("amqp://guest:secret@one//;amqp://guest:secret@two//")
     'amqp://guest:**@one//;amqp://guest:**@two//'

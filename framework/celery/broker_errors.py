@@ -52,7 +52,7 @@ def converting_errors(app: Celery, task_id: str = "") -> Iterator[None]:
 
 def mismatch_error(app: Celery, cause: BaseException) -> QueueMismatch | None:
     """Return the error for a refused declaration; None where ``cause`` is another error."""
-    refusal = Refusal.told_by(cause)
+    refusal = Refusal.from_error(cause)
     if refusal is None:
         return None
     if refusal.kind == "queue" and (queue := declared_queue(app, refusal.name)) is not None:

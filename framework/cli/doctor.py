@@ -16,6 +16,7 @@ from kombu.exceptions import OperationalError
 from framework.broker import migration
 from framework.broker.delays import LEVELS, level_queue
 from framework.broker.queue_diff import differences
+from framework.broker.server import server_properties
 from framework.celery.broker_errors import declared_queue, mismatch_error, queue_mismatch
 from framework.cli.broker_check import broker_error, check_broker
 from framework.errors import FrameworkError, UnknownQueue, describe
@@ -82,7 +83,7 @@ def _findings(app: Celery) -> Iterator[Finding]:
         yield Finding("wrong", exc.message)
         return
     with app.connection_for_write() as connection:
-        server = getattr(connection.connection, "server_properties", None) or {}
+        server = server_properties(connection)
         yield _broker(url, server)
         for queue in [*app.amqp.queues.values(), app.amqp.failed_queue]:  # type: ignore[attr-defined]
             yield _queue(app, connection, queue)

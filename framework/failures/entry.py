@@ -1,4 +1,4 @@
-"""A message in the queue of failed tasks: what people see of it, and how it looks when it is sent again."""
+"""A message in the failed-task queue, the redacted task that is displayed, and the message that retries it."""
 
 import json
 import zlib
@@ -22,27 +22,27 @@ from framework.failures.redaction import Redaction
 __all__ = ["FailedMessage", "FailedTask"]
 
 
-#: Bytes of a body that are decoded to show the arguments; a larger one is kept, and shown without them.
-LARGEST_SHOWN = 1 << 20
+#: Bytes of a body that are decoded; the arguments of a larger one are not displayed.
+DECODED_BYTES = 1 << 20
 
-#: Why the broker gave a message up.
+#: Why the broker dead-lettered a message.
 BROKER_REASONS = {
-    "delivery_limit": "Given back more often than its queue allows: whatever ran it was lost each time.",
+    "delivery_limit": "Redelivered more often than its queue allows: each worker that ran it was lost.",
     "expired": "Waited in its queue for longer than it may.",
     "rejected": "A worker refused it.",
     "maxlen": "Its queue was full.",
 }
 
-#: Headers that a message got on its way here, or that address more copies of it; none belongs to the task.
+#: Headers that the broker added, or that address copies; none belongs to the task.
 TRANSPORT_HEADERS = ("x-acquired-count", "CC", "BCC")
 
 
 @dataclass(frozen=True)
 class FailedTask:
-    """What is known of a task that failed; secrets in it are hidden unless they were asked for.
+    """A failed task, as it is displayed; its secrets are redacted unless requested otherwise.
 
-    ``args`` and ``kwargs`` are None where the message could not be understood; ``attempts`` and ``failed_at`` (UTC) are
-    None where nobody recorded them. ``queue`` is where it came from and where it is sent again.
+    ``args`` and ``kwargs`` are None if the message could not be decoded; ``attempts`` and ``failed_at`` (UTC) are None
+    if they were not recorded. ``queue`` is where it came from and where it is retried.
     """
 
     id: str
@@ -60,42 +60,37 @@ class FailedTask:
 
 
 class FailedMessage:
-    """One message of the queue of failed tasks. Whatever its headers and body hold, looking at it raises nothing."""
+    """A message of the failed-task queue; reading it raises no error for any headers and body."""
 
     def __init__(self, message: amqp.Message) -> None:
         self.message = message
         self.headers: dict[str, Any] = dict(message.properties.get("application_headers") or {})
 
-    @property
-    def tag(self) -> int:
-        """What the broker knows this delivery by."""
-        return int(self.message.delivery_tag or 0)
-
     @cached_property
     def id(self) -> str:
-        """The task's id; where the message has none, one made from its contents."""
+        """The task's id; if the message has none, one computed from its contents."""
         given = (self._of_task("id"), self.message.properties.get("correlation_id"))
         return next((text for text in given if text and isinstance(text, str) and len(text) <= 255), self._digest)
 
     @cached_property
     def task(self) -> str:
-        """The task's name; empty where the message has none."""
+        """The task's name; empty if the message has none."""
         name = self._of_task("task")
         return name if isinstance(name, str) else ""
 
     @cached_property
     def reason(self) -> str:
-        """Why it is here: in a word."""
+        """Why the task failed, in one word."""
         return self._recorded("reason") or str(self._death.get("reason") or "unknown")
 
     @cached_property
     def queue(self) -> str:
-        """The queue that it came from; empty where nobody recorded it."""
+        """The queue that it came from; empty if that was not recorded."""
         return self._recorded("queue") or str(self._death.get("queue") or "")
 
-    def shown(self, app: Celery, hidden: Collection[str]) -> FailedTask:
-        """What people see of it; ``hidden`` are the names of arguments to hide, none of them shows everything."""
-        redaction = Redaction(hidden)
+    def redacted(self, app: Celery, secret_names: Collection[str]) -> FailedTask:
+        """Return the failed task without the arguments of these names; without names, nothing is redacted."""
+        redaction = Redaction(secret_names)
         args, kwargs = self._arguments
         return FailedTask(
             id=self.id,
@@ -114,7 +109,7 @@ class FailedMessage:
 
     @property
     def raw(self) -> dict[str, Any]:
-        """The message itself, for a record of one that could not be understood."""
+        """The headers and body of the message, for the export of one that could not be decoded."""
         return {
             "headers": json.loads(json.dumps(strip_death_headers(self.headers), default=repr)),
             "content_type": self.message.properties.get("content_type"),
@@ -124,11 +119,11 @@ class FailedMessage:
 
     @property
     def understood(self) -> bool:
-        """Whether the arguments could be read."""
+        """Whether the arguments could be decoded."""
         return self._arguments[0] is not None
 
     def to_send(self) -> tuple[Any, dict[str, Any]]:
-        """Body and properties for another try: the same task with the same id, as if it had never been tried."""
+        """Return body and properties for a retry: the same task with the same id, as if it had never run."""
         headers = {
             name: value for name, value in strip_death_headers(self.headers).items() if not _is_transport_header(name)
         }
@@ -139,7 +134,7 @@ class FailedMessage:
         elif isinstance(self._decoded, dict):
             headers.pop("compression", None)
             body = dumps({**self._decoded, "retries": 0, "eta": None, "expires": None}, serializer="json")[2]
-        # Another user may send it than the one who did; and what had expired would expire at once.
+        # Another user may retry it than the one who sent it; and an expired task would expire again at once.
         properties = {
             name: value for name, value in self.message.properties.items() if name not in ("user_id", "expiration")
         }
@@ -163,21 +158,21 @@ class FailedMessage:
         return value if isinstance(value, str) else ""
 
     def _of_task(self, name: str) -> Any:
-        """A header; in messages of Celery's first protocol the body has what is a header today."""
+        """Return a task header; in Celery's first protocol the body has these fields."""
         if "task" in self.headers or not isinstance(self._decoded, dict):
             return self.headers.get(name)
         return self._decoded.get(name)
 
     @cached_property
     def _death(self) -> dict[str, Any]:
-        """The broker's own record of how it gave the message up, the newest one."""
+        """The broker's newest record of dead-lettering the message."""
         deaths = self.headers.get("x-death")
         newest = deaths[0] if isinstance(deaths, list) and deaths else None
         return newest if isinstance(newest, dict) else {}
 
     @cached_property
     def failed_at(self) -> datetime | None:
-        """When it failed, in UTC; None where nobody recorded it."""
+        """When it failed, in UTC; None if that was not recorded."""
         at = self._death.get("time") if not self._recorded("at") else None
         with suppress(ValueError):
             at = at or datetime.fromisoformat(self._recorded("at"))
@@ -202,12 +197,12 @@ class FailedMessage:
 
     @cached_property
     def _decoded(self) -> Any:
-        """The body, if it is JSON of a modest size: no other format is safe to read without knowing who sent it."""
+        """The decoded body, if it is JSON of limited size: no other format is safe to decode from unknown senders."""
         try:
             body = _inflated(self._bytes, self.headers.get("compression"))
             kind = self.message.properties.get("content_type")
             return (
-                loads(body, kind, "utf-8", accept={"application/json"}) if len(body) <= LARGEST_SHOWN and kind else None
+                loads(body, kind, "utf-8", accept={"application/json"}) if len(body) <= DECODED_BYTES and kind else None
             )
         except Exception:
             return None
@@ -218,7 +213,7 @@ def _inflated(body: bytes, compression: object) -> bytes:
         return body
     if compression != "application/x-gzip":
         raise ValueError(compression)
-    return zlib.decompressobj().decompress(body, LARGEST_SHOWN + 1)
+    return zlib.decompressobj().decompress(body, DECODED_BYTES + 1)
 
 
 def _is_transport_header(header: object) -> bool:

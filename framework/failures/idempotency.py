@@ -1,7 +1,7 @@
-"""An effect that happens once, though its task may run twice: the task's id is written beside it, in one transaction.
+"""Makes a task's effect happen once, though the task may run twice: its id is committed in the same transaction.
 
-A worker that is killed after its task's effect and before the acknowledgement leaves a task that is run again. Where
-the effect is rows in a database, a row more in the same transaction tells the second run that the first got through::
+A worker that is killed after its task's effect and before the acknowledgement leaves a task that is run again. If the
+effect is rows in a database, another row in the same transaction shows the second run that the first was committed::
 
     @celery.task(bind=True)
     def book(self, order, amount):
@@ -9,9 +9,8 @@ the effect is rows in a database, a row more in the same transaction tells the s
             if once(connection, self.request.id):
                 connection.execute(insert(bookings).values(order=order, amount=amount))
 
-What this promises: effect and key are committed together, or neither is. A crash before the commit undoes both, and
-the next run does the work. What it does not: an effect outside that database (a mail, a call of another service)
-happens at least once, as everything a task does.
+Effect and key are committed together, or neither is: after a crash before the commit, the next run does the work. An
+effect outside that database (a mail, a call of another service) still happens at least once.
 """
 
 import time
@@ -28,35 +27,35 @@ _EXISTS = {
     "postgresql": "select 1 where to_regclass('framework_once') is not null",
 }
 _MAKE = "create table if not exists framework_once (key varchar(255) primary key, at double precision not null)"
-# PostgreSQL lets two transactions make one table, and then fails the second: they take turns.
+# PostgreSQL lets two transactions create one table, and then fails the second: a lock serializes them.
 _MAKE_ALONE = {"sqlite": [_MAKE], "postgresql": ["select pg_advisory_xact_lock(4738501)", _MAKE]}
 _TAKE = "insert into framework_once (key, at) values (?, ?) on conflict do nothing"
 _FORGET = "delete from framework_once where at < ?"
 
 #: Characters that a key may have.
-LONGEST = 255
+KEY_LENGTH = 255
 
 #: Statement and values in, cursor out.
 Execute = Callable[[str, Sequence[Any]], Any]
 
 
 def once(connection: Any, key: str) -> bool:
-    """Whether ``key`` is new; it is taken when the connection's transaction is committed, and only then.
+    """Return whether ``key`` is new, and insert it; the connection's transaction commits it.
 
-    Another transaction that holds the same key is waited for: if it is rolled back, the key is new here (on SQLite, a
-    writer is waited for as long as its ``timeout`` says). The table ``framework_once`` is made where it is missing.
+    Wait for another transaction that has inserted the same key: if it is rolled back, the key is new here (SQLite
+    waits for a writer as long as the connection's ``timeout``). Create the table ``framework_once`` if it is missing.
 
     Args:
-        connection: with a transaction, or one that begins one by itself: of ``sqlite3`` or ``psycopg``, or SQLAlchemy's
-            ``Connection`` or ``Session`` on one of these databases.
-        key: what the effect is known by, such as the task's id; 255 characters at most.
+        connection: with a transaction, or one that begins one implicitly: of ``sqlite3`` or ``psycopg``, or
+            SQLAlchemy's ``Connection`` or ``Session`` on one of these databases.
+        key: the identity of the effect, such as the task's id; 255 characters at most.
 
     Raises:
-        NotATransaction: the connection commits each statement by itself, or its database is not known here.
+        NotATransaction: the connection is in autocommit mode, or its database is not supported.
         ValueError: the key is empty or too long.
     """
-    if not isinstance(key, str) or not 0 < len(key) <= LONGEST:
-        raise ValueError(f"A key is a text of 1 to {LONGEST} characters, not {key!r:.80}.")
+    if not isinstance(key, str) or not 0 < len(key) <= KEY_LENGTH:
+        raise ValueError(f"A key is a text of 1 to {KEY_LENGTH} characters, not {key!r:.80}.")
     database, execute = _opened(connection)
     if not execute(_EXISTS[database], ()).fetchall():
         for statement in _MAKE_ALONE[database]:
@@ -65,12 +64,12 @@ def once(connection: Any, key: str) -> bool:
 
 
 def forget(connection: Any, older_than: float) -> int:
-    """Delete the keys that were taken more than ``older_than`` seconds ago, in the connection's transaction; how many.
+    """Delete the keys inserted more than ``older_than`` seconds ago, in the connection's transaction; return how many.
 
-    A task that comes back later than that does its effect again: a month is more than any queue keeps it.
+    A task that is redelivered later than that repeats its effect: a month is more than any queue keeps a task.
 
     Raises:
-        NotATransaction: the connection commits each statement by itself, or its database is not known here.
+        NotATransaction: the connection is in autocommit mode, or its database is not supported.
     """
     database, execute = _opened(connection)
     if not execute(_EXISTS[database], ()).fetchall():
@@ -79,10 +78,10 @@ def forget(connection: Any, older_than: float) -> int:
 
 
 def _opened(connection: Any) -> tuple[str, Execute]:
-    """Which database it is, and how statements are executed in the transaction of the connection."""
+    """Return the database's name, and a function that executes statements in the connection's transaction."""
     inner = _of_sqlalchemy(connection)
     if inner is not None:
-        inner.exec_driver_sql("select 1").close()  # begins the transaction, whatever events that takes
+        inner.exec_driver_sql("select 1").close()  # begins the transaction, with SQLAlchemy's events
         driver = inner.connection.driver_connection
         database, mark = _known(driver)
         return database, lambda sql, values: inner.exec_driver_sql(sql.replace("?", mark), tuple(values))
@@ -91,16 +90,16 @@ def _opened(connection: Any) -> tuple[str, Execute]:
 
 
 def _of_sqlalchemy(connection: Any) -> Any | None:
-    """SQLAlchemy's connection, where it is that, or a session that has one."""
+    """Return the connection of SQLAlchemy's connection or session; None for other connections."""
     if not _is_from(connection, "sqlalchemy"):
         return None
     return connection.connection() if callable(getattr(connection, "connection", None)) else connection
 
 
 def _known(connection: Any) -> tuple[str, str]:
-    """The database of a driver's connection, and its mark for a value."""
+    """Return the database of a driver's connection, and its placeholder for a value."""
     if _is_from(connection, "sqlite3"):
-        if not connection.in_transaction and _commits_by_itself(connection):
+        if not connection.in_transaction and _is_autocommit(connection):
             raise NotATransaction.here("begin one: connection.execute('begin')")
         return "sqlite", "?"
     if _is_from(connection, "psycopg") or _is_from(connection, "psycopg2"):
@@ -110,8 +109,8 @@ def _known(connection: Any) -> tuple[str, str]:
     raise NotATransaction.unknown(type(connection))
 
 
-def _commits_by_itself(connection: Any) -> bool:
-    """Whether a connection of sqlite3 is in one of its two modes, of old and of Python 3.12, that begin nothing."""
+def _is_autocommit(connection: Any) -> bool:
+    """Return whether a connection of sqlite3 is in autocommit mode, the old one or that of Python 3.12."""
     return connection.isolation_level is None or getattr(connection, "autocommit", -1) is True
 
 

@@ -1,4 +1,4 @@
-"""Declares the failed-task queue: one durable place, on any broker, for tasks that failed for good."""
+"""The failed-task queue, which stores tasks that failed for good."""
 
 from kombu import Exchange, Queue
 
@@ -8,5 +8,5 @@ __all__ = ["failed_queue"]
 
 
 def failed_queue(name: str) -> Queue:
-    """The queue of failed tasks, with its exchange; looking at it however often counts as no delivery too many."""
+    """Return the failed-task queue with its exchange; reading it any number of times reaches no delivery limit."""
     return Queue(name, Exchange(name, "fanout"), queue_arguments=dict(RETAINING))

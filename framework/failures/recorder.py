@@ -14,9 +14,9 @@ __all__ = ["record_failure"]
 def record_failure(
     app: Any, message: Any, *, reason: str, error: str, traceback: str = "", attempts: int = 0, worker: str
 ) -> None:
-    """Keep the message of a task that failed, as it came, with what is known of the failure.
+    """Publish the message of a failed task, unchanged, with failure headers to the failed-task queue.
 
-    When this returns, the broker has it on disk, and the message may be acknowledged.
+    When this returns, the broker has it on disk, and the message can be acknowledged.
 
     Raises:
         kombu.exceptions.OperationalError: the broker cannot be reached, or did not answer in time.
@@ -31,12 +31,12 @@ def record_failure(
         producer = ReliableProducer(_RawProducer(producer, app.amqp.failed_queue), app.conf.task_publish_timeout)
         try:
             producer.publish(copy)
-        except ChannelError:  # the queue was declared once, and is gone: the second time it is declared again
+        except ChannelError:  # the queue was declared before and deleted since: the second publish declares it again
             producer.publish(copy)
 
 
 class _RawProducer:
-    """A producer that publishes messages to one queue's exchange as they are; kombu's would encode them anew."""
+    """A producer that publishes messages unchanged to one queue's exchange; kombu's would encode them again."""
 
     def __init__(self, producer: Any, queue: Any) -> None:
         self._producer = producer

@@ -1,4 +1,4 @@
-"""Redacts secrets: values whose names say that they are secret are hidden from people."""
+"""Redacts secrets: the values of arguments with certain names."""
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -11,17 +11,17 @@ __all__ = ["HIDDEN", "Redaction"]
 
 HIDDEN = "***"
 
-#: Shorter secrets are not looked for in free text: they would blot out half of it.
-SHORTEST = 4
+#: Shorter secrets are not redacted in free text, where they would match too much.
+SHORTEST_SECRET = 4
 
 _BY_POSITION = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 
 
 class Redaction:
-    """Hides the values of arguments by their names, at any depth, and remembers them to hide them in text too.
+    """Redacts the values of arguments by their names, at any depth, and then the same values in text.
 
     Args:
-        patterns: names as `fnmatch` understands them, compared without regard to case.
+        patterns: names in the syntax of `fnmatch`, compared without regard to case.
     """
 
     def __init__(self, patterns: Collection[str]) -> None:
@@ -29,15 +29,15 @@ class Redaction:
         self._secrets: set[str] = set()
 
     def positional(self, args: Sequence[Any], takes: Signature | None) -> list[Any]:
-        """Positional arguments; their names are those of the signature, where it is known."""
+        """Return redacted positional arguments; the signature, if known, has their names."""
         return [self._value(name, value) for name, value in zip(_names(takes, len(args)), args, strict=True)]
 
     def named(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        """Keyword arguments."""
+        """Return redacted keyword arguments."""
         return {name: self._value(name, value) for name, value in kwargs.items()}
 
     def text(self, text: str) -> str:
-        """Text, without the secrets that arguments had."""
+        """Return text without the secrets found in arguments so far."""
         if not self._secrets:
             return text
         longest_first = sorted(self._secrets, key=len, reverse=True)
@@ -45,7 +45,7 @@ class Redaction:
 
     def _value(self, name: object, value: Any) -> Any:
         if any(fnmatchcase(str(name).lower(), pattern) for pattern in self._patterns):
-            self._secrets.update(text for text in _texts(value) if len(text) >= SHORTEST)
+            self._secrets.update(text for text in _texts(value) if len(text) >= SHORTEST_SECRET)
             return HIDDEN
         if isinstance(value, Mapping):
             return self.named(value)

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 import amqp
 from amqp.exceptions import MessageNacked
 
+from framework.broker.queues import milliseconds
+
 __all__ = [
-    "LONGEST_EXPIRY_SECONDS",
     "Note",
     "Outcome",
     "acquire",
@@ -27,10 +28,6 @@ __all__ = [
     "note",
     "release",
 ]
-
-
-#: Seconds that a queue may live unused, which RabbitMQ counts in 32 bits of milliseconds.
-LONGEST_EXPIRY_SECONDS = 2**32 // 1000 - 1
 
 
 class Outcome(Enum):
@@ -55,8 +52,8 @@ def declare(channel: Any, name: str, size: int, window: float, life: float) -> N
         "x-queue-type": "classic",  # a quorum queue takes one too many when many publish at once
         "x-max-length": size,
         "x-overflow": "reject-publish",
-        "x-message-ttl": _milliseconds(window),
-        "x-expires": _milliseconds(life),
+        "x-message-ttl": milliseconds(window),
+        "x-expires": milliseconds(life),
     }
     channel.queue_declare(name, durable=True, auto_delete=False, arguments=arguments)
 
@@ -92,10 +89,10 @@ def declare_notes(channel: Any, name: str, size: int, life: float, window: float
         "x-queue-type": "classic",
         "x-max-length": size,
         "x-overflow": "drop-head",
-        "x-expires": _milliseconds(life),
+        "x-expires": milliseconds(life),
     }
     if window is not None:
-        arguments["x-message-ttl"] = _milliseconds(window)
+        arguments["x-message-ttl"] = milliseconds(window)
     channel.queue_declare(name, durable=True, auto_delete=False, arguments=arguments)
 
 
@@ -169,7 +166,3 @@ def _was_returned(channel: Any) -> bool:
     """Whether no queue took what was published last."""
     returned, channel.returned = channel.returned, False
     return bool(returned)
-
-
-def _milliseconds(seconds: float) -> int:
-    return max(round(min(seconds, LONGEST_EXPIRY_SECONDS) * 1000), 1)

@@ -17,6 +17,7 @@ import amqp
 from amqp.exceptions import AMQPError, NotFound
 from kombu.exceptions import OperationalError
 
+from framework.broker.queues import milliseconds
 from framework.config import setting
 from framework.progress.state import State
 
@@ -66,14 +67,14 @@ def ready(channel: Any) -> None:
 
 def take_place(channel: Any, most: int, seconds: float) -> bool:
     """Whether there is room for one key more, of ``most`` that are kept for ``seconds`` each; its place is taken."""
-    milliseconds = _milliseconds(seconds)
-    name = f"{EXCHANGE}s.{most}.{milliseconds}"  # other settings count anew: a queue's arguments cannot be changed
+    ttl = milliseconds(seconds)
+    name = f"{EXCHANGE}s.{most}.{ttl}"  # other settings count anew: a queue's arguments cannot be changed
     arguments = {
         "x-queue-type": "classic",
         "x-max-length": most,
         "x-overflow": "reject-publish",
-        "x-message-ttl": milliseconds,
-        "x-expires": 2 * milliseconds,
+        "x-message-ttl": ttl,
+        "x-expires": 2 * ttl,
     }
     channel.queue_declare(name, durable=True, auto_delete=False, arguments=arguments)
     try:
@@ -98,7 +99,7 @@ def keep(channel: Any, key: str, seconds: float) -> None:
         "x-queue-type": "classic",
         "x-max-length": 1,
         "x-overflow": "drop-head",
-        "x-expires": _milliseconds(seconds),
+        "x-expires": milliseconds(seconds),
     }
     channel.queue_declare(_queue(key), durable=True, auto_delete=False, arguments=arguments)
 
@@ -190,10 +191,6 @@ def _queue(key: str) -> str:
 
 def _short(key: str) -> str:
     return key if len(key) <= LONGEST_KEY and key.isascii() else blake2b(key.encode(), digest_size=20).hexdigest()
-
-
-def _milliseconds(seconds: float) -> int:
-    return max(int(seconds * 1000), 1)
 
 
 class StateStore:

@@ -17,7 +17,7 @@ from amqp.exceptions import AMQPError, MessageNacked
 from celery import Celery
 from kombu.exceptions import OperationalError
 
-from framework.broker.frames import tolerant_frame_handler
+from framework.broker.frames import tolerate_unreadable
 from framework.config import setting
 from framework.errors import BrokerError
 from framework.schedule.messages import Record, message, queue_name, record_of, state_queue
@@ -52,8 +52,7 @@ class LeaderConnection:
         self._looked = monotonic()
         options = {"confirm_publish": True, "read_timeout": self.confirm, "write_timeout": self.confirm}
         self.client: Any = app.connection_for_write(heartbeat=HEARTBEAT_SECONDS, transport_options=options)
-        if self.client.transport.driver_type == "amqp":
-            self.client.transport_options = {**options, "frame_handler": tolerant_frame_handler}
+        tolerate_unreadable(self.client)
         try:
             with self.losing():
                 self._open()

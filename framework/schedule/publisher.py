@@ -12,6 +12,7 @@ from celery.utils.log import get_logger
 from kombu import Exchange, Producer
 from kombu.exceptions import SerializationError
 
+from framework.broker.amqp_codes import NO_ROUTE
 from framework.errors import FrameworkError, describe
 from framework.schedule.entries import Entry
 from framework.schedule.leader_connection import LeaderConnection, LeadershipLost
@@ -21,9 +22,6 @@ __all__ = ["NotSent", "Sender", "SlotRefused", "task_id"]
 
 
 log = get_logger(__name__)
-
-#: AMQP's code for a mandatory message that no queue takes.
-NO_ROUTE = 312
 
 
 class SlotRefused(LeadershipLost):

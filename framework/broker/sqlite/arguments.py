@@ -1,4 +1,4 @@
-"""The arguments of queues: which ones mean something, what they may be, and which must be the same on a re-declare."""
+"""Queue arguments: their valid values, and those that must be equivalent in a redeclaration."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -52,10 +52,10 @@ _VALID: dict[str, Callable[[Any], bool]] = {
 
 
 def validated(name: str, flags: Mapping[str, bool], arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of a new queue, all of them possible and fit for one another.
+    """Return the arguments of a new queue, after checking them.
 
     Raises:
-        amqp.exceptions.PreconditionFailed: one is not.
+        amqp.exceptions.PreconditionFailed: one is invalid, or conflicts with another.
     """
     for argument, value in arguments.items():
         if argument in _VALID and not _VALID[argument](value):
@@ -78,14 +78,14 @@ def _check_quorum(name: str, flags: Mapping[str, bool], arguments: Mapping[str, 
 
 
 def check_equivalent(name: str, received: Mapping[str, Any], current: Mapping[str, Any]) -> None:
-    """Refuse a re-declare with other arguments than the queue has.
+    """Check that a redeclaration has the arguments of the queue.
 
     Raises:
         amqp.exceptions.PreconditionFailed: one differs.
     """
-    # A classic queue has no delivery limit, and is not compared by it, as on RabbitMQ.
-    spared = set() if current.get("x-queue-type") == "quorum" else {"x-delivery-limit"}
-    for argument in _VALID.keys() - spared:
+    # A classic queue has no delivery limit: as in RabbitMQ, it is not compared.
+    ignored = set() if current.get("x-queue-type") == "quorum" else {"x-delivery-limit"}
+    for argument in _VALID.keys() - ignored:
         unset = "classic" if argument == "x-queue-type" else "none"
         new, old = received.get(argument, unset), current.get(argument, unset)
         if new != old:

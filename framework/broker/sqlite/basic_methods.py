@@ -1,4 +1,4 @@
-"""The half of a channel that consumes and settles; arguments and their defaults are py-amqp's."""
+"""AMQP's basic methods, which consume and acknowledge; arguments and their defaults are py-amqp's."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,30 +20,30 @@ __all__ = ["BasicMethods"]
 
 
 class BasicMethods(ChannelBase):
-    """Consumers, single gets, and what becomes of what they were given."""
+    """The methods of a channel that consume, get, acknowledge and refuse messages."""
 
     def basic_qos(self, _prefetch_size: int, prefetch_count: int, a_global: bool = False) -> None:
-        """How many unsettled messages the channel (global) or each of its next consumers may hold; 0 is unlimited."""
+        """Limit the unacknowledged messages of the channel (global) or of each next consumer; 0 is unlimited."""
         if not a_global:
             self._new_prefetch = prefetch_count
             return
         self._set("update channel set prefetch = ? where id = ?", prefetch_count)
 
     def flow(self, active: bool) -> None:
-        """Stop deliveries to this channel, or go on with them."""
+        """Stop deliveries to this channel, or resume them."""
         self._set("update channel set active = ? where id = ?", active)
 
     def _set(self, sql: str, value: int) -> None:
         owner = self._open().register()
-        with self._working() as work:
-            channel = self._number(work, owner)
-            work.execute(sql, (value, channel))
-            queues = work.execute("select distinct queue from consumer where channel = ?", (channel,)).fetchall()
-            dispatch_all(work, self._topology, [queue for (queue,) in queues])
+        with self._transaction() as transaction:
+            channel = self._number(transaction, owner)
+            transaction.execute(sql, (value, channel))
+            queues = transaction.execute("select distinct queue from consumer where channel = ?", (channel,)).fetchall()
+            dispatch_all(transaction, self._topology, [queue for (queue,) in queues])
 
-    def _number(self, work: Transaction, owner: int) -> int:
+    def _number(self, transaction: Transaction, owner: int) -> int:
         if self._id is None:
-            self._id = add_channel(work, owner)
+            self._id = add_channel(transaction, owner)
         return self._id
 
     def basic_consume(
@@ -57,20 +57,20 @@ class BasicMethods(ChannelBase):
         on_cancel: Callable[[str], object] | None = None,
         **_: Any,
     ) -> str:
-        """Have the messages of a queue handed to ``callback`` while the connection is drained; the consumer's tag."""
+        """Deliver a queue's messages to ``callback`` while the connection is drained; return the consumer's tag."""
         tag = consumer_tag or f"amq.ctag-{uuid4().hex}"
         if tag in self.consumers:
             raise NotAllowed(f"NOT_ALLOWED - attempt to reuse consumer tag {tag!r}", reply_code=530)
         connection = self._open()
         owner = connection.register()
         priority = int((arguments or {}).get("x-priority", 0))
-        with self._working() as work:
-            found = self._queue(work, queue)
+        with self._transaction() as transaction:
+            found = self._queue(transaction, queue)
             number = add_consumer(
-                work,
+                transaction,
                 found,
                 owner,
-                self._number(work, owner),
+                self._number(transaction, owner),
                 exclusive=exclusive,
                 priority=priority,
                 prefetch=self._new_prefetch,
@@ -80,68 +80,72 @@ class BasicMethods(ChannelBase):
             consumer = Consumer(
                 number, self, found.counts_deliveries, tag, callback or _ignore, on_cancel, no_ack, unlimited
             )
-            dispatch(work, self._topology, found)
+            dispatch(transaction, self._topology, found)
         self.consumers[tag] = connection.consumers[number] = consumer
         if no_ack:
             self.no_ack_consumers.add(tag)
         return tag
 
     def basic_cancel(self, consumer_tag: str, **_: Any) -> None:
-        """Stop a consumer; what it was given and has not settled stays with the channel."""
+        """Cancel a consumer; its unacknowledged messages stay with the channel."""
         if self.connection is None or consumer_tag not in self.consumers:
             return
-        with self._working() as work:
-            self._remove(work, [self.consumers.pop(consumer_tag)])
+        with self._transaction() as transaction:
+            self._remove(transaction, [self.consumers.pop(consumer_tag)])
 
     def basic_get(self, queue: str = "", no_ack: bool = False, **_: Any) -> amqp.Message | None:
-        """The next message of a queue, or None."""
+        """Return the next message of a queue, or None."""
         connection = self._open()
         owner = None if no_ack else connection.register()
-        taken, left, counted = self._get(queue, owner)
-        if taken is None and connection.release_dead_connections():
-            taken, left, counted = self._get(queue, owner)
-        if taken is None:
+        delivery, left, counted = self._get(queue, owner)
+        if delivery is None and connection.release_dead_connections():
+            delivery, left, counted = self._get(queue, owner)
+        if delivery is None:
             return None
-        message = self._message(taken, counted=counted, no_ack=no_ack)
+        message = self._message(delivery, counted=counted, no_ack=no_ack)
         message.delivery_info["message_count"] = left
         return message
 
     def _get(self, queue: str, owner: int | None) -> tuple[Delivery | None, int, bool]:
         connection = self._open()
-        with self._working() as work:
-            maintenance.expire(work, connection.topology)
-            found = self._queue(work, queue)
-            declare.restart_expiry(work, found)
-            taken = take(work, found, owner)
-            dispatch(work, connection.topology, found)
-            return taken, length(work, found), found.counts_deliveries
+        with self._transaction() as transaction:
+            maintenance.expire(transaction, connection.topology)
+            found = self._queue(transaction, queue)
+            declare.restart_expiry(transaction, found)
+            delivery = take(transaction, found, owner)
+            dispatch(transaction, connection.topology, found)
+            return delivery, length(transaction, found), found.counts_deliveries
 
     def basic_ack(self, delivery_tag: int, multiple: bool = False, **_: Any) -> None:
-        """Settle a message, with ``multiple`` all up to it: they are done."""
-        with self._deliveries_for(delivery_tag, multiple) as (work, ids):
-            dispatch_all(work, self._topology, delete_acked(work, ids))
+        """Acknowledge a message, with ``multiple`` all up to it."""
+        with self._deliveries_for(delivery_tag, multiple) as (transaction, ids):
+            dispatch_all(transaction, self._topology, delete_acked(transaction, ids))
 
     def basic_reject(self, delivery_tag: int, requeue: bool, **_: Any) -> None:
-        """Refuse a message: back to its place in the queue, or to the dead letters."""
+        """Refuse a message: requeue it in its place, or dead-letter it."""
         self.basic_nack(delivery_tag, multiple=False, requeue=requeue)
 
     def basic_nack(self, delivery_tag: int, multiple: bool = False, requeue: bool = True) -> None:
-        """Refuse a message, with ``multiple`` all up to it."""
-        with self._deliveries_for(delivery_tag, multiple) as (work, ids):
+        """Refuse a message, with ``multiple`` all up to it: requeue or dead-letter them."""
+        with self._deliveries_for(delivery_tag, multiple) as (transaction, ids):
             topology = self._topology
-            queues = requeue_messages(work, topology, ids) if requeue else dead_letter(work, topology, ids, "rejected")
-            dispatch_all(work, topology, queues)
+            queues = (
+                requeue_messages(transaction, topology, ids)
+                if requeue
+                else dead_letter(transaction, topology, ids, "rejected")
+            )
+            dispatch_all(transaction, topology, queues)
 
     def basic_recover(self, requeue: bool = False) -> None:  # noqa: ARG002
-        """Put everything unsettled back into the queues, whatever ``requeue`` says, as RabbitMQ does."""
-        with self._deliveries_for(0, multiple=True) as (work, ids):
-            dispatch_all(work, self._topology, requeue_messages(work, self._topology, ids))
+        """Requeue all unacknowledged messages; ``requeue`` is ignored, as in RabbitMQ."""
+        with self._deliveries_for(0, multiple=True) as (transaction, ids):
+            dispatch_all(transaction, self._topology, requeue_messages(transaction, self._topology, ids))
 
     @contextmanager
     def _deliveries_for(self, delivery_tag: int, multiple: bool) -> Iterator[tuple[Transaction, list[int]]]:
-        with self._working() as work:
+        with self._transaction() as transaction:
             tags = self._tags(delivery_tag, multiple)
-            yield work, [self._unacked[tag] for tag in tags]
+            yield transaction, [self._unacked[tag] for tag in tags]
         for tag in tags:
             self._unacked.pop(tag, None)
 

@@ -1,4 +1,4 @@
-"""A channel of the embedded broker, with the methods, arguments and amqp_errors of py-amqp's."""
+"""A channel of the embedded broker, with the methods, arguments and errors of py-amqp's."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,7 +18,7 @@ __all__ = ["Channel"]
 
 
 class Channel(QueueMethods, BasicMethods):
-    """What kombu and Celery call; see py-amqp for what each method means."""
+    """The channel that kombu and Celery call; py-amqp documents each method."""
 
     Message = pyamqp.Message
 
@@ -30,22 +30,22 @@ class Channel(QueueMethods, BasicMethods):
         mandatory: bool = False,
         **_: Any,
     ) -> None:
-        """Publish; when this returns, the message is in the file.
+        """Publish a message; when this returns, it is in the file.
 
         Raises:
             amqp.exceptions.MessageNacked: a full queue refused it.
-            amqp.exceptions.ChannelError: with code 312, it was mandatory and no queue wants it.
+            amqp.exceptions.ChannelError: with code 312, it was mandatory and no queue took it.
             amqp.exceptions.NotFound: there is no such exchange.
         """
-        with self._working() as work:
-            routed, refused = publish(work, self._topology, message_of(msg, exchange, routing_key))
+        with self._transaction() as transaction:
+            routed, refused = publish(transaction, self._topology, message_of(msg, exchange, routing_key))
         if mandatory and not routed:
             self._return(msg, exchange, routing_key)
         if refused:
             raise MessageNacked
 
     def confirm_select(self) -> None:
-        """Nothing to select: every publish is confirmed when it returns."""
+        """Do nothing: every publish is confirmed when it returns."""
 
     def _return(self, msg: amqp.Message, exchange: str, routing_key: str) -> None:
         callbacks = self.events.get("basic_return")
@@ -63,7 +63,7 @@ class Channel(QueueMethods, BasicMethods):
         headers: Mapping[str, Any] | None = None,
         properties: Mapping[str, Any] | None = None,
     ) -> amqp.Message:
-        """A message for ``basic_publish``."""
+        """Return a message for ``basic_publish``."""
         return amqp.Message(
             body,
             priority=priority,
@@ -74,10 +74,10 @@ class Channel(QueueMethods, BasicMethods):
         )
 
     def message_to_python(self, raw_message: amqp.Message) -> pyamqp.Message:
-        """A delivered message as kombu's."""
+        """Return a delivered message as kombu's."""
         return self.Message(raw_message, channel=self)
 
     def prepare_queue_arguments(self, arguments: dict[str, Any] | None, **options: Any) -> dict[str, Any]:
-        """Queue arguments with kombu's options translated into RabbitMQ's."""
+        """Return queue arguments with kombu's options translated into RabbitMQ's."""
         prepared: dict[str, Any] = to_rabbitmq_queue_arguments(arguments or {}, **options)
         return prepared

@@ -1,4 +1,4 @@
-"""The state of a channel: open or closed, its consumers, and the deliveries they have not acknowledged."""
+"""The state of a channel: open or closed, its consumers, and its unacknowledged deliveries."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +13,7 @@ from kombu.transport.base import StdChannel
 from framework.broker.sqlite import declare
 from framework.broker.sqlite.consumers import remove_consumers
 from framework.broker.sqlite.database import Transaction
-from framework.broker.sqlite.dispatch import dispatch_all, requeue_messages, return_unseen
+from framework.broker.sqlite.dispatch import dispatch_all, requeue_messages, requeue_undelivered
 from framework.broker.sqlite.entities import Queue
 from framework.broker.sqlite.messages import Delivery, body_from, decoded
 from framework.broker.sqlite.routing import Topology
@@ -22,7 +22,7 @@ __all__ = ["ChannelBase", "ChannelConnection", "Consumer"]
 
 
 class ChannelConnection(Protocol):
-    """What a channel needs of the connection that it belongs to."""
+    """The part of a connection that its channels use."""
 
     topology: Topology
     channels: list[Any]
@@ -37,21 +37,21 @@ class ChannelConnection(Protocol):
         """The number the connection is registered with, if it is."""
 
     def register(self) -> int:
-        """Register the connection, so that it can hold messages and be woken; its number."""
+        """Register the connection, so that it can hold messages and be woken; return its number."""
 
-    def working(self) -> AbstractContextManager[Transaction]:
+    def transaction(self) -> AbstractContextManager[Transaction]:
         """Begin a transaction."""
 
     def forget(self, consumer: "Consumer") -> object:
-        """Drop a consumer."""
+        """Remove a consumer."""
 
     def release_dead_connections(self) -> bool:
-        """Free what connections of vanished processes hold."""
+        """Release the connections of dead processes."""
 
 
 @dataclass(eq=False, slots=True)
 class Consumer:
-    """A consumer of a channel; ``unlimited`` when it has no prefetch count, ``turn`` is the last it has read."""
+    """A consumer of a channel; ``unlimited`` without a prefetch count, ``turn`` is that of the last message read."""
 
     id: int
     channel: "ChannelBase"
@@ -65,7 +65,7 @@ class Consumer:
 
 
 class ChannelBase(StdChannel):
-    """The life of a channel."""
+    """Opens, resets and closes a channel, and delivers its messages."""
 
     def __init__(self, connection: ChannelConnection) -> None:
         self.connection: ChannelConnection | None = connection
@@ -79,7 +79,7 @@ class ChannelBase(StdChannel):
         self._last_tag = 0
 
     def close(self, *_: Any) -> None:
-        """Close the channel: its consumers end, and what is unsettled goes back to its place."""
+        """Close the channel: cancel its consumers and requeue its unacknowledged messages."""
         connection = self.connection
         if connection is not None:
             if connection.connected:
@@ -87,7 +87,7 @@ class ChannelBase(StdChannel):
             self.collect()
 
     def collect(self) -> None:
-        """Let go of everything without a word to the file."""
+        """Drop the channel without writing to the file."""
         connection, self.connection = self.connection, None
         if connection is not None and self in connection.channels:
             connection.channels.remove(self)
@@ -97,22 +97,22 @@ class ChannelBase(StdChannel):
 
     def _reset(self) -> None:
         if self.consumers or self._unacked or self._id is not None:
-            with self._open().working() as work:
-                self._remove(work, list(self.consumers.values()))
-                returned = requeue_messages(work, self._topology, list(self._unacked.values()))
-                dispatch_all(work, self._topology, returned)
-                work.execute("delete from channel where id = ?", (self._id,))
+            with self._open().transaction() as transaction:
+                self._remove(transaction, list(self.consumers.values()))
+                returned = requeue_messages(transaction, self._topology, list(self._unacked.values()))
+                dispatch_all(transaction, self._topology, returned)
+                transaction.execute("delete from channel where id = ?", (self._id,))
         self.consumers.clear()
         self._unacked.clear()
         self._id = None
         self._new_prefetch = 0
 
     @contextmanager
-    def _working(self) -> Iterator[Transaction]:
-        """A transaction; a refusal closes the channel, as AMQP has it, and opens it anew, as py-amqp does."""
+    def _transaction(self) -> Iterator[Transaction]:
+        """Begin a transaction; an error closes the channel, as in AMQP, and reopens it, as py-amqp does."""
         try:
-            with self._open().working() as work:
-                yield work
+            with self._open().transaction() as transaction:
+                yield transaction
         except ChannelError:
             self._reset()
             raise
@@ -126,44 +126,46 @@ class ChannelBase(StdChannel):
     def _topology(self) -> Topology:
         return self._open().topology
 
-    def _queue(self, work: Transaction, name: str) -> Queue:
+    def _queue(self, transaction: Transaction, name: str) -> Queue:
         connection = self._open()
-        return declare.usable_queue(work, connection.topology, name or self._last_queue, connection.owner)
+        return declare.usable_queue(transaction, connection.topology, name or self._last_queue, connection.owner)
 
-    def _remove(self, work: Transaction, consumers: Sequence[Consumer]) -> None:
-        """End consumers; what they were handed and have not seen goes back unseen."""
+    def _remove(self, transaction: Transaction, consumers: Sequence[Consumer]) -> None:
+        """Remove consumers; messages that were dispatched to them and not delivered are requeued uncounted."""
         for consumer in consumers:
             self._open().forget(consumer)
             self.no_ack_consumers.discard(consumer.tag)
-            handed = work.execute(
+            held = transaction.execute(
                 "select id from message where holder = ? and consumer = ?", (self._open().owner, consumer.id)
             )
-            seen = set(self._unacked.values())
-            queues = return_unseen(work, [message for (message,) in handed.fetchall() if message not in seen])
-            remove_consumers(work, self._topology, [consumer.id])
-            dispatch_all(work, self._topology, queues)
+            delivered = set(self._unacked.values())
+            queues = requeue_undelivered(
+                transaction, [message_id for (message_id,) in held.fetchall() if message_id not in delivered]
+            )
+            remove_consumers(transaction, self._topology, [consumer.id])
+            dispatch_all(transaction, self._topology, queues)
 
-    def received(self, consumer: Consumer, taken: Delivery) -> amqp.Message:
-        """The message as ``consumer`` is handed it."""
-        message = self._message(taken, counted=consumer.counted, no_ack=consumer.no_ack)
+    def received(self, consumer: Consumer, delivery: Delivery) -> amqp.Message:
+        """Return the message as it is delivered to ``consumer``."""
+        message = self._message(delivery, counted=consumer.counted, no_ack=consumer.no_ack)
         message.delivery_info["consumer_tag"] = consumer.tag
         return message
 
-    def _message(self, taken: Delivery, *, counted: bool, no_ack: bool) -> amqp.Message:
+    def _message(self, delivery: Delivery, *, counted: bool, no_ack: bool) -> amqp.Message:
         self._last_tag += 1
         if not no_ack:
-            self._unacked[self._last_tag] = taken.id
-        properties = decoded(taken.properties)
+            self._unacked[self._last_tag] = delivery.id
+        properties = decoded(delivery.properties)
         if counted:
             properties["application_headers"] = {
                 **(properties.get("application_headers") or {}),
-                "x-delivery-count": taken.returns,
+                "x-delivery-count": delivery.redeliveries,
             }
-        message = amqp.Message(body_from(taken.body, properties), channel=self, **properties)
+        message = amqp.Message(body_from(delivery.body, properties), channel=self, **properties)
         message.delivery_info = {
             "delivery_tag": self._last_tag,
-            "redelivered": taken.returns > 0,
-            "exchange": taken.exchange,
-            "routing_key": taken.routing_key,
+            "redelivered": delivery.redeliveries > 0,
+            "exchange": delivery.exchange,
+            "routing_key": delivery.routing_key,
         }
         return message

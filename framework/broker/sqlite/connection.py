@@ -1,4 +1,4 @@
-"""One connection to the embedded broker: its name among the living, its consumers, and what lies ready for them."""
+"""A connection to the embedded broker: its registration, its consumers, and the messages read for them."""
 
 import os
 import time
@@ -25,7 +25,7 @@ from framework.errors import BrokerError
 __all__ = ["Connection"]
 
 
-#: Seconds between the looks of an idle connection: for dead owners, passed deadlines, and wake-ups that got lost.
+#: Seconds between the checks of an idle connection: for dead connections, passed deadlines, and lost wake-ups.
 MAINTENANCE_SECONDS = 0.5
 
 _DELIVERIES = """
@@ -34,12 +34,12 @@ _DELIVERIES = """
 
 
 class Connection:
-    """What a kombu connection on ``sqlite:///`` holds; threads may share it as they share py-amqp's."""
+    """The connection behind a kombu connection on ``sqlite:///``; threads may share it as they share py-amqp's."""
 
     def __init__(self, client: Any, path: Path, synchronous: str = "normal") -> None:
         self.client = client
         self.path = path
-        self.store = Database(path, synchronous)
+        self.database = Database(path, synchronous)
         self.topology = Topology()
         self.channels: list[Channel] = []
         self.consumers: dict[int, Consumer] = {}
@@ -50,38 +50,38 @@ class Connection:
         self._cancelled: deque[Consumer] = deque()
         self._checked_version = -1
         self._last_maintenance = 0.0
-        self.store.read("select version from topology")
+        self.database.read("select version from topology")
 
     @property
     def connected(self) -> bool:
-        """Whether this process may use the connection: not closed, not inherited by a fork."""
+        """Whether this process may use the connection: it is neither closed nor inherited by a fork."""
         return not self._closed and self._pid == os.getpid()
 
     def channel(self) -> Channel:
-        """A new channel."""
+        """Return a new channel."""
         self._check()
         channel = Channel(self)
         self.channels.append(channel)
         return channel
 
     @contextmanager
-    def working(self) -> Iterator[Transaction]:
-        """A transaction that knows what is declared at its time."""
+    def transaction(self) -> Iterator[Transaction]:
+        """Begin a transaction on a current topology."""
         self._check()
-        with self._closing_on_error(), self.store.writing() as work:
+        with self._closing_on_error(), self.database.transaction() as transaction:
             try:
-                self.topology.refresh(work)
+                self.topology.refresh(transaction)
                 if self.topology.version != self._checked_version:
-                    self._find_cancelled(work)
-                yield work
+                    self._find_cancelled(transaction)
+                yield transaction
             except BaseException:
                 self.topology.version = -1  # what this transaction declared does not exist
                 raise
 
     @contextmanager
     def _closing_on_error(self) -> Iterator[None]:
-        # A transaction that failed may have been half of what this connection believes: it starts anew, and what it
-        # held goes back to the queues.
+        # After a failed transaction this connection's state may differ from the file's: the connection is closed, and
+        # its unacknowledged messages are requeued.
         try:
             yield
         except BrokerError:
@@ -89,23 +89,23 @@ class Connection:
             raise
 
     def register(self) -> int:
-        """This connection's number among the living, by which it can hold messages and be woken."""
-        with self.store.lock:
+        """Return the connection's number, and register it first: then it can hold messages and be woken."""
+        with self.database.lock:
             self._check()
-            self._registration = self._registration or Registration(self.store)
+            self._registration = self._registration or Registration(self.database)
             return self._registration.number
 
     @property
     def owner(self) -> int | None:
-        """That number, if there was need for one."""
+        """The number the connection is registered with, if it is."""
         return self._registration.number if self._registration else None
 
     def fileno(self) -> int:
-        """A descriptor that is readable when there may be something to drain."""
+        """Return a descriptor that is readable when there may be messages to drain."""
         return self._wakeup.fileno()
 
     def wake(self) -> None:
-        """Wake whichever thread or event loop drains this connection."""
+        """Wake the thread or event loop that drains this connection."""
         if self._registration is not None and self.connected:
             self._registration.wakeup.wake()
 
@@ -116,13 +116,13 @@ class Connection:
         return self._registration.wakeup
 
     def drain_events(self, timeout: float | None = None) -> None:
-        """Hand the next message to its consumer.
+        """Deliver the next message to its consumer.
 
         Args:
-            timeout: seconds to wait for it; None waits for ever.
+            timeout: seconds to wait for it; None waits without limit.
 
         Raises:
-            TimeoutError: there was none in time.
+            TimeoutError: none came in time.
             amqp.exceptions.ConsumerCancelled: a consumer's queue was deleted.
         """
         pipe = self._wakeup
@@ -141,8 +141,8 @@ class Connection:
             self._check()
 
     def fetch(self) -> None:
-        """Read what was handed to the consumers of this connection."""
-        with self.store.lock:
+        """Read the messages dispatched to this connection's consumers."""
+        with self.database.lock:
             if not self.consumers or self._ready():
                 return
             for consumer in list(self.consumers.values()):
@@ -151,7 +151,7 @@ class Connection:
                 self._check_topology()
 
     def _read(self, consumer: Consumer) -> None:
-        rows = self.store.read(_DELIVERIES, self.owner, consumer.id, consumer.turn, UNREAD_WINDOW)
+        rows = self.database.read(_DELIVERIES, self.owner, consumer.id, consumer.turn, UNREAD_WINDOW)
         if rows:
             if consumer.unlimited:
                 self._refill_window(consumer, [row[1] for row in rows])
@@ -159,69 +159,69 @@ class Connection:
             self.inbox.extend((consumer, Delivery._make(row[1:])) for row in rows)
 
     def _refill_window(self, consumer: Consumer, read: list[int]) -> None:
-        """Let a consumer without a prefetch count be handed more, and forget what it will not acknowledge."""
-        with self.working() as work:
+        """Dispatch more to a consumer without a prefetch count; delete its messages if it does not acknowledge."""
+        with self.transaction() as transaction:
             if consumer.no_ack:
-                delete_acked(work, read)
-            queue = work.value("update consumer set unread = 0 where id = ? returning queue", consumer.id)
-            dispatch_all(work, self.topology, [queue] if queue else [])
+                delete_acked(transaction, read)
+            queue = transaction.value("update consumer set unread = 0 where id = ? returning queue", consumer.id)
+            dispatch_all(transaction, self.topology, [queue] if queue else [])
 
     def _check_topology(self) -> None:
-        version = self.store.read("select version from topology")[0][0]
+        version = self.database.read("select version from topology")[0][0]
         if version != self._checked_version:
-            with self.working():
+            with self.transaction():
                 pass
 
     def _ready(self) -> bool:
         return bool(self.inbox or self._cancelled)
 
     def run_due_work(self) -> float:
-        """Do what is due, about dead owners and deadlines; seconds until the next look."""
+        """Release dead connections and expire messages and queues; return the seconds until the next deadline."""
         if time.monotonic() - self._last_maintenance >= MAINTENANCE_SECONDS / 2:
             self._last_maintenance = time.monotonic()
             with self._closing_on_error():
-                self.store.check_still_there()
+                self.database.check_still_there()
             self.release_dead_connections()
-            if dead_letters.undelivered_due(self.store, time.time()):
-                with self.working() as work:
-                    maintenance.expire(work, self.topology)
-        deadline = maintenance.next_deadline(self.store)
+            if dead_letters.undelivered_due(self.database, time.time()):
+                with self.transaction() as transaction:
+                    maintenance.expire(transaction, self.topology)
+        deadline = maintenance.next_deadline(self.database)
         now = time.time()
         if deadline is not None and deadline <= now:
-            with self.working() as work:
-                maintenance.expire(work, self.topology)
+            with self.transaction() as transaction:
+                maintenance.expire(transaction, self.topology)
             return 0.0
         return MAINTENANCE_SECONDS if deadline is None else min(MAINTENANCE_SECONDS, deadline - now)
 
     def release_dead_connections(self) -> bool:
-        """Free what connections of vanished processes hold; true when there were any."""
-        dead = maintenance.dead_connections(self.store)
+        """Release the connections of dead processes; return whether there were any."""
+        dead = maintenance.dead_connections(self.database)
         for owner in dead:
-            with self.working() as work:
-                maintenance.release_connection(work, self.topology, owner)
+            with self.transaction() as transaction:
+                maintenance.release_connection(transaction, self.topology, owner)
             wakeup.remove(self.path, owner)
         return bool(dead)
 
     def forget(self, consumer: Consumer) -> set[int]:
-        """Drop a consumer; the messages that were read for it and not delivered."""
+        """Remove a consumer; return the ids of the messages that were read for it and not delivered."""
         self.consumers.pop(consumer.id, None)
         undelivered = {message.id for of, message in self.inbox if of is consumer}
         self.inbox = deque(entry for entry in self.inbox if entry[0] is not consumer)
         return undelivered
 
     def close(self) -> None:
-        """End the connection: what it holds goes back to the queues at once."""
-        with self.store.lock:
+        """Close the connection; its unacknowledged messages are requeued at once."""
+        with self.database.lock:
             if not self.connected:
                 self._closed = True
                 return
             if self.owner is not None:
-                with suppress(BrokerError), self.working() as work:
-                    maintenance.release_connection(work, self.topology, self.owner)
+                with suppress(BrokerError), self.transaction() as transaction:
+                    maintenance.release_connection(transaction, self.topology, self.owner)
             self.collect()
 
     def collect(self) -> None:
-        """Let go of everything without a word to the file; what this held is freed as if the process had died."""
+        """Drop the connection without writing to the file; other connections release it as if the process had died."""
         mine = self.connected
         self._closed = True
         for channel in list(self.channels):
@@ -231,16 +231,16 @@ class Connection:
         if mine:
             if self._registration is not None:
                 self._registration.end()
-            self.store.close()
+            self.database.close()
 
     def _deliver(self) -> bool:
         if self._cancelled:
             self._notify_cancelled(self._cancelled.popleft())
-        with self.store.lock:
+        with self.database.lock:
             if not self.inbox:
                 return False
-            consumer, taken = self.inbox.popleft()
-            message = consumer.channel.received(consumer, taken)
+            consumer, delivery = self.inbox.popleft()
+            message = consumer.channel.received(consumer, delivery)
         consumer.callback(message)
         return True
 
@@ -250,9 +250,11 @@ class Connection:
             raise ConsumerCancelled(consumer.tag, (60, 30))
         consumer.on_cancel(consumer.tag)
 
-    def _find_cancelled(self, work: Transaction) -> None:
+    def _find_cancelled(self, transaction: Transaction) -> None:
         if self.consumers:
-            alive = {alive for (alive,) in work.execute("select id from consumer where owner = ?", (self.owner,))}
+            alive = {
+                alive for (alive,) in transaction.execute("select id from consumer where owner = ?", (self.owner,))
+            }
             for cancelled in self.consumers.keys() - alive:
                 consumer = self.consumers[cancelled]
                 self.forget(consumer)

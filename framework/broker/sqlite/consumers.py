@@ -1,4 +1,4 @@
-"""Channels and consumers as all processes see them."""
+"""Adds and removes the channels and consumers that all processes see."""
 
 from collections.abc import Iterable
 
@@ -12,13 +12,13 @@ from framework.broker.sqlite.routing import Topology
 __all__ = ["add_channel", "add_consumer", "remove_consumers"]
 
 
-def add_channel(work: Transaction, owner: int) -> int:
-    """Enter a channel; its id."""
-    return int(work.value("insert into channel (owner) values (?) returning id", owner))
+def add_channel(transaction: Transaction, owner: int) -> int:
+    """Add a channel; return its id."""
+    return int(transaction.value("insert into channel (owner) values (?) returning id", owner))
 
 
 def add_consumer(
-    work: Transaction,
+    transaction: Transaction,
     queue: Queue,
     owner: int,
     channel: int,
@@ -28,15 +28,15 @@ def add_consumer(
     prefetch: int = 0,
     no_ack: bool = False,
 ) -> int:
-    """Enter a consumer; its id.
+    """Add a consumer; return its id.
 
     Raises:
-        amqp.exceptions.AccessRefused: the queue has an exclusive consumer, or this one wants to be it and is not alone.
+        amqp.exceptions.AccessRefused: the queue has an exclusive consumer, or this one is exclusive and not the first.
     """
-    others = work.value("select max(exclusive) from consumer where queue = ?", queue.id)
+    others = transaction.value("select max(exclusive) from consumer where queue = ?", queue.id)
     if others or (exclusive and others is not None):
         raise amqp_errors.access_refused(f"queue {queue.name!r} in vhost '/' in exclusive use")
-    consumer = work.value(
+    consumer = transaction.value(
         "insert into consumer (queue, owner, channel, priority, exclusive, prefetch, no_ack)"
         " values (?, ?, ?, ?, ?, ?, ?) returning id",
         queue.id,
@@ -47,19 +47,19 @@ def add_consumer(
         0 if no_ack else prefetch,
         no_ack,
     )
-    restart_expiry(work, queue)
+    restart_expiry(transaction, queue)
     return int(consumer)
 
 
-def remove_consumers(work: Transaction, topology: Topology, ids: Iterable[int]) -> None:
-    """Take consumers away, with the queues that live only as long as they do."""
+def remove_consumers(transaction: Transaction, topology: Topology, ids: Iterable[int]) -> None:
+    """Remove consumers, and the auto-delete queues that lose their last one."""
     for consumer in ids:
-        queue_id = work.value("delete from consumer where id = ? returning queue", consumer)
-        queue = topology.queue_with_id(work, queue_id) if queue_id is not None else None
+        queue_id = transaction.value("delete from consumer where id = ? returning queue", consumer)
+        queue = topology.queue_with_id(transaction, queue_id) if queue_id is not None else None
         if queue is None:
             continue
-        if queue.auto_delete and not work.value("select 1 from consumer where queue = ?", queue.id):
-            drop_queue(work, topology, queue)
+        if queue.auto_delete and not transaction.value("select 1 from consumer where queue = ?", queue.id):
+            drop_queue(transaction, topology, queue)
         else:
-            restart_expiry(work, queue)
-            dispatch(work, topology, queue)
+            restart_expiry(transaction, queue)
+            dispatch(transaction, topology, queue)

@@ -1,7 +1,7 @@
-"""The file of the embedded broker: opened, checked, written in short transactions by many processes at once.
+"""Opens and checks the embedded broker's file, and runs short transactions that many processes write.
 
-What was committed survives the death of any process. ``synchronous="full"`` makes it survive a power cut too, at the
-price of one fsync for each transaction; with ``"normal"`` a power cut may take the last transactions, never the file.
+A committed transaction survives the crash of any process. With ``synchronous="full"`` it survives a power cut too, at
+the price of an fsync each; with ``"normal"`` a power cut may lose the last transactions, but never damages the file.
 """
 
 import ctypes
@@ -16,7 +16,7 @@ from random import uniform
 from threading import Lock, RLock
 from typing import Any, TypeVar
 
-from framework.broker.sqlite.file_errors import cannot_open, file_error, file_gone, not_a_broker, wrong_version
+from framework.broker.sqlite.file_errors import cannot_open, file_error, file_gone, not_a_broker, unsupported_version
 from framework.broker.sqlite.schema import APPLICATION_ID, DDL, VERSION
 from framework.broker.sqlite.wakeup import wake
 
@@ -25,14 +25,14 @@ __all__ = ["BUSY_TIMEOUT_SECONDS", "Database", "Transaction", "retry_while_busy"
 
 T = TypeVar("T")
 
-#: Seconds that an operation waits for others to finish theirs before it gives up.
+#: Seconds that an operation waits for a locked file before it raises.
 BUSY_TIMEOUT_SECONDS = 30.0
 
 _BUSY_CODES = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 class Transaction:
-    """One transaction: run SQL in it, and note whom to wake once it is committed."""
+    """A transaction: ``execute`` runs SQL, ``woken`` collects the connections to wake after the commit."""
 
     __slots__ = ("_ticks", "execute", "now", "woken")
 
@@ -43,18 +43,18 @@ class Transaction:
         self.woken: set[int] = set()
 
     def tick(self) -> float:
-        """A time a little later than the one before: what happens in one transaction keeps its order."""
+        """Return a time a little later than the previous one, so that the events of a transaction keep their order."""
         self._ticks += 1
         return self.now + self._ticks * 1e-6
 
     def value(self, sql: str, *parameters: Any) -> Any:
-        """The first column of the first row, or None."""
+        """Return the first column of the first row, or None."""
         row = self.execute(sql, parameters).fetchone()
         return row and row[0]
 
 
 class Database:
-    """A broker's file as one connection of one process uses it; threads take turns."""
+    """One connection's handle of a broker's file; threads take turns."""
 
     def __init__(self, path: Path, synchronous: str = "normal") -> None:
         self.path = path
@@ -65,8 +65,8 @@ class Database:
         _databases.add(self)
 
     @contextmanager
-    def writing(self) -> Iterator[Transaction]:
-        """A transaction that is on the disk's way when the block ends, or undone when it raises.
+    def transaction(self) -> Iterator[Transaction]:
+        """Begin a transaction; it is committed when the block ends, and rolled back if the block raises.
 
         Raises:
             BrokerFileRefused: the file is no broker of this version.
@@ -89,12 +89,12 @@ class Database:
         self.wake(transaction.woken)
 
     def wake(self, owners: set[int]) -> None:
-        """Wake connections, now that what they are to see is committed."""
+        """Wake connections after a commit."""
         for owner in owners:
             wake(self.path, owner)
 
     def read(self, sql: str, *parameters: Any) -> list[Any]:
-        """The rows of one query, outside any transaction."""
+        """Return the rows of one query, outside any transaction."""
         with self.lock, self._translating():
             db = self._db or self._opened()
             return retry_while_busy(lambda: db.execute(sql, parameters).fetchall())
@@ -110,7 +110,7 @@ class Database:
     def abandon(self) -> None:
         """Drop, in a forked child, a handle that belongs to the parent."""
         if self._db is not None:
-            # Closing it here would run SQLite's last-one-out cleanup on a file that the parent still writes.
+            # Closing it here would run SQLite's cleanup of the last connection on a file that the parent still writes.
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._db))
             self._db = None
 
@@ -143,7 +143,7 @@ class Database:
         if application == APPLICATION_ID and version == VERSION:
             return True
         if application == APPLICATION_ID:
-            raise wrong_version(self.path, version)
+            raise unsupported_version(self.path, version)
         if application or version or db.execute("select 1 from sqlite_master").fetchone():
             raise not_a_broker(self.path)
         return False
@@ -162,10 +162,10 @@ class Database:
             raise
 
     def check_still_there(self) -> None:
-        """Refuse to go on with a file that nobody else can find.
+        """Check that the path still names the opened file.
 
         Raises:
-            BrokerFileUnavailable: it was removed, or another lies in its place.
+            BrokerFileUnavailable: the file was removed or replaced.
         """
         if self._db is None:
             return
@@ -188,8 +188,8 @@ class Database:
 
 
 def _create_if_missing(path: Path) -> None:
-    # Made here, because SQLite would make it readable for others. Never opened when it exists: closing any descriptor
-    # of a file drops all locks that the process has on it, SQLite's too.
+    # Created here, because SQLite would make it readable for others. An existing file is not opened: closing any
+    # descriptor of a file drops all locks that the process has on it, SQLite's too.
     with _creating, suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
@@ -200,12 +200,12 @@ _locked_for_fork: list[Database] = []
 
 
 def _close_before_fork() -> None:
-    # No SQLite handle may cross a fork, not even unused: SQLite keeps one book of locks for each file and process, and
-    # the child would believe that it holds what its parent holds.
-    for store in list(_databases):
-        store.lock.acquire()
-        store.close()
-        _locked_for_fork.append(store)
+    # No SQLite handle may cross a fork, not even unused: SQLite records its locks for each file and process, and the
+    # child would take its parent's locks for its own.
+    for database in list(_databases):
+        database.lock.acquire()
+        database.close()
+        _locked_for_fork.append(database)
 
 
 def _unlock_after_fork() -> None:
@@ -216,8 +216,8 @@ def _unlock_after_fork() -> None:
 def _start_child() -> None:
     global _creating
     _creating = Lock()
-    for store in list(_databases):
-        store.abandon()
+    for database in list(_databases):
+        database.abandon()
     _unlock_after_fork()
 
 
@@ -225,9 +225,9 @@ os.register_at_fork(before=_close_before_fork, after_in_parent=_unlock_after_for
 
 
 def retry_while_busy(attempt: Callable[[], T]) -> T:
-    """Try until no other process is in the way, at most ``BUSY_TIMEOUT_SECONDS``.
+    """Call ``attempt`` until the file is not locked, for at most `BUSY_TIMEOUT_SECONDS`.
 
-    SQLite's own waiting sleeps longer and longer, so that the oldest waiter is served last; these sleeps stay short and
+    SQLite's own waiting sleeps longer and longer, which serves the oldest waiter last; these sleeps stay short and
     random.
     """
     deadline = time.monotonic() + BUSY_TIMEOUT_SECONDS

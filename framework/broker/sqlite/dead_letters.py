@@ -1,4 +1,4 @@
-"""Dead letters: their ``x-death`` headers, written as RabbitMQ writes them, and those that no queue takes yet."""
+"""Dead letters: their ``x-death`` headers, in RabbitMQ's form, and storage for those that no queue takes yet."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -11,7 +11,7 @@ __all__ = ["due_undelivered", "is_cycle", "keep_undelivered", "postpone", "undel
 
 
 def with_death_headers(queue: Queue, message: Message, reason: str) -> Message:
-    """The message that goes to the dead-letter exchange of ``queue``, which must have one."""
+    """Return the message for the dead-letter exchange of ``queue``, which must have one."""
     properties = decoded(message.properties)
     headers = properties["application_headers"] = dict(properties.get("application_headers") or {})
     _add_death(headers, queue, message, reason, properties.pop("expiration", None))
@@ -24,7 +24,7 @@ def with_death_headers(queue: Queue, message: Message, reason: str) -> Message:
 
 
 def is_cycle(message: Message, queue: Queue) -> bool:
-    """Whether a dead message returns to a queue where it died before, with nobody's rejection in between."""
+    """Return whether ``queue`` has dead-lettered the message before, and no consumer has rejected it since."""
     for death in decoded(message.properties)["application_headers"]["x-death"]:
         if death.get("reason") == "rejected":
             return False
@@ -66,41 +66,45 @@ def _first_death(
     return death if expiration is None else death | {"original-expiration": expiration}
 
 
-#: Seconds until a dead message is sent on again.
+#: Seconds until an undelivered dead letter is sent again.
 RETRY_DELAY_SECONDS = 2
 
-#: How many are sent on in one transaction.
+#: Undelivered dead letters that are sent per transaction.
 BATCH = 100
 
-#: Who holds them: no owner has that number, so nobody gives them back or hands them out.
+#: Their holder: no connection has that number, so they are neither requeued nor dispatched.
 NO_OWNER = -1
 
 _DUE = "from message where holder = ? and consumer is null and turn <= ?"
 
 
-def keep_undelivered(work: Transaction, queue: Queue, message: Message, wanted_by: Queue | None) -> None:
-    """Keep ``message``, as it is to be sent on, in the queue where it died; ``wanted_by`` has no room for it now."""
-    insert(work, queue, message, work.now, None)
-    postpone(work, int(work.value("select last_insert_rowid()")), wanted_by)
+def keep_undelivered(transaction: Transaction, queue: Queue, message: Message, wanted_by: Queue | None) -> None:
+    """Store a dead letter in the queue it comes from; ``wanted_by`` is the full queue that it is for, if known."""
+    insert(transaction, queue, message, transaction.now, None)
+    postpone(transaction, int(transaction.value("select last_insert_rowid()")), wanted_by)
 
 
-def postpone(work: Transaction, message: int, wanted_by: Queue | None) -> None:
-    """Try again later."""
-    # Nobody counts the returns of such a message; the column tells which queue it is for, 0 where that is not known.
+def postpone(transaction: Transaction, message_id: int, wanted_by: Queue | None) -> None:
+    """Send a stored dead letter again after `RETRY_DELAY_SECONDS`."""
+    # Such a message has no redeliveries: the column holds the queue that it is for, 0 if that is not known.
     sql = "update message set holder = ?, turn = ?, returns = ? where id = ?"
-    work.execute(sql, (NO_OWNER, int(work.now) + RETRY_DELAY_SECONDS, wanted_by.id if wanted_by else 0, message))
+    transaction.execute(
+        sql, (NO_OWNER, int(transaction.now) + RETRY_DELAY_SECONDS, wanted_by.id if wanted_by else 0, message_id)
+    )
 
 
-def undelivered_due(store: Database, now: float) -> bool:
-    """Whether it is time to send some on."""
-    return bool(store.read(f"select 1 {_DUE} limit 1", NO_OWNER, now))
+def undelivered_due(database: Database, now: float) -> bool:
+    """Return whether stored dead letters are due to be sent."""
+    return bool(database.read(f"select 1 {_DUE} limit 1", NO_OWNER, now))
 
 
-def due_undelivered(work: Transaction) -> list[Any]:
-    """Some that it is time for, the longest waiting first.
+def due_undelivered(transaction: Transaction) -> list[Any]:
+    """Return some stored dead letters that are due, the oldest first.
 
-    Each is its number, the numbers of the queue it died in and of the one it is for, and then exchange, key, more keys,
+    Each is its id, the ids of the queue it comes from and of the one it is for, and then exchange, key, more keys,
     properties and body.
     """
     columns = "select id, queue, returns, exchange, routing_key, more_keys, properties, body"
-    return work.execute(f"{columns} {_DUE} order by turn, id limit ?", (NO_OWNER, work.now, BATCH)).fetchall()
+    return transaction.execute(
+        f"{columns} {_DUE} order by turn, id limit ?", (NO_OWNER, transaction.now, BATCH)
+    ).fetchall()

@@ -1,4 +1,4 @@
-"""Exchanges, queues and bindings: declared and deleted, with RabbitMQ's refusals."""
+"""Declares and deletes exchanges, queues and bindings, with RabbitMQ's errors."""
 
 import json
 from collections.abc import Mapping
@@ -28,14 +28,14 @@ __all__ = [
 ]
 
 
-def usable_queue(work: Transaction, topology: Topology, name: str, owner: int | None) -> Queue:
-    """The queue called ``name``, to be used by the connection ``owner``.
+def usable_queue(transaction: Transaction, topology: Topology, name: str, owner: int | None) -> Queue:
+    """Return the queue called ``name``, for use by the connection ``owner``.
 
     Raises:
         amqp.exceptions.NotFound: there is none.
-        amqp.exceptions.ResourceLocked: it is another connection's own.
+        amqp.exceptions.ResourceLocked: it is exclusive to another connection.
     """
-    queue = topology.queue(work, name)
+    queue = topology.queue(transaction, name)
     if queue is None:
         raise amqp_errors.not_found("queue", name)
     if queue.owner is not None and queue.owner != owner:
@@ -44,41 +44,41 @@ def usable_queue(work: Transaction, topology: Topology, name: str, owner: int | 
 
 
 def declare_queue(
-    work: Transaction,
+    transaction: Transaction,
     topology: Topology,
     name: str,
     flags: Mapping[str, bool],
     arguments: Mapping[str, Any],
     owner: int | None,
 ) -> Queue:
-    """The queue of that name, ``flags`` (durable, exclusive, auto_delete) and arguments; created when there is none.
+    """Return the queue of that name, ``flags`` (durable, exclusive, auto_delete) and arguments; create a missing one.
 
     Raises:
-        amqp.exceptions.PreconditionFailed: it exists and is another, or an argument cannot be.
-        amqp.exceptions.ResourceLocked: it is another connection's own.
-        amqp.exceptions.AccessRefused: its name is one of the broker's.
+        amqp.exceptions.PreconditionFailed: it exists with other flags or arguments, or an argument is invalid.
+        amqp.exceptions.ResourceLocked: it is exclusive to another connection.
+        amqp.exceptions.AccessRefused: its name is reserved.
     """
     name = name or f"amq.gen-{uuid4().hex}"
-    if topology.queue(work, name) is None:
-        _create(work, name, flags, validated(name, flags, arguments), owner)
-        topology.refresh(work)
-    queue = usable_queue(work, topology, name, owner)
+    if topology.queue(transaction, name) is None:
+        _create(transaction, name, flags, validated(name, flags, arguments), owner)
+        topology.refresh(transaction)
+    queue = usable_queue(transaction, topology, name, owner)
     if flags["exclusive"] and not queue.exclusive:
         raise amqp_errors.locked(name)
     for flag, wanted in flags.items():
         if bool(wanted) != getattr(queue, flag):
             raise amqp_errors.inequivalent(flag, "queue", name, wanted, getattr(queue, flag))
     check_equivalent(name, arguments, queue.arguments)
-    restart_expiry(work, queue)
+    restart_expiry(transaction, queue)
     return queue
 
 
 def _create(
-    work: Transaction, name: str, flags: Mapping[str, bool], arguments: Mapping[str, Any], owner: int | None
+    transaction: Transaction, name: str, flags: Mapping[str, bool], arguments: Mapping[str, Any], owner: int | None
 ) -> None:
     if name.startswith("amq.") and not name.startswith("amq.gen-"):
         raise amqp_errors.access_refused(f"queue name {name!r} contains reserved prefix 'amq.*'")
-    work.execute(
+    transaction.execute(
         "insert into queue (name, durable, exclusive, auto_delete, arguments, owner) values (?, ?, ?, ?, ?, ?)",
         (
             name,
@@ -89,117 +89,136 @@ def _create(
             owner if flags["exclusive"] else None,
         ),
     )
-    mark_changed(work)
+    mark_changed(transaction)
 
 
-def restart_expiry(work: Transaction, queue: Queue) -> None:
-    """Start the time after which an unused queue expires; it stands still while the queue has consumers."""
+def restart_expiry(transaction: Transaction, queue: Queue) -> None:
+    """Restart the time after which an unused queue expires; a queue with consumers does not expire."""
     if queue.expires is not None:
-        work.execute(
+        transaction.execute(
             "update queue set expires = case when exists (select 1 from consumer where queue = ?1)"
             " then null else ?2 end where id = ?1",
-            (queue.id, work.now + queue.expires),
+            (queue.id, transaction.now + queue.expires),
         )
 
 
-def delete_queue(work: Transaction, topology: Topology, queue: Queue, *, if_unused: bool, if_empty: bool) -> int:
-    """Delete a queue; how many messages were ready in it.
+def delete_queue(transaction: Transaction, topology: Topology, queue: Queue, *, if_unused: bool, if_empty: bool) -> int:
+    """Delete a queue; return how many messages were ready in it.
 
     Raises:
-        amqp.exceptions.PreconditionFailed: it is in use, or not empty, and that was to be respected.
+        amqp.exceptions.PreconditionFailed: it is in use and ``if_unused`` is set, or not empty and ``if_empty`` is.
     """
-    ready = length(work, queue)
-    if if_unused and work.value("select 1 from consumer where queue = ?", queue.id):
+    ready = length(transaction, queue)
+    if if_unused and transaction.value("select 1 from consumer where queue = ?", queue.id):
         raise amqp_errors.in_use(queue.name)
     if if_empty and ready:
         raise amqp_errors.not_empty(queue.name)
-    drop_queue(work, topology, queue)
+    drop_queue(transaction, topology, queue)
     return ready
 
 
-def drop_queue(work: Transaction, topology: Topology, queue: Queue) -> None:
-    """Delete a queue with all that is in it, and tell its consumers."""
-    work.execute("delete from message where queue = ?", (queue.id,))
-    owners = work.execute("delete from consumer where queue = ? returning owner", (queue.id,)).fetchall()
-    work.woken.update(owner for (owner,) in owners)
-    sources = work.execute(
+def drop_queue(transaction: Transaction, topology: Topology, queue: Queue) -> None:
+    """Delete a queue with its messages, and wake its consumers, which are cancelled."""
+    transaction.execute("delete from message where queue = ?", (queue.id,))
+    owners = transaction.execute("delete from consumer where queue = ? returning owner", (queue.id,)).fetchall()
+    transaction.woken.update(owner for (owner,) in owners)
+    sources = transaction.execute(
         "delete from binding where destination = ? and is_queue returning source", (queue.name,)
     ).fetchall()
-    work.execute("delete from queue where id = ?", (queue.id,))
-    mark_changed(work)
+    transaction.execute("delete from queue where id = ?", (queue.id,))
+    mark_changed(transaction)
     for source in {source for (source,) in sources}:
-        _drop_unbound(work, source)
-    topology.refresh(work)
+        _drop_unbound(transaction, source)
+    topology.refresh(transaction)
 
 
 def bind(
-    work: Transaction, topology: Topology, source: str, destination: str, *, is_queue: bool, key: str, arguments: Any
+    transaction: Transaction,
+    topology: Topology,
+    source: str,
+    destination: str,
+    *,
+    is_queue: bool,
+    key: str,
+    arguments: Any,
 ) -> None:
-    """Let messages pass from an exchange to a queue, or to another exchange.
+    """Bind a queue, or another exchange, to an exchange.
 
     Raises:
         amqp.exceptions.NotFound: there is no such exchange.
-        amqp.exceptions.AccessRefused: the default exchange has its own bindings.
+        amqp.exceptions.AccessRefused: the default exchange takes no bindings.
     """
-    _check_ends(work, topology, source, destination, is_queue=is_queue)
-    added = work.execute(
+    _check_ends(transaction, topology, source, destination, is_queue=is_queue)
+    added = transaction.execute(
         "insert or ignore into binding values (?, ?, ?, ?, ?)",
         (source, destination, is_queue, key, json.dumps(arguments or {}, sort_keys=True)),
     )
     if added.rowcount:
-        mark_changed(work)
+        mark_changed(transaction)
 
 
 def unbind(
-    work: Transaction, topology: Topology, source: str, destination: str, *, is_queue: bool, key: str, arguments: Any
+    transaction: Transaction,
+    topology: Topology,
+    source: str,
+    destination: str,
+    *,
+    is_queue: bool,
+    key: str,
+    arguments: Any,
 ) -> None:
-    """Take a binding away; no error when there is none.
+    """Remove a binding, without an error if there is none.
 
     Raises:
         amqp.exceptions.NotFound: there is no such exchange.
     """
-    _check_ends(work, topology, source, destination, is_queue=is_queue)
-    removed = work.execute(
+    _check_ends(transaction, topology, source, destination, is_queue=is_queue)
+    removed = transaction.execute(
         "delete from binding where source = ? and destination = ? and is_queue = ? and routing_key = ?"
         " and arguments = ?",
         (source, destination, is_queue, key, json.dumps(arguments or {}, sort_keys=True)),
     )
     if removed.rowcount:
-        mark_changed(work)
-        _drop_unbound(work, source)
+        mark_changed(transaction)
+        _drop_unbound(transaction, source)
 
 
-def _check_ends(work: Transaction, topology: Topology, source: str, destination: str, *, is_queue: bool) -> None:
+def _check_ends(transaction: Transaction, topology: Topology, source: str, destination: str, *, is_queue: bool) -> None:
     if source == "":
         raise amqp_errors.access_refused("operation not permitted on the default exchange")
     for name in [source] if is_queue else [source, destination]:
-        if topology.exchange(work, name) is None:
+        if topology.exchange(transaction, name) is None:
             raise amqp_errors.not_found("exchange", name)
 
 
-def _drop_unbound(work: Transaction, exchange: str) -> None:
+def _drop_unbound(transaction: Transaction, exchange: str) -> None:
     """Delete an auto-delete exchange that has lost its last binding."""
-    work.execute(
+    transaction.execute(
         "delete from exchange where name = ?1 and auto_delete and not exists (select 1 from binding where source = ?1)",
         (exchange,),
     )
 
 
-#: The kinds of exchanges that there are.
+#: The exchange types of the embedded broker.
 TYPES = ("direct", "topic", "fanout")
 
 
 def declare_exchange(
-    work: Transaction, topology: Topology, name: str, kind: str, flags: Mapping[str, bool], arguments: Mapping[str, Any]
+    transaction: Transaction,
+    topology: Topology,
+    name: str,
+    kind: str,
+    flags: Mapping[str, bool],
+    arguments: Mapping[str, Any],
 ) -> None:
     """Create an exchange with ``flags`` (durable, auto_delete, internal), or check the one that exists.
 
     Raises:
-        amqp.exceptions.PreconditionFailed: it exists and is another.
+        amqp.exceptions.PreconditionFailed: it exists with another type, flags or arguments.
         amqp.exceptions.InvalidCommand: there is no such type.
-        amqp.exceptions.AccessRefused: its name is one of the broker's.
+        amqp.exceptions.AccessRefused: its name is reserved.
     """
-    existing = topology.exchange(work, name)
+    existing = topology.exchange(transaction, name)
     if existing is not None:
         _compare(existing, kind, flags, arguments)
         return
@@ -207,7 +226,7 @@ def declare_exchange(
         raise InvalidCommand(f"COMMAND_INVALID - exchange type {kind!r} is not one of {TYPES}", reply_code=503)
     if name.startswith("amq."):
         raise amqp_errors.access_refused(f"exchange name {name!r} contains reserved prefix 'amq.*'")
-    work.execute(
+    transaction.execute(
         "insert into exchange values (?, ?, ?, ?, ?, ?)",
         (
             name,
@@ -218,7 +237,7 @@ def declare_exchange(
             json.dumps(dict(arguments)),
         ),
     )
-    mark_changed(work)
+    mark_changed(transaction)
 
 
 def _compare(existing: Exchange, kind: str, flags: Mapping[str, bool], arguments: Mapping[str, Any]) -> None:
@@ -232,19 +251,19 @@ def _compare(existing: Exchange, kind: str, flags: Mapping[str, bool], arguments
         raise amqp_errors.inequivalent("alternate-exchange", "exchange", existing.name, alternate, existing.alternate)
 
 
-def delete_exchange(work: Transaction, topology: Topology, name: str, *, if_unused: bool) -> None:
-    """Delete an exchange and its bindings; no error when there is none.
+def delete_exchange(transaction: Transaction, topology: Topology, name: str, *, if_unused: bool) -> None:
+    """Delete an exchange and its bindings, without an error if there is none.
 
     Raises:
-        amqp.exceptions.PreconditionFailed: it has bindings, and that was to be respected.
-        amqp.exceptions.AccessRefused: it is one of the broker's.
+        amqp.exceptions.PreconditionFailed: it has bindings and ``if_unused`` is set.
+        amqp.exceptions.AccessRefused: it is predeclared.
     """
-    if topology.exchange(work, name) is None:
+    if topology.exchange(transaction, name) is None:
         return
     if name == "" or name.startswith("amq."):
         raise amqp_errors.access_refused(f"exchange {name!r} cannot be deleted")
-    if if_unused and work.value("select 1 from binding where source = ?", name):
+    if if_unused and transaction.value("select 1 from binding where source = ?", name):
         raise amqp_errors.invalid(f"exchange {name!r} in vhost '/' in use")
-    work.execute("delete from exchange where name = ?", (name,))
-    work.execute("delete from binding where source = ?1 or (destination = ?1 and not is_queue)", (name,))
-    mark_changed(work)
+    transaction.execute("delete from exchange where name = ?", (name,))
+    transaction.execute("delete from binding where source = ?1 or (destination = ?1 and not is_queue)", (name,))
+    mark_changed(transaction)

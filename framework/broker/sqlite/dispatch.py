@@ -1,4 +1,4 @@
-"""Messages between a queue and its consumers: dispatched to those with room, requeued from those that return them."""
+"""Dispatches messages to the consumers of a queue, and requeues the messages that consumers return."""
 
 from collections.abc import Iterable, Sequence
 
@@ -8,50 +8,50 @@ from framework.broker.sqlite.publish import dead_letter, expire_head, trim
 from framework.broker.sqlite.ready_consumer import assign, next_ready_consumer
 from framework.broker.sqlite.routing import Topology
 
-__all__ = ["dispatch", "dispatch_all", "requeue_messages", "return_unseen"]
+__all__ = ["dispatch", "dispatch_all", "requeue_messages", "requeue_undelivered"]
 
 
-def dispatch(work: Transaction, topology: Topology, queue: Queue) -> None:
-    """Hand what is ready to the consumers that have room."""
-    while (target := next_ready_consumer(work, queue)) is not None:
-        message = expire_head(work, topology, queue)
-        if message is None:
+def dispatch(transaction: Transaction, topology: Topology, queue: Queue) -> None:
+    """Dispatch the ready messages of a queue to the consumers below their prefetch counts."""
+    while (target := next_ready_consumer(transaction, queue)) is not None:
+        message_id = expire_head(transaction, topology, queue)
+        if message_id is None:
             return
-        assign(work, message, target)
-    if work.value("select 1 from message where queue = ? and expires < 0 and holder is null limit 1", queue.id):
-        expire_head(work, topology, queue)
+        assign(transaction, message_id, target)
+    if transaction.value("select 1 from message where queue = ? and expires < 0 and holder is null limit 1", queue.id):
+        expire_head(transaction, topology, queue)
 
 
-def dispatch_all(work: Transaction, topology: Topology, queue_ids: Iterable[int]) -> None:
-    """Do that for several queues."""
+def dispatch_all(transaction: Transaction, topology: Topology, queue_ids: Iterable[int]) -> None:
+    """Dispatch the ready messages of several queues."""
     for queue_id in queue_ids:
-        queue = topology.queue_with_id(work, queue_id)
+        queue = topology.queue_with_id(transaction, queue_id)
         if queue is not None:
-            dispatch(work, topology, queue)
+            dispatch(transaction, topology, queue)
 
 
-def requeue_messages(work: Transaction, topology: Topology, ids: Iterable[int]) -> set[int]:
-    """Put messages back where they were before they were handed out, and count the return; the queues they are in."""
+def requeue_messages(transaction: Transaction, topology: Topology, ids: Iterable[int]) -> set[int]:
+    """Requeue messages in their places and count the redelivery; return the ids of their queues."""
     returned: set[int] = set()
-    for message in ids:
-        row = work.execute(_RETURN, (1, message)).fetchone()
-        queue = row and topology.queue_with_id(work, row[0])
+    for message_id in ids:
+        row = transaction.execute(_REQUEUE, (1, message_id)).fetchone()
+        queue = row and topology.queue_with_id(transaction, row[0])
         if queue is not None:
             returned.add(queue.id)
             if queue.delivery_limit is not None and row[1] > queue.delivery_limit:
-                dead_letter(work, topology, [message], "delivery_limit")
+                dead_letter(transaction, topology, [message_id], "delivery_limit")
             else:
-                trim(work, topology, queue)
+                trim(transaction, topology, queue)
     return returned
 
 
-def return_unseen(work: Transaction, ids: Sequence[int]) -> set[int]:
-    """Put messages back that nobody has seen; the queues they are in."""
-    rows = (work.execute(_RETURN, (0, message)).fetchone() for message in ids)
+def requeue_undelivered(transaction: Transaction, ids: Sequence[int]) -> set[int]:
+    """Requeue messages that were not delivered, uncounted; return the ids of their queues."""
+    rows = (transaction.execute(_REQUEUE, (0, message_id)).fetchone() for message_id in ids)
     return {row[0] for row in rows if row is not None}
 
 
-_RETURN = (
+_REQUEUE = (
     "update message set holder = null, turn = null, consumer = null, returns = returns + ?"
     " where id = ? returning queue, returns"
 )

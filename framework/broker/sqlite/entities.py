@@ -1,4 +1,4 @@
-"""Queues and exchanges as they were declared, and what their arguments mean."""
+"""Declared queues and exchanges, with their arguments as attributes."""
 
 import json
 from collections.abc import Sequence
@@ -23,22 +23,22 @@ class Queue:
 
     @cached_property
     def ttl(self) -> float | None:
-        """Seconds that a message may wait."""
+        """The seconds that a message may wait."""
         return _seconds(self.arguments.get("x-message-ttl"))
 
     @cached_property
     def expires(self) -> float | None:
-        """Seconds that the queue lives unused."""
+        """The seconds after which the unused queue is deleted."""
         return _seconds(self.arguments.get("x-expires"))
 
     @cached_property
     def max_length(self) -> int | None:
-        """How many messages may be ready."""
+        """The number of messages that may be ready."""
         return self.arguments.get("x-max-length")
 
     @cached_property
     def max_bytes(self) -> int | None:
-        """How many bytes of bodies may be ready."""
+        """The number of bytes that the bodies of ready messages may have."""
         return self.arguments.get("x-max-length-bytes")
 
     @cached_property
@@ -48,42 +48,42 @@ class Queue:
 
     @cached_property
     def overflow(self) -> str:
-        """What happens to a message too many: ``drop-head``, ``reject-publish`` or ``reject-publish-dlx``."""
+        """The overflow behaviour: ``drop-head``, ``reject-publish`` or ``reject-publish-dlx``."""
         return str(self.arguments.get("x-overflow", "drop-head"))
 
     @cached_property
     def max_priority(self) -> int:
-        """The highest priority that counts; 0 where priorities do not."""
+        """The highest priority that counts; 0 for a queue without priorities."""
         return int(self.arguments.get("x-max-priority", 0))
 
     @cached_property
     def delivery_limit(self) -> int | None:
-        """How often a message may come back."""
+        """The number of times that a message may be requeued."""
         return self.arguments.get("x-delivery-limit")
 
     @cached_property
     def dead_letter_exchange(self) -> str | None:
-        """Where dead letters go."""
+        """The exchange that dead letters are published to."""
         return self.arguments.get("x-dead-letter-exchange")
 
     @cached_property
     def dead_letter_key(self) -> str | None:
-        """The routing key that dead letters get, if not their own."""
+        """The routing key of dead letters, if not their own."""
         return self.arguments.get("x-dead-letter-routing-key")
 
     @cached_property
     def keeps_dead_letters(self) -> bool:
-        """Whether dead letters that no queue takes are kept until one does."""
+        """Whether dead letters that no queue takes are stored until one does."""
         return self.counts_deliveries and self.arguments.get("x-dead-letter-strategy") == "at-least-once"
 
     @cached_property
     def single_active(self) -> bool:
-        """Whether one consumer at a time gets messages."""
+        """Whether only one consumer at a time receives messages."""
         return bool(self.arguments.get("x-single-active-consumer"))
 
     @cached_property
     def counts_deliveries(self) -> bool:
-        """Whether messages tell how often they came back."""
+        """Whether messages have the header ``x-delivery-count``."""
         return self.arguments.get("x-queue-type") == "quorum"
 
 
@@ -100,18 +100,18 @@ class Exchange:
 
     @property
     def alternate(self) -> str | None:
-        """Where messages go that no binding wants."""
+        """The exchange for messages that match no binding."""
         return self.arguments.get("alternate-exchange")
 
 
 def queue_from(row: Sequence[Any]) -> Queue:
-    """The queue that a row of the table tells of."""
+    """Return the queue of a row."""
     number, name, durable, exclusive, auto_delete, arguments, owner = row
     return Queue(number, name, bool(durable), bool(exclusive), bool(auto_delete), json.loads(arguments), owner)
 
 
 def exchange_from(row: Sequence[Any]) -> Exchange:
-    """The exchange that a row of the table tells of."""
+    """Return the exchange of a row."""
     name, kind, durable, auto_delete, internal, arguments = row
     return Exchange(name, kind, bool(durable), bool(auto_delete), bool(internal), json.loads(arguments))
 

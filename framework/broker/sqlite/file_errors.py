@@ -1,4 +1,4 @@
-"""What may be wrong with a broker's file, in words that help."""
+"""The errors of a broker's file, each with its cause and fix."""
 
 import sqlite3
 from pathlib import Path
@@ -6,16 +6,16 @@ from pathlib import Path
 from framework.broker.sqlite.schema import VERSION
 from framework.errors import BrokerError, BrokerFileRefused, BrokerFileUnavailable
 
-__all__ = ["cannot_open", "file_error", "file_gone", "not_a_broker", "wrong_version"]
+__all__ = ["cannot_open", "file_error", "file_gone", "not_a_broker", "unsupported_version"]
 
 
-_NOT_OURS = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
+_NOT_A_DATABASE = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
 
 
 def file_error(path: Path, error: sqlite3.Error, *, waited: float) -> BrokerError:
     """Return the error for SQLite's ``error`` on ``path``; for a locked file, after ``waited`` seconds."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code in _NOT_OURS:
+    if code in _NOT_A_DATABASE:
         return BrokerFileRefused(
             f"{path} is not an SQLite file, or is damaged ({error}). It was left as it is. "
             "Name another file in sqlite:///, or move this one away."
@@ -29,12 +29,12 @@ def file_error(path: Path, error: sqlite3.Error, *, waited: float) -> BrokerErro
     }
     cause = causes.get(code, f"{error}. Look at the disk")
     return BrokerFileUnavailable(
-        f"The broker file {path} cannot be used: {cause}, then try again. Nothing was queued, nothing lost."
+        f"The broker file {path} cannot be used: {cause}, then retry. Nothing was queued, nothing lost."
     )
 
 
 def cannot_open(path: Path, error: OSError) -> BrokerFileUnavailable:
-    """The operating system refuses the file."""
+    """Return the error for a file that the operating system refuses."""
     return BrokerFileUnavailable(
         f"The broker file {path} cannot be opened: {error.strerror}. Nothing was queued. "
         "Its folder must exist, and this user must be allowed to write to both."
@@ -42,23 +42,23 @@ def cannot_open(path: Path, error: OSError) -> BrokerFileUnavailable:
 
 
 def file_gone(path: Path) -> BrokerFileUnavailable:
-    """The file is not where it was opened."""
+    """Return the error for a file that is not where it was opened."""
     return BrokerFileUnavailable(
         f"The broker file {path} was removed or replaced while it was open. Nothing was queued. "
-        "Try again: a new one is begun, unless it is put back."
+        "Retry: a new file is created, unless the old one is put back."
     )
 
 
 def not_a_broker(path: Path) -> BrokerFileRefused:
-    """The file is another program's."""
+    """Return the error for another program's file."""
     return BrokerFileRefused(
         f"{path} is an SQLite file, but not one of the embedded broker. It was left as it is. "
         "Name a file that does not exist yet in sqlite:///."
     )
 
 
-def wrong_version(path: Path, version: int) -> BrokerFileRefused:
-    """The file is of another version of the library."""
+def unsupported_version(path: Path, version: int) -> BrokerFileRefused:
+    """Return the error for a file in the format of another version of the library."""
     age = "a newer" if version > VERSION else "an older"
     return BrokerFileRefused(
         f"The broker file {path} was written by {age} version of the framework (format {version}; this one writes "

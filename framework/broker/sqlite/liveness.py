@@ -1,4 +1,4 @@
-"""Which connections are alive: each holds a record lock, which vanishes with its process."""
+"""Registers connections; a record lock, which the system releases with the process, proves that one is alive."""
 
 import fcntl
 import os
@@ -13,7 +13,7 @@ __all__ = ["LivenessLocks", "Registration", "locks_of"]
 
 
 class LivenessLocks:
-    """The lock file beside a broker's file; owner ``n`` lives while byte ``n`` is locked.
+    """The lock file beside a broker's file; connection ``n`` is alive while byte ``n`` is locked.
 
     POSIX record locks belong to a process: a fork does not inherit them, ``kill -9`` frees them, a stopped process
     keeps them. Closing any descriptor of the file would free them all, so a process opens it once.
@@ -25,7 +25,7 @@ class LivenessLocks:
         self._closing = weakref.finalize(self, os.close, self._fd)
 
     def hold(self, owner: int) -> bool:
-        """Prove from now on that ``owner`` lives in this process; false when somebody else does so."""
+        """Lock the byte of ``owner`` for this process; return False if another process has locked it."""
         if self.alive(owner):
             return False
         fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, owner)
@@ -33,13 +33,13 @@ class LivenessLocks:
         return True
 
     def release(self, owner: int) -> None:
-        """Let ``owner`` be taken for dead."""
+        """Release the lock of ``owner``, which counts as dead from now on."""
         if owner in self._held:
             self._held.discard(owner)
             fcntl.lockf(self._fd, fcntl.LOCK_UN, 1, owner)
 
     def alive(self, owner: int) -> bool:
-        """Whether the process of ``owner`` still exists and has not released it."""
+        """Return whether the process of ``owner`` still exists and has not released it."""
         if owner in self._held:
             return True
         try:
@@ -50,14 +50,14 @@ class LivenessLocks:
         return False
 
     def are_in(self, path: Path) -> bool:
-        """Whether ``path`` is still the file that was opened."""
+        """Return whether ``path`` is still the file that was opened."""
         try:
             return os.path.samestat(os.fstat(self._fd), path.stat())
         except OSError:
             return False
 
     def forget(self) -> None:
-        """Give the file up in a forked child, which inherited the descriptor without its locks."""
+        """Close the file in a forked child, which inherited the descriptor without its locks."""
         self._held.clear()
         self._closing()
 
@@ -67,7 +67,7 @@ _opening = Lock()
 
 
 def locks_of(path: Path) -> LivenessLocks:
-    """The owners' locks of the broker file ``path``: one object for each file and process."""
+    """Return the liveness locks of the broker file ``path``: one object for each file and process."""
     beside = path.with_name(f"{path.name}-owners")
     with _opening:
         locks = _open.get(beside)
@@ -88,24 +88,24 @@ os.register_at_fork(after_in_child=_forget_inherited)
 
 
 class Registration:
-    """What a connection needs that is to hold messages, or queues of its own."""
+    """The number, lock and wake-up pipe of a connection that holds messages or exclusive queues."""
 
-    def __init__(self, store: Database) -> None:
-        self._locks = locks_of(store.path)
-        with store.writing() as work:
-            self.number = _new_number(work, self._locks)
-        # A connection that nobody closes is taken for dead as soon as nobody can use it any more.
+    def __init__(self, database: Database) -> None:
+        self._locks = locks_of(database.path)
+        with database.transaction() as transaction:
+            self.number = _new_number(transaction, self._locks)
+        # A connection that is garbage-collected without being closed counts as dead.
         self._release = weakref.finalize(self, self._locks.release, self.number)
-        self.wakeup = WakeupPipe(store.path, self.number)
+        self.wakeup = WakeupPipe(database.path, self.number)
 
     def end(self) -> None:
-        """Be taken for dead from now on."""
+        """Release the lock and remove the wake-up pipe."""
         self.wakeup.close()
         self._release()
 
 
-def _new_number(work: Transaction, locks: LivenessLocks) -> int:
-    # A number may be taken by somebody who still uses the file that lay here before this one.
-    while not locks.hold(number := int(work.value("insert into owner default values returning id"))):
-        work.execute("delete from owner where id = ?", (number,))
+def _new_number(transaction: Transaction, locks: LivenessLocks) -> int:
+    # A process that still uses a deleted broker file of this name may hold the number.
+    while not locks.hold(number := int(transaction.value("insert into owner default values returning id"))):
+        transaction.execute("delete from owner where id = ?", (number,))
     return number

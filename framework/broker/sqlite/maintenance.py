@@ -1,4 +1,4 @@
-"""What time and death do to a broker: deadlines pass, connections vanish. Whoever looks next sees to it."""
+"""Expires messages and queues, and releases the connections of dead processes; every connection runs this."""
 
 from framework.broker.sqlite.consumers import remove_consumers
 from framework.broker.sqlite.database import Database, Transaction
@@ -11,7 +11,7 @@ from framework.broker.sqlite.routing import Topology
 __all__ = ["dead_connections", "expire", "next_deadline", "release_connection"]
 
 
-#: How many deadlines are looked up at once.
+#: Messages that are expired per query.
 BATCH = 500
 
 NEXT_DEADLINE = """select min(at) from (
@@ -19,49 +19,49 @@ NEXT_DEADLINE = """select min(at) from (
     union all select min(expires) from queue where expires is not null)"""
 
 
-def next_deadline(store: Database) -> float | None:
-    """When the next message or queue expires, in seconds since the epoch."""
-    deadline: float | None = store.read(NEXT_DEADLINE)[0][0]
+def next_deadline(database: Database) -> float | None:
+    """Return when the next message or queue expires, in seconds since the epoch."""
+    deadline: float | None = database.read(NEXT_DEADLINE)[0][0]
     return deadline
 
 
-def expire(work: Transaction, topology: Topology) -> None:
-    """Send expired messages on to the dead letters, and those that no queue took; delete unused queues."""
-    while (deadline := work.value(NEXT_DEADLINE)) is not None and deadline <= work.now:
-        _expire_some(work, topology)
-    send_undelivered(work, topology)
+def expire(transaction: Transaction, topology: Topology) -> None:
+    """Dead-letter expired messages, delete expired queues, and send undelivered dead letters."""
+    while (deadline := transaction.value(NEXT_DEADLINE)) is not None and deadline <= transaction.now:
+        _expire_some(transaction, topology)
+    send_undelivered(transaction, topology)
 
 
-def _expire_some(work: Transaction, topology: Topology) -> None:
-    for (name,) in work.execute("select name from queue where expires <= ?", (work.now,)).fetchall():
-        queue = topology.queue(work, name)
+def _expire_some(transaction: Transaction, topology: Topology) -> None:
+    for (name,) in transaction.execute("select name from queue where expires <= ?", (transaction.now,)).fetchall():
+        queue = topology.queue(transaction, name)
         if queue is not None:
-            drop_queue(work, topology, queue)
+            drop_queue(transaction, topology, queue)
     expired = "select id, queue from message where expires > 0 and expires <= ? and holder is null limit ?"
-    for message, queue_id in work.execute(expired, (work.now, BATCH)).fetchall():
-        queue = topology.queue_with_id(work, queue_id)
+    for message_id, queue_id in transaction.execute(expired, (transaction.now, BATCH)).fetchall():
+        queue = topology.queue_with_id(transaction, queue_id)
         if queue is not None:
-            expire_head(work, topology, queue)
-        work.execute("update message set expires = -expires where id = ? and expires > 0", (message,))
+            expire_head(transaction, topology, queue)
+        transaction.execute("update message set expires = -expires where id = ? and expires > 0", (message_id,))
 
 
-def dead_connections(store: Database) -> list[int]:
-    """The connections whose process is gone."""
-    locks = locks_of(store.path)
-    return [owner for (owner,) in store.read("select id from owner") if not locks.alive(owner)]
+def dead_connections(database: Database) -> list[int]:
+    """Return the connections whose process is dead."""
+    locks = locks_of(database.path)
+    return [owner for (owner,) in database.read("select id from owner") if not locks.alive(owner)]
 
 
-def release_connection(work: Transaction, topology: Topology, owner: int) -> None:
-    """End a connection: its own queues go, its consumers go, and what it held goes back to its place."""
-    for (name,) in work.execute("select name from queue where owner = ?", (owner,)).fetchall():
-        queue = topology.queue(work, name)
+def release_connection(transaction: Transaction, topology: Topology, owner: int) -> None:
+    """Delete a connection, its exclusive queues and its consumers; requeue the messages it held."""
+    for (name,) in transaction.execute("select name from queue where owner = ?", (owner,)).fetchall():
+        queue = topology.queue(transaction, name)
         if queue is not None:
-            drop_queue(work, topology, queue)
-    work.execute("update channel set active = 0 where owner = ?", (owner,))
-    held = work.execute("select id from message where holder = ? order by id", (owner,)).fetchall()
-    returned = requeue_messages(work, topology, [message for (message,) in held])
-    consumers = work.execute("select id from consumer where owner = ?", (owner,)).fetchall()
-    remove_consumers(work, topology, [consumer for (consumer,) in consumers])
-    dispatch_all(work, topology, returned)
-    work.execute("delete from channel where owner = ?", (owner,))
-    work.execute("delete from owner where id = ?", (owner,))
+            drop_queue(transaction, topology, queue)
+    transaction.execute("update channel set active = 0 where owner = ?", (owner,))
+    held = transaction.execute("select id from message where holder = ? order by id", (owner,)).fetchall()
+    returned = requeue_messages(transaction, topology, [message_id for (message_id,) in held])
+    consumers = transaction.execute("select id from consumer where owner = ?", (owner,)).fetchall()
+    remove_consumers(transaction, topology, [consumer for (consumer,) in consumers])
+    dispatch_all(transaction, topology, returned)
+    transaction.execute("delete from channel where owner = ?", (owner,))
+    transaction.execute("delete from owner where id = ?", (owner,))

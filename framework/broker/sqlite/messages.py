@@ -1,4 +1,4 @@
-"""Messages as rows of a queue: stored, taken, acknowledged; each function runs inside the transaction of its caller."""
+"""Stores, takes and deletes the messages of a queue; each function runs inside the caller's transaction."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message as it is published: where to, and what."""
+    """A published message with its exchange and routing keys."""
 
     exchange: str
     keys: tuple[str, ...]
@@ -43,20 +43,22 @@ class Message:
 
 
 class Delivery(NamedTuple):
-    """A message as it is handed to a consumer."""
+    """A message as it is delivered to a consumer; ``redeliveries`` counts how often it was requeued."""
 
     id: int
     exchange: str
     routing_key: str
     properties: str | bytes
     body: bytes
-    returns: int
+    redeliveries: int
 
 
-def insert(work: Transaction, queue: Queue, message: Message, at: float, target: ReadyConsumer | None) -> float | None:
-    """Put a message that came at time ``at`` into a queue, or into the hands of a consumer; when it expires."""
+def insert(
+    transaction: Transaction, queue: Queue, message: Message, at: float, target: ReadyConsumer | None
+) -> float | None:
+    """Store a message that came at time ``at`` in a queue, dispatched to ``target`` if given; return its deadline."""
     expires = _deadline(at, queue.ttl, message.expiration)
-    work.execute(
+    transaction.execute(
         "insert into message (queue, rank, exchange, routing_key, more_keys, properties, body, expires,"
         " holder, consumer, turn) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
@@ -68,7 +70,7 @@ def insert(work: Transaction, queue: Queue, message: Message, at: float, target:
             message.properties,
             message.body,
             expires,
-            *(target.hand(work) if target else (None, None, None)),
+            *(target.count_delivery(transaction) if target else (None, None, None)),
         ),
     )
     return expires
@@ -79,44 +81,44 @@ def _deadline(at: float, *waits: float | None) -> float | None:
     return at + min(given) if given else None
 
 
-def take(work: Transaction, queue: Queue, holder: int | None) -> Delivery | None:
-    """The next message of a queue, now held by ``holder``; with None it is gone at once."""
+def take(transaction: Transaction, queue: Queue, holder: int | None) -> Delivery | None:
+    """Return the next message of a queue, held by ``holder`` from now on; with None it is deleted at once."""
     head = "(select id from message where queue = ?1 and holder is null order by rank, id limit 1)"
     wanted = "returning id, exchange, routing_key, properties, body, returns"
     if holder is None:
-        row = work.execute(f"delete from message where id = {head} {wanted}", (queue.id,)).fetchone()  # noqa: S608
+        row = transaction.execute(f"delete from message where id = {head} {wanted}", (queue.id,)).fetchone()  # noqa: S608
     else:
         sql = f"update message set holder = ?2 where id = {head} {wanted}"  # noqa: S608
-        row = work.execute(sql, (queue.id, holder)).fetchone()
+        row = transaction.execute(sql, (queue.id, holder)).fetchone()
     return row and Delivery._make(row)
 
 
-def length(work: Transaction, queue: Queue) -> int:
-    """How many messages are ready."""
-    return int(work.value("select count(*) from message where queue = ? and holder is null", queue.id))
+def length(transaction: Transaction, queue: Queue) -> int:
+    """Return how many messages are ready."""
+    return int(transaction.value("select count(*) from message where queue = ? and holder is null", queue.id))
 
 
-def exceeds(work: Transaction, queue: Queue, more: int, larger: int) -> bool:
-    """Whether a queue with ``more`` messages of ``larger`` bytes would be longer than its limits."""
+def exceeds(transaction: Transaction, queue: Queue, more: int, larger: int) -> bool:
+    """Return whether ``more`` messages with ``larger`` bytes in all would exceed the queue's limits."""
     longest, largest = queue.max_length, queue.max_bytes
     if longest is not None:
         ready = "select count(*) from (select 1 from message where queue = ? and holder is null limit ?)"
-        if int(work.value(ready, queue.id, longest + 1)) + more > longest:
+        if int(transaction.value(ready, queue.id, longest + 1)) + more > longest:
             return True
     if largest is None:
         return False
     size = "select coalesce(sum(length(body)), 0) from message where queue = ? and holder is null"
-    return int(work.value(size, queue.id)) + larger > largest
+    return int(transaction.value(size, queue.id)) + larger > largest
 
 
-def purge(work: Transaction, queue: Queue) -> int:
-    """Delete what is ready; how many that were."""
-    return work.execute("delete from message where queue = ? and holder is null", (queue.id,)).rowcount
+def purge(transaction: Transaction, queue: Queue) -> int:
+    """Delete the ready messages; return how many there were."""
+    return transaction.execute("delete from message where queue = ? and holder is null", (queue.id,)).rowcount
 
 
-def delete_acked(work: Transaction, ids: Sequence[int]) -> set[int]:
-    """Delete messages that are done; the queues they were from."""
-    done = (work.value("delete from message where id = ? returning queue", message) for message in ids)
+def delete_acked(transaction: Transaction, ids: Sequence[int]) -> set[int]:
+    """Delete acknowledged messages; return the ids of their queues."""
+    done = (transaction.value("delete from message where id = ? returning queue", message_id) for message_id in ids)
     return {queue for queue in done if queue is not None}
 
 
@@ -125,7 +127,7 @@ _from_json = json.JSONDecoder().decode
 
 
 def encoded(properties: Mapping[str, Any]) -> str | bytes:
-    """Properties as JSON; as an AMQP table when they hold what JSON cannot (times, bytes, decimals)."""
+    """Return properties as JSON, or as an AMQP table if they hold values that JSON has not (times, bytes, decimals)."""
     present = {name: value for name, value in properties.items() if value is not None}
     try:
         return _to_json(present)
@@ -134,14 +136,14 @@ def encoded(properties: Mapping[str, Any]) -> str | bytes:
 
 
 def decoded(stored: str | bytes) -> dict[str, Any]:
-    """The properties that ``encoded`` made."""
+    """Return the properties that ``encoded`` encoded."""
     if isinstance(stored, str):
         return dict(_from_json(stored))
     return dict(loads("F", stored, 0)[0][0])
 
 
 def body_of(body: Any, properties: dict[str, Any]) -> bytes:
-    """A body as bytes; text is encoded, and its encoding noted in ``properties``, as py-amqp does."""
+    """Return a body as bytes; text is encoded, and its encoding written to ``properties``, as py-amqp does."""
     if isinstance(body, str):
         properties["content_encoding"] = properties.get("content_encoding") or "utf-8"
         return body.encode(properties["content_encoding"])
@@ -149,7 +151,7 @@ def body_of(body: Any, properties: dict[str, Any]) -> bytes:
 
 
 def body_from(body: bytes, properties: Mapping[str, Any]) -> str | bytes:
-    """A body as its reader gets it: text where the content encoding names one, as py-amqp does."""
+    """Return a body as it is delivered: text if the content encoding names a charset, as py-amqp does."""
     encoding = properties.get("content_encoding")
     if encoding is None:
         return body
@@ -160,10 +162,10 @@ def body_from(body: bytes, properties: Mapping[str, Any]) -> str | bytes:
 
 
 def message_of(message: amqp.Message, exchange: str, routing_key: str) -> Message:
-    """The message that ``message`` becomes; its ``BCC`` header addresses copies and is not seen by their readers.
+    """Return the message to store for py-amqp's ``message``; its ``BCC`` header adds routing keys and is removed.
 
     Raises:
-        amqp.exceptions.PreconditionFailed: its expiration or the addresses of its copies cannot be.
+        amqp.exceptions.PreconditionFailed: its expiration, or its ``CC`` or ``BCC`` header, is invalid.
     """
     properties = dict(message.properties)
     body = body_of(message.body, properties)

@@ -1,4 +1,4 @@
-"""Messages into queues: published, expired, dead-lettered.
+"""Puts messages into queues: publishes, expires and dead-letters them.
 
 These functions call each other: a full queue drops messages, which are dead-lettered into other
 queues, which may be full too.
@@ -20,98 +20,99 @@ from framework.broker.sqlite.routing import Topology
 __all__ = ["Outcome", "dead_letter", "publish", "send_undelivered"]
 
 
-#: Seconds; a deadline nearer than this is announced to whoever consumes, since none would look in time.
+#: Seconds; consumers are woken for a deadline nearer than this, since none would check in time.
 SOON_SECONDS = 0.6
 
 _HEAD = "select id, abs(expires) from message where queue = ? and holder is null order by rank, id limit 1"
 
 
 class Outcome(NamedTuple):
-    """What became of a published message."""
+    """Whether a queue took a published message, and whether one refused it."""
 
     routed: bool
     refused: bool
 
 
-def publish(work: Transaction, topology: Topology, letter: Message) -> Outcome:
-    """Put a letter into every queue that wants it; a full queue refuses it, or drops its oldest.
+def publish(transaction: Transaction, topology: Topology, message: Message) -> Outcome:
+    """Put a message into every queue it is routed to; a full queue refuses it, or drops its oldest.
 
     Raises:
         amqp.exceptions.NotFound: there is no such exchange.
     """
-    while _drop_expired(work, topology, queues := topology.route(work, letter.exchange, letter.keys)):
+    while _drop_expired(transaction, topology, queues := topology.route(transaction, message.exchange, message.keys)):
         pass
-    refused = [queue for queue in queues if not _enqueue(work, topology, queue, letter, work.now)]
+    refused = [queue for queue in queues if not _enqueue(transaction, topology, queue, message, transaction.now)]
     for queue in refused:
         if queue.overflow == "reject-publish-dlx":
-            _dead_letter_copy(work, topology, queue, letter, "maxlen", work.now)
+            _dead_letter_copy(transaction, topology, queue, message, "maxlen", transaction.now)
     return Outcome(bool(queues), bool(refused))
 
 
-def _drop_expired(work: Transaction, topology: Topology, queues: Iterable[Queue]) -> bool:
-    """Delete queues whose time has passed unnoticed; true when there was one."""
+def _drop_expired(transaction: Transaction, topology: Topology, queues: Iterable[Queue]) -> bool:
+    """Delete expired queues; return whether there were any."""
     overdue = [
         queue
         for queue in queues
         if queue.expires is not None
-        and work.value("select 1 from queue where id = ? and expires <= ?", queue.id, work.now)
+        and transaction.value("select 1 from queue where id = ? and expires <= ?", queue.id, transaction.now)
     ]
     for queue in overdue:
-        drop_queue(work, topology, queue)
+        drop_queue(transaction, topology, queue)
     return bool(overdue)
 
 
-def _enqueue(work: Transaction, topology: Topology, queue: Queue, letter: Message, at: float) -> bool:
-    """Hand a letter to a consumer, else let it wait; false when a full queue refuses it."""
-    target = next_ready_consumer(work, queue)
+def _enqueue(transaction: Transaction, topology: Topology, queue: Queue, message: Message, at: float) -> bool:
+    """Dispatch a message to a consumer, or store it as ready; return False if a full queue refuses it."""
+    target = next_ready_consumer(transaction, queue)
     if target is None and queue.limited and queue.overflow != "drop-head":
-        expire_head(work, topology, queue)
-        if exceeds(work, queue, 1, len(letter.body)):
+        expire_head(transaction, topology, queue)
+        if exceeds(transaction, queue, 1, len(message.body)):
             return False
-    expires = insert(work, queue, letter, at, target)
+    expires = insert(transaction, queue, message, at, target)
     if target is None:
-        trim(work, topology, queue)
-        if expires is not None and expires - work.now < SOON_SECONDS:
-            work.woken.update(owner for (owner,) in work.execute("select distinct owner from consumer"))
+        trim(transaction, topology, queue)
+        if expires is not None and expires - transaction.now < SOON_SECONDS:
+            owners = transaction.execute("select distinct owner from consumer")
+            transaction.woken.update(owner for (owner,) in owners)
     return True
 
 
-def expire_head(work: Transaction, topology: Topology, queue: Queue) -> int | None:
-    """Bury messages at the head of a queue whose time has passed; the message that is its head then."""
+def expire_head(transaction: Transaction, topology: Topology, queue: Queue) -> int | None:
+    """Dead-letter expired messages at the head of a queue; return the id of its new head."""
     while True:
-        message, expires = work.execute(_HEAD, (queue.id,)).fetchone() or (None, None)
-        if message is None or expires is None or expires > work.now:
-            return message
-        dead_letter(work, topology, [message], "expired", expires)
+        message_id, expires = transaction.execute(_HEAD, (queue.id,)).fetchone() or (None, None)
+        if message_id is None or expires is None or expires > transaction.now:
+            return message_id
+        dead_letter(transaction, topology, [message_id], "expired", expires)
 
 
 def dead_letter(
-    work: Transaction, topology: Topology, ids: Iterable[int], reason: str, at: float | None = None
+    transaction: Transaction, topology: Topology, ids: Iterable[int], reason: str, at: float | None = None
 ) -> set[int]:
-    """End messages as ``rejected``, ``expired``, ``maxlen`` or ``delivery_limit``; the queues they were in.
+    """Remove messages as ``rejected``, ``expired``, ``maxlen`` or ``delivery_limit``; return the ids of their queues.
 
-    They go to the dead letters, if any. ``at`` is when they ended, where that was not noticed in time.
+    They go to the queue's dead-letter exchange, if it has one. ``at`` is when they expired, if that is in the past.
     """
-    left: set[int] = set()
-    for message in ids:
-        row = work.execute(
+    queue_ids: set[int] = set()
+    for message_id in ids:
+        row = transaction.execute(
             "delete from message where id = ? returning queue, exchange, routing_key, more_keys, properties, body",
-            (message,),
+            (message_id,),
         ).fetchone()
-        queue = row and topology.queue_with_id(work, row[0])
+        queue = row and topology.queue_with_id(transaction, row[0])
         if queue is not None:
-            left.add(queue.id)
-            _dead_letter_copy(
-                work, topology, queue, _message_from_row(*row[1:]), reason, work.now if at is None else at
-            )
-    return left
+            queue_ids.add(queue.id)
+            died_at = transaction.now if at is None else at
+            _dead_letter_copy(transaction, topology, queue, _message_from_row(*row[1:]), reason, died_at)
+    return queue_ids
 
 
-def trim(work: Transaction, topology: Topology, queue: Queue) -> None:
+def trim(transaction: Transaction, topology: Topology, queue: Queue) -> None:
+    """Drop the oldest messages of a queue that exceeds its limits with ``drop-head``."""
     if queue.limited and queue.overflow == "drop-head":
-        while exceeds(work, queue, 0, 0) and (head := expire_head(work, topology, queue)) is not None:
-            if exceeds(work, queue, 0, 0):
-                dead_letter(work, topology, [head], "maxlen")
+        while exceeds(transaction, queue, 0, 0) and (head := expire_head(transaction, topology, queue)) is not None:
+            if exceeds(transaction, queue, 0, 0):
+                dead_letter(transaction, topology, [head], "maxlen")
 
 
 def _message_from_row(exchange: str, key: str, more_keys: str | None, properties: Any, body: bytes) -> Message:
@@ -120,36 +121,37 @@ def _message_from_row(exchange: str, key: str, more_keys: str | None, properties
 
 
 def _dead_letter_copy(
-    work: Transaction, topology: Topology, queue: Queue, letter: Message, reason: str, at: float
+    transaction: Transaction, topology: Topology, queue: Queue, message: Message, reason: str, at: float
 ) -> None:
     if queue.dead_letter_exchange is not None:
-        _send_dead_letter(work, topology, queue, with_death_headers(queue, letter, reason), at)
+        _send_dead_letter(transaction, topology, queue, with_death_headers(queue, message, reason), at)
 
 
-def _send_dead_letter(work: Transaction, topology: Topology, queue: Queue, onward: Message, at: float) -> None:
-    """Send a dead letter to every queue that wants it; ``queue``, where it died, may keep what is not taken."""
-    targets = _targets(work, topology, onward)
-    refused = [target for target in targets if not _enqueue(work, topology, target, onward, at)]
+def _send_dead_letter(transaction: Transaction, topology: Topology, queue: Queue, message: Message, at: float) -> None:
+    """Send a dead letter to every queue it is routed to; ``queue``, where it died, may store it if none takes it."""
+    targets = _targets(transaction, topology, message)
+    refused = [target for target in targets if not _enqueue(transaction, topology, target, message, at)]
     if queue.keeps_dead_letters:
         for target in refused if targets else [None]:
-            dead_letters.keep_undelivered(work, queue, onward, target)
+            dead_letters.keep_undelivered(transaction, queue, message, target)
 
 
-def _targets(work: Transaction, topology: Topology, onward: Message) -> list[Queue]:
-    if topology.exchange(work, onward.exchange) is None:
+def _targets(transaction: Transaction, topology: Topology, message: Message) -> list[Queue]:
+    if topology.exchange(transaction, message.exchange) is None:
         return []
-    return [queue for queue in topology.route(work, onward.exchange, onward.keys) if not is_cycle(onward, queue)]
+    queues = topology.route(transaction, message.exchange, message.keys)
+    return [queue for queue in queues if not is_cycle(message, queue)]
 
 
-def send_undelivered(work: Transaction, topology: Topology) -> None:
-    """Send on the dead letters that no queue took, to those that take them now."""
-    for message, died_in, wanted_by, *written in dead_letters.due_undelivered(work):
-        letter = _message_from_row(*written)
-        target = topology.queue_with_id(work, wanted_by) if wanted_by else None
-        if target is not None and not _enqueue(work, topology, target, letter, work.now):
-            dead_letters.postpone(work, message, target)
+def send_undelivered(transaction: Transaction, topology: Topology) -> None:
+    """Send the dead letters that no queue took to the queues that take them now."""
+    for message_id, died_in, wanted_by, *columns in dead_letters.due_undelivered(transaction):
+        message = _message_from_row(*columns)
+        target = topology.queue_with_id(transaction, wanted_by) if wanted_by else None
+        if target is not None and not _enqueue(transaction, topology, target, message, transaction.now):
+            dead_letters.postpone(transaction, message_id, target)
             continue
-        work.execute("delete from message where id = ?", (message,))
-        source = topology.queue_with_id(work, died_in)
+        transaction.execute("delete from message where id = ?", (message_id,))
+        source = topology.queue_with_id(transaction, died_in)
         if target is None and source is not None:
-            _send_dead_letter(work, topology, source, letter, work.now)
+            _send_dead_letter(transaction, topology, source, message, transaction.now)

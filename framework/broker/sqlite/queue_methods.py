@@ -1,4 +1,4 @@
-"""The half of a channel that declares, binds and deletes; arguments and their defaults are py-amqp's."""
+"""AMQP's exchange and queue methods; arguments and their defaults are py-amqp's."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +13,7 @@ __all__ = ["QueueMethods"]
 
 
 class QueueMethods(ChannelBase):
-    """Exchanges and queues."""
+    """The methods of a channel that declare, bind and delete."""
 
     def exchange_declare(
         self,
@@ -27,16 +27,16 @@ class QueueMethods(ChannelBase):
     ) -> None:
         """Create an exchange, or check the one that exists."""
         flags = {"durable": durable, "auto_delete": auto_delete, "internal": False}
-        with self._working() as work:
+        with self._transaction() as transaction:
             if not passive:
-                declare.declare_exchange(work, self._topology, exchange, type, flags, arguments or {})
-            elif self._topology.exchange(work, exchange) is None:
+                declare.declare_exchange(transaction, self._topology, exchange, type, flags, arguments or {})
+            elif self._topology.exchange(transaction, exchange) is None:
                 raise amqp_errors.not_found("exchange", exchange)
 
     def exchange_delete(self, exchange: str, if_unused: bool = False, **_: Any) -> None:
         """Delete an exchange with its bindings."""
-        with self._working() as work:
-            declare.delete_exchange(work, self._topology, exchange, if_unused=if_unused)
+        with self._transaction() as transaction:
+            declare.delete_exchange(transaction, self._topology, exchange, if_unused=if_unused)
 
     def exchange_bind(
         self,
@@ -46,10 +46,10 @@ class QueueMethods(ChannelBase):
         arguments: Mapping[str, Any] | None = None,
         **_: Any,
     ) -> None:
-        """Let messages pass from one exchange to another."""
-        with self._working() as work:
+        """Bind one exchange to another."""
+        with self._transaction() as transaction:
             declare.bind(
-                work, self._topology, source, destination, is_queue=False, key=routing_key, arguments=arguments
+                transaction, self._topology, source, destination, is_queue=False, key=routing_key, arguments=arguments
             )
 
     def exchange_unbind(
@@ -61,9 +61,9 @@ class QueueMethods(ChannelBase):
         **_: Any,
     ) -> None:
         """Take such a binding away."""
-        with self._working() as work:
+        with self._transaction() as transaction:
             declare.unbind(
-                work, self._topology, source, destination, is_queue=False, key=routing_key, arguments=arguments
+                transaction, self._topology, source, destination, is_queue=False, key=routing_key, arguments=arguments
             )
 
     def queue_declare(
@@ -76,21 +76,21 @@ class QueueMethods(ChannelBase):
         arguments: Mapping[str, Any] | None = None,
         **_: Any,
     ) -> queue_declare_ok_t:
-        """Create a queue, or check the one that exists; its name and how many messages and consumers it has."""
+        """Create a queue, or check the one that exists; return its name, ready messages and consumers."""
         flags = {"durable": durable, "exclusive": exclusive, "auto_delete": auto_delete}
         connection = self._open()
         connection.release_dead_connections()
         owner = connection.register() if exclusive and not passive else connection.owner
-        with self._working() as work:
-            maintenance.expire(work, self._topology)
+        with self._transaction() as transaction:
+            maintenance.expire(transaction, self._topology)
             if passive:
-                found = declare.usable_queue(work, self._topology, queue, owner)
-                declare.restart_expiry(work, found)
+                found = declare.usable_queue(transaction, self._topology, queue, owner)
+                declare.restart_expiry(transaction, found)
             else:
-                found = declare.declare_queue(work, self._topology, queue, flags, arguments or {}, owner)
-            consumers = work.value("select count(*) from consumer where queue = ?", found.id)
+                found = declare.declare_queue(transaction, self._topology, queue, flags, arguments or {}, owner)
+            consumers = transaction.value("select count(*) from consumer where queue = ?", found.id)
             self._last_queue = found.name
-            return queue_declare_ok_t(found.name, length(work, found), consumers)
+            return queue_declare_ok_t(found.name, length(transaction, found), consumers)
 
     def queue_bind(
         self,
@@ -100,10 +100,12 @@ class QueueMethods(ChannelBase):
         arguments: Mapping[str, Any] | None = None,
         **_: Any,
     ) -> None:
-        """Let messages pass from an exchange to a queue."""
-        with self._working() as work:
-            name = self._queue(work, queue).name
-            declare.bind(work, self._topology, exchange, name, is_queue=True, key=routing_key, arguments=arguments)
+        """Bind a queue to an exchange."""
+        with self._transaction() as transaction:
+            name = self._queue(transaction, queue).name
+            declare.bind(
+                transaction, self._topology, exchange, name, is_queue=True, key=routing_key, arguments=arguments
+            )
 
     def queue_unbind(
         self,
@@ -114,19 +116,21 @@ class QueueMethods(ChannelBase):
         **_: Any,
     ) -> None:
         """Take such a binding away."""
-        with self._working() as work:
-            name = self._queue(work, queue).name
-            declare.unbind(work, self._topology, exchange, name, is_queue=True, key=routing_key, arguments=arguments)
+        with self._transaction() as transaction:
+            name = self._queue(transaction, queue).name
+            declare.unbind(
+                transaction, self._topology, exchange, name, is_queue=True, key=routing_key, arguments=arguments
+            )
 
     def queue_purge(self, queue: str, **_: Any) -> int:
-        """Delete what is ready; how many messages that were."""
-        with self._working() as work:
-            return purge(work, self._queue(work, queue))
+        """Delete the ready messages of a queue; return how many there were."""
+        with self._transaction() as transaction:
+            return purge(transaction, self._queue(transaction, queue))
 
     def queue_delete(self, queue: str = "", if_unused: bool = False, if_empty: bool = False, **_: Any) -> int:
-        """Delete a queue, no error when there is none; how many messages were ready."""
-        with self._working() as work:
-            if self._topology.queue(work, queue) is None:
+        """Delete a queue, without an error if there is none; return how many messages were ready."""
+        with self._transaction() as transaction:
+            if self._topology.queue(transaction, queue) is None:
                 return 0
-            found = self._queue(work, queue)
-            return declare.delete_queue(work, self._topology, found, if_unused=if_unused, if_empty=if_empty)
+            found = self._queue(transaction, queue)
+            return declare.delete_queue(transaction, self._topology, found, if_unused=if_unused, if_empty=if_empty)

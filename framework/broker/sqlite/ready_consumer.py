@@ -1,4 +1,4 @@
-"""Whose turn it is: the consumers that have room, in their order, and how a message is put into their hands."""
+"""Selects the consumer that receives a queue's next message, and assigns the message to it."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ from framework.broker.sqlite.entities import Queue
 __all__ = ["UNREAD_WINDOW", "ReadyConsumer", "assign", "next_ready_consumer"]
 
 
-#: How many messages lie unread for a consumer without a prefetch count, before it gets no more.
+#: The unread messages of a consumer without a prefetch count, beyond which no more are dispatched to it.
 UNREAD_WINDOW = 200
 
 _READY = f"""
@@ -21,29 +21,32 @@ _FIRST = _READY + "c.id = (select min(id) from consumer where queue = ?)"  # noq
 
 
 class ReadyConsumer(NamedTuple):
-    """A consumer that has room."""
+    """A consumer below its prefetch count."""
 
     consumer: int
     owner: int
 
-    def hand(self, work: Transaction) -> tuple[int, int, int]:
-        """Count a message as handed over: its holder, its consumer, and its turn among the consumer's messages."""
-        turn = work.value(
+    def count_delivery(self, transaction: Transaction) -> tuple[int, int, int]:
+        """Count a delivery; return the message's holder, consumer, and its turn among the consumer's messages."""
+        turn = transaction.value(
             "update consumer set turn = ?, held = held + 1, handed = handed + 1, unread = unread + (prefetch = 0)"
             " where id = ? returning handed",
-            work.tick(),
+            transaction.tick(),
             self.consumer,
         )
-        work.woken.add(self.owner)
+        transaction.woken.add(self.owner)
         return self.owner, self.consumer, turn
 
 
-def next_ready_consumer(work: Transaction, queue: Queue) -> ReadyConsumer | None:
-    """The consumer that gets a queue's next message; the first alone where only one may be active."""
-    row = work.execute(_FIRST if queue.single_active else _NEXT, (queue.id,)).fetchone()
+def next_ready_consumer(transaction: Transaction, queue: Queue) -> ReadyConsumer | None:
+    """Return the consumer for a queue's next message; with a single active consumer, only the first can be it."""
+    row = transaction.execute(_FIRST if queue.single_active else _NEXT, (queue.id,)).fetchone()
     return row and ReadyConsumer._make(row)
 
 
-def assign(work: Transaction, message: int, target: ReadyConsumer) -> None:
-    """Hand over a message that was ready."""
-    work.execute("update message set holder = ?, consumer = ?, turn = ? where id = ?", (*target.hand(work), message))
+def assign(transaction: Transaction, message_id: int, target: ReadyConsumer) -> None:
+    """Dispatch a ready message to a consumer."""
+    transaction.execute(
+        "update message set holder = ?, consumer = ?, turn = ? where id = ?",
+        (*target.count_delivery(transaction), message_id),
+    )

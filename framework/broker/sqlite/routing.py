@@ -1,4 +1,4 @@
-"""What is declared, as one connection has read it, and the queues that a message is routed to."""
+"""The declared queues, exchanges and bindings, cached per connection, and the routing of messages."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ __all__ = ["Topology", "mark_changed", "topic_matches"]
 
 @dataclass(frozen=True)
 class Binding:
-    """What an exchange is bound to."""
+    """A binding of an exchange."""
 
     destination: str
     is_queue: bool
@@ -21,7 +21,7 @@ class Binding:
 
 
 class Topology:
-    """What one connection knows of what is declared; read again once anybody has changed it."""
+    """One connection's cache of the declared queues, exchanges and bindings; a change by any process clears it."""
 
     def __init__(self) -> None:
         self.version = -1
@@ -31,9 +31,9 @@ class Topology:
         self._bindings: dict[str, list[Binding]] = {}
         self._routes: dict[tuple[str, tuple[str, ...]], tuple[Queue, ...]] = {}
 
-    def refresh(self, work: Transaction) -> bool:
-        """Forget what is out of date; true when anything was."""
-        version = work.value("select version from topology")
+    def refresh(self, transaction: Transaction) -> bool:
+        """Clear the cache if it is out of date; return whether it was."""
+        version = transaction.value("select version from topology")
         if version == self.version:
             return False
         self.version = version
@@ -41,56 +41,56 @@ class Topology:
             known.clear()
         return True
 
-    def queue(self, work: Transaction, name: str) -> Queue | None:
-        """The queue called ``name``, if it exists."""
+    def queue(self, transaction: Transaction, name: str) -> Queue | None:
+        """Return the queue called ``name``, if it exists."""
         if name not in self._queues:
-            row = work.execute(
+            row = transaction.execute(
                 "select id, name, durable, exclusive, auto_delete, arguments, owner from queue where name = ?", (name,)
             ).fetchone()
             self._queues[name] = row and queue_from(row)
         return self._queues[name]
 
-    def queue_with_id(self, work: Transaction, number: int) -> Queue | None:
-        """The queue with that id, if it still exists."""
+    def queue_with_id(self, transaction: Transaction, number: int) -> Queue | None:
+        """Return the queue with that id, if it still exists."""
         if number not in self._names:
-            self._names[number] = work.value("select name from queue where id = ?", number) or ""
-        return self.queue(work, self._names[number])
+            self._names[number] = transaction.value("select name from queue where id = ?", number) or ""
+        return self.queue(transaction, self._names[number])
 
-    def exchange(self, work: Transaction, name: str) -> Exchange | None:
-        """The exchange called ``name``, if it exists."""
+    def exchange(self, transaction: Transaction, name: str) -> Exchange | None:
+        """Return the exchange called ``name``, if it exists."""
         if name not in self._exchanges:
-            row = work.execute(
+            row = transaction.execute(
                 "select name, type, durable, auto_delete, internal, arguments from exchange where name = ?", (name,)
             ).fetchone()
             self._exchanges[name] = row and exchange_from(row)
         return self._exchanges[name]
 
-    def route(self, work: Transaction, exchange: str, keys: tuple[str, ...]) -> tuple[Queue, ...]:
-        """The queues that a message goes to, each once.
+    def route(self, transaction: Transaction, exchange: str, keys: tuple[str, ...]) -> tuple[Queue, ...]:
+        """Return the queues that a message is routed to, each once.
 
         Raises:
             amqp.exceptions.NotFound: there is no such exchange.
         """
         known = self._routes.get((exchange, keys))
         if known is None:
-            if self.exchange(work, exchange) is None:
+            if self.exchange(transaction, exchange) is None:
                 raise not_found("exchange", exchange)
             if len(self._routes) > 4096:
                 self._routes.clear()
-            known = self._routes[exchange, keys] = tuple(self._walk(work, exchange, keys))
+            known = self._routes[exchange, keys] = tuple(self._walk(transaction, exchange, keys))
         return known
 
-    def _walk(self, work: Transaction, start: str, keys: tuple[str, ...]) -> Iterator[Queue]:
+    def _walk(self, transaction: Transaction, start: str, keys: tuple[str, ...]) -> Iterator[Queue]:
         found: set[str] = set()
         seen = {start}
         pending = [start]
         while pending:
-            exchange = self.exchange(work, pending.pop())
+            exchange = self.exchange(transaction, pending.pop())
             if exchange is None:
                 continue
-            targets = list(self._targets(work, exchange, keys))
+            targets = list(self._targets(transaction, exchange, keys))
             for name, is_queue in targets:
-                queue = self.queue(work, name) if is_queue else None
+                queue = self.queue(transaction, name) if is_queue else None
                 if queue is not None and name not in found:
                     found.add(name)
                     yield queue
@@ -100,24 +100,28 @@ class Topology:
             pending += [name for name in further if name not in seen]
             seen.update(further)
 
-    def _targets(self, work: Transaction, exchange: Exchange, keys: tuple[str, ...]) -> Iterator[tuple[str, bool]]:
+    def _targets(
+        self, transaction: Transaction, exchange: Exchange, keys: tuple[str, ...]
+    ) -> Iterator[tuple[str, bool]]:
         if exchange.name == "":
-            yield from ((key, True) for key in keys if self.queue(work, key) is not None)
+            yield from ((key, True) for key in keys if self.queue(transaction, key) is not None)
             return
-        for binding in self._bindings_of(work, exchange.name):
+        for binding in self._bindings_of(transaction, exchange.name):
             if any(_matches(exchange.type, binding.routing_key, key) for key in keys):
                 yield binding.destination, binding.is_queue
 
-    def _bindings_of(self, work: Transaction, exchange: str) -> list[Binding]:
+    def _bindings_of(self, transaction: Transaction, exchange: str) -> list[Binding]:
         if exchange not in self._bindings:
-            rows = work.execute("select destination, is_queue, routing_key from binding where source = ?", (exchange,))
+            rows = transaction.execute(
+                "select destination, is_queue, routing_key from binding where source = ?", (exchange,)
+            )
             self._bindings[exchange] = [Binding(name, bool(is_queue), key) for name, is_queue, key in rows]
         return self._bindings[exchange]
 
 
-def mark_changed(work: Transaction) -> None:
-    """Let every connection read the topology again."""
-    work.execute("update topology set version = version + 1")
+def mark_changed(transaction: Transaction) -> None:
+    """Make every connection read the topology again."""
+    transaction.execute("update topology set version = version + 1")
 
 
 def _matches(kind: str, pattern: str, key: str) -> bool:
@@ -132,7 +136,7 @@ def _matches(kind: str, pattern: str, key: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def topic_matches(pattern: str, key: str) -> bool:
-    """Whether a topic binding wants a routing key: ``*`` stands for one word, ``#`` for any number.
+    """Return whether a topic binding matches a routing key: ``*`` stands for one word, ``#`` for any number.
 
     >>> topic_matches("stock.*.nyse", "stock.ibm.nyse"), topic_matches("stock.#", "stock"), topic_matches("*", "a.b")
     (True, True, False)
@@ -141,7 +145,7 @@ def topic_matches(pattern: str, key: str) -> bool:
 
 
 def _match(pattern: tuple[str, ...], words: tuple[str, ...]) -> bool:
-    # Row by row, as edit distances are computed: no pattern of many "#" can make it slow.
+    # Row by row, as edit distances are computed: a pattern of many "#" takes no longer.
     reached = [True] + [False] * len(words)
     for part in pattern:
         if part == "#":

@@ -1,19 +1,20 @@
-"""The tables of the embedded broker and the stamp by which its files are known."""
+"""The tables of the embedded broker, and the application id and version of its files."""
 
 __all__ = ["APPLICATION_ID", "DDL", "VERSION"]
 
 
-#: "omst" in ASCII; SQLite keeps it in the file's header.
+#: "omst" in ASCII; SQLite stores it in the file's header.
 APPLICATION_ID = 0x6F6D7374
 
-#: Raised with every change of the tables, so that an older library refuses a newer file.
+#: Increased with every change of the tables, so that an older library refuses a newer file.
 VERSION = 1
 
-# A message is ready while it has no holder; both states have an index of their own, so that a queue's head costs the
-# same however long the queue is. Ids only ever grow (autoincrement): they are the order of a queue. A message expires
-# at the head of its queue only, as on RabbitMQ: one that is late and waits behind others has its time negated.
-# Whoever changes the file hands messages to consumers that have room; a consumer's process only reads what it was
-# handed, in the order of ``turn``. The triggers see to it that ``held`` is what a consumer holds, however that goes.
+# A message is ready while it has no holder; each of the two states has its own index, so that reading a queue's head
+# takes the same time at any length. Ids only grow (autoincrement): they are the order of a queue. A message expires
+# at the head of its queue only, as in RabbitMQ: an expired one that waits behind others has its time negated.
+# The process that changes the file dispatches messages to ready consumers (``handed`` counts them); a consumer's
+# process only reads its messages, in the order of ``turn``. ``returns`` counts redeliveries. The triggers keep ``held``
+# equal to the number of messages that a consumer holds.
 DDL = (
     """create table topology (version integer not null)""",
     """insert into topology values (1)""",

@@ -1,4 +1,4 @@
-"""kombu's transport for ``sqlite:///file``: RabbitMQ's semantics in one SQLite file, for many processes of one machine.
+"""kombu transport for ``sqlite:///file``: RabbitMQ's semantics in one SQLite file, shared by processes of one machine.
 
 Three slashes name a file relative to the current folder, four an absolute one. ``broker_transport_options =
 {"synchronous": "full"}`` makes a confirmed message survive a power cut, at the price of an fsync for each.
@@ -20,12 +20,12 @@ from framework.errors import BrokerFileRefused, BrokerFileUnavailable
 __all__ = ["Transport"]
 
 
-#: Seconds for which messages are handed over before an event loop gets another turn.
+#: Seconds for which messages are delivered before the event loop serves its other readers.
 BURST_SECONDS = 0.005
 
 
 class Transport(base.Transport):
-    """What kombu asks of a broker, answered from a file."""
+    """The embedded broker's side of kombu's transport interface."""
 
     driver_type = "sqlite"
     driver_name = "sqlite3"
@@ -44,25 +44,25 @@ class Transport(base.Transport):
     _loop: Any = None
 
     def driver_version(self) -> str:
-        """SQLite's version."""
+        """Return SQLite's version."""
         return sqlite3.sqlite_version
 
     def establish_connection(self) -> Connection:
-        """Open the file, making it when there is none.
+        """Open the file; create it if it does not exist.
 
         Raises:
-            BrokerFileRefused: the URL names no file, or one that is no broker of this version.
+            BrokerFileRefused: the URL names no file, or a file that is no broker of this version.
             BrokerFileUnavailable: the file cannot be opened now.
         """
         client: Any = self.client
         return Connection(client, _file(client.hostname), _synchronous(client.transport_options or {}))
 
     def create_channel(self, connection: Connection) -> Channel:
-        """A new channel of a connection."""
+        """Return a new channel of a connection."""
         return connection.channel()
 
     def close_connection(self, connection: Connection) -> None:
-        """Close a connection; what it holds goes back at once."""
+        """Close a connection; its unacknowledged messages are requeued at once."""
         self._leave_loop(connection)
         connection.client = None
         connection.close()
@@ -73,31 +73,31 @@ class Transport(base.Transport):
             connection.collect()
 
     def _leave_loop(self, connection: Connection) -> None:
-        # The descriptor's number will be another file's: the loop must not take that for this connection.
+        # The next file opened gets this descriptor's number: the loop must not take it for this connection.
         if self._loop is not None and connection.connected:
             self._loop.remove_reader(connection.fileno())
         self._loop = None
 
     def verify_connection(self, connection: Connection) -> bool:
-        """Whether a connection can be used by this process."""
+        """Return whether this process can use a connection."""
         return connection.connected
 
     def drain_events(self, connection: Connection, timeout: float | None = None, **_: Any) -> None:
-        """Hand the next message to its consumer; see :meth:`Connection.drain_events`."""
+        """Deliver the next message to its consumer; see :meth:`Connection.drain_events`."""
         connection.drain_events(timeout=timeout)
 
     def qos_semantics_matches_spec(self, _connection: Connection) -> bool:
-        """No: as in RabbitMQ, a prefetch count is each consumer's own unless it is set for the channel."""
+        """Return False: as in RabbitMQ, a prefetch count applies to each consumer unless it is set for the channel."""
         return False
 
     def register_with_event_loop(self, connection: Connection, loop: Any) -> None:
-        """Have the event loop drain the connection when its bell rings, and look around when it does not."""
+        """Have the event loop drain the connection when its wake-up pipe is readable, and run maintenance otherwise."""
         self._loop = loop
         loop.add_reader(connection.fileno(), self.on_readable, connection, loop)
         loop.call_later(MAINTENANCE_SECONDS, self._maintain, connection, loop)
 
     def on_readable(self, connection: Connection, loop: Any) -> None:
-        """Hand over what has come, for a moment; then it is the turn of the loop's other readers."""
+        """Deliver messages for `BURST_SECONDS`, then let the loop serve its other readers."""
         until = monotonic() + BURST_SECONDS
         try:
             while monotonic() < until:
@@ -105,7 +105,7 @@ class Transport(base.Transport):
         except TimeoutError:
             self._schedule_due_work(connection, loop)
         else:
-            # The loop sleeps on descriptors even when it was asked to call something soon: the bell is one.
+            # The loop sleeps on descriptors even when a call is scheduled soon: the wake-up pipe is a descriptor.
             connection.wake()
 
     def _maintain(self, connection: Connection, loop: Any) -> None:
@@ -121,7 +121,7 @@ class Transport(base.Transport):
             loop.call_later(pause, connection.wake)
 
     def as_uri(self, uri: str, *_: Any) -> str:
-        """The URL: it holds no password."""
+        """Return the URL, which holds no password."""
         return uri
 
 

@@ -1,4 +1,4 @@
-"""Arguments of queues: which can be, and which must be the same again."""
+"""Queue arguments: valid values, and equivalence in a redeclaration."""
 
 import pytest
 from amqp.exceptions import PreconditionFailed
@@ -29,12 +29,12 @@ def test_an_impossible_argument_is_refused_by_name(arguments):
         validated("mail", DURABLE, arguments)
 
 
-def test_arguments_of_other_brokers_are_kept_and_mean_nothing():
+def test_unknown_arguments_are_stored_and_ignored():
     assert validated("mail", DURABLE, {"x-queue-mode": "lazy"}) == {"x-queue-mode": "lazy"}
 
 
 @pytest.mark.parametrize("flag", ["durable", "exclusive", "auto_delete"])
-def test_a_quorum_queue_is_durable_and_everybodys(flag):
+def test_a_quorum_queue_is_durable_and_not_exclusive(flag):
     flags = {**DURABLE, flag: not DURABLE[flag]}
 
     with pytest.raises(PreconditionFailed, match=f"invalid property '{flag}'"):
@@ -46,5 +46,5 @@ def test_a_difference_is_named_with_both_values():
         check_equivalent("mail", {"x-max-length": 2}, {"x-max-length": 1})
 
 
-def test_a_classic_queue_is_what_a_queue_is_unless_it_says_otherwise():
+def test_a_queue_is_classic_by_default():
     check_equivalent("mail", {"x-queue-type": "classic"}, {})

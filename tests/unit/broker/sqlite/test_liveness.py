@@ -1,4 +1,4 @@
-"""The living are known by their locks, the dead by having none."""
+"""Record locks prove that a process is alive."""
 
 import multiprocessing
 import signal
@@ -28,7 +28,7 @@ def test_a_process_is_alive_until_it_is_killed(tmp_path):
     assert not locks_of(path).alive(OWNER)
 
 
-def test_one_of_a_process_can_be_given_up_while_another_lives(tmp_path):
+def test_one_lock_of_a_process_can_be_released_alone(tmp_path):
     locks = locks_of(tmp_path / "broker.db")
     locks.hold(1)
     locks.hold(2)
@@ -39,7 +39,7 @@ def test_one_of_a_process_can_be_given_up_while_another_lives(tmp_path):
     assert locks.alive(2)
 
 
-def test_a_child_does_not_inherit_its_parents_life(tmp_path):
+def test_a_child_does_not_inherit_its_parents_locks(tmp_path):
     path = tmp_path / "broker.db"
     locks_of(path).hold(OWNER)
 
@@ -57,7 +57,7 @@ def test_a_child_does_not_inherit_its_parents_life(tmp_path):
     assert locks_of(path).alive(OWNER)
 
 
-def test_a_new_file_in_the_place_of_a_removed_one_has_locks_of_its_own(tmp_path):
+def test_a_new_file_in_the_place_of_a_removed_one_has_separate_locks(tmp_path):
     path = tmp_path / "broker.db"
     before = locks_of(path)
     (tmp_path / "broker.db-owners").unlink()

@@ -1,4 +1,4 @@
-"""Properties lie in the file as AMQP carries them."""
+"""Encoding of message properties in the file."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -7,7 +7,7 @@ import pytest
 
 from framework.broker.sqlite.messages import body_from, body_of, decoded, encoded
 
-MOMENT = datetime(2026, 11, 21, 12, 30, tzinfo=UTC).replace(tzinfo=None)  # as py-amqp reads it
+DATE = datetime(2026, 11, 21, 12, 30, tzinfo=UTC).replace(tzinfo=None)  # as py-amqp reads it
 
 
 @pytest.mark.parametrize(
@@ -15,21 +15,21 @@ MOMENT = datetime(2026, 11, 21, 12, 30, tzinfo=UTC).replace(tzinfo=None)  # as p
     [
         {"text": "ñ", "number": 2**40, "float": 1.5, "yes": True, "nothing": None, "list": [1, "a"], "table": {"k": 1}},
         {"bytes": b"\x00\xff"},
-        {"deaths": [{"count": 1, "time": MOMENT}]},
+        {"deaths": [{"count": 1, "time": DATE}]},
         {"price": Decimal("1.25")},
     ],
 )
-def test_headers_come_back_as_they_went(headers):
+def test_headers_are_decoded_as_they_were_encoded(headers):
     properties = {"application_headers": headers, "priority": 3, "correlation_id": "c"}
 
     assert decoded(encoded(properties)) == properties
 
 
-def test_what_is_not_set_is_not_kept():
+def test_unset_properties_are_not_stored():
     assert decoded(encoded({"priority": None, "type": "t"})) == {"type": "t"}
 
 
-def test_text_is_kept_in_its_encoding_and_comes_back_as_text():
+def test_text_is_stored_in_its_encoding_and_returned_as_text():
     properties = {"content_encoding": None}
 
     body = body_of("ñ", properties)
@@ -39,5 +39,5 @@ def test_text_is_kept_in_its_encoding_and_comes_back_as_text():
 
 
 @pytest.mark.parametrize("encoding", [None, "binary", "utf-8"])
-def test_bytes_come_back_as_bytes(encoding):
+def test_bytes_are_returned_as_bytes(encoding):
     assert body_from(b"\xff\x00", {"content_encoding": encoding}) == b"\xff\x00"

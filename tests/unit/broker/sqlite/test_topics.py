@@ -21,7 +21,7 @@ from framework.broker.sqlite.routing import topic_matches
         ("*.*", "."),
     ],
 )
-def test_a_key_is_wanted(pattern, key):
+def test_a_key_matches(pattern, key):
     assert topic_matches(pattern, key)
 
 
@@ -38,7 +38,7 @@ def test_a_key_is_wanted(pattern, key):
         ("", "a"),
     ],
 )
-def test_a_key_is_not_wanted(pattern, key):
+def test_a_key_does_not_match(pattern, key):
     assert not topic_matches(pattern, key)
 
 

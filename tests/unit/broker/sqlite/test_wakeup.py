@@ -1,4 +1,4 @@
-"""A pipe wakes who sleeps, and nobody is hurt when there is none."""
+"""Wake-up pipes wake a sleeping connection; a missing pipe is no error."""
 
 import threading
 import time
@@ -32,7 +32,7 @@ def test_a_sleeper_is_woken_at_once(path, pipe):
     assert pipe.clear()
 
 
-def test_a_ring_before_the_sleep_is_not_missed(path, pipe):
+def test_a_wake_up_before_the_sleep_is_not_missed(path, pipe):
     wake(path, OWNER)
     before = time.monotonic()
 
@@ -41,14 +41,14 @@ def test_a_ring_before_the_sleep_is_not_missed(path, pipe):
     assert time.monotonic() - before < 5
 
 
-def test_a_bell_that_was_silenced_stays_silent(path, pipe):
+def test_a_cleared_pipe_is_empty(path, pipe):
     wake(path, OWNER)
     pipe.clear()
 
     assert not pipe.clear()
 
 
-def test_ringing_more_often_than_a_pipe_can_hold_does_not_block(path, pipe):
+def test_more_wake_ups_than_a_pipe_can_hold_do_not_block(path, pipe):
     for _ in range(70_000):
         pipe.wake()
     wake(path, OWNER)
@@ -57,12 +57,12 @@ def test_ringing_more_often_than_a_pipe_can_hold_does_not_block(path, pipe):
         pass
 
 
-def test_ringing_for_somebody_who_is_gone_does_nothing(path):
+def test_waking_a_removed_connection_does_nothing(path):
     wake(path, OWNER)
     remove(path, OWNER)
 
 
-def test_a_bell_left_behind_by_a_dead_process_is_replaced(path):
+def test_the_pipe_of_a_dead_process_is_replaced(path):
     left_behind = WakeupPipe(path, OWNER)
 
     pipe = WakeupPipe(path, OWNER)

@@ -1,4 +1,4 @@
-"""What becomes of a message that dies, and what it tells about its deaths."""
+"""Dead letters: their routing, and their ``x-death`` headers."""
 
 from datetime import datetime
 
@@ -10,7 +10,7 @@ from framework.testing.rabbitmq import RabbitMQ
 
 @pytest.fixture
 def dead(client):
-    """Where the dead letters of ``mail`` come to lie."""
+    """The queue for the dead letters of ``mail``."""
     client.exchange("dead letters", "topic")
     client.queue("dead")
     client.bind("dead", "dead letters", "#")
@@ -18,17 +18,17 @@ def dead(client):
 
 
 def deaths(message):
-    """``x-death`` without its times, which are checked here."""
-    told = message.headers["x-death"]
-    assert all(isinstance(death["time"], datetime) for death in told)
-    return [{name: value for name, value in death.items() if name != "time"} for death in told]
+    """Check the times of ``x-death``, and return it without them."""
+    recorded = message.headers["x-death"]
+    assert all(isinstance(death["time"], datetime) for death in recorded)
+    return [{name: value for name, value in death.items() if name != "time"} for death in recorded]
 
 
 def firsts(message):
     return {name: value for name, value in message.headers.items() if name.startswith("x-first-death-")}
 
 
-def test_a_rejected_message_tells_its_death(client, dead):
+def test_a_rejected_message_has_an_x_death_header(client, dead):
     client.queue("mail", **dead)
     client.publish("hello", headers={"mine": 1})
 
@@ -47,7 +47,7 @@ def test_a_rejected_message_tells_its_death(client, dead):
     }
 
 
-def test_a_message_that_waited_too_long_tells_its_death(client, dead):
+def test_an_expired_message_has_an_x_death_header(client, dead):
     client.queue("mail", message_ttl=30, **dead)
     client.publish("hello")
 
@@ -58,7 +58,7 @@ def test_a_message_that_waited_too_long_tells_its_death(client, dead):
     ]
 
 
-def test_a_message_dead_by_its_own_time_tells_that_time_and_has_none_now(client, dead):
+def test_a_message_with_its_own_ttl_records_it_and_loses_its_expiration(client, dead):
     client.queue("mail", **dead)
     client.publish("hello", expiration="30")
 
@@ -69,7 +69,7 @@ def test_a_message_dead_by_its_own_time_tells_that_time_and_has_none_now(client,
     assert "expiration" not in message.properties
 
 
-def test_a_rejected_message_loses_the_time_it_had(client, dead):
+def test_a_rejected_message_loses_its_expiration(client, dead):
     client.queue("mail", **dead)
     client.publish("hello", expiration="60000")
 
@@ -80,7 +80,7 @@ def test_a_rejected_message_loses_the_time_it_had(client, dead):
     assert "expiration" not in message.properties
 
 
-def test_a_message_that_may_not_wait_dies_at_once(client, dead):
+def test_a_message_with_ttl_0_is_dead_lettered_at_once(client, dead):
     client.queue("mail", **dead)
 
     client.publish("hello", expiration="0")
@@ -88,7 +88,7 @@ def test_a_message_that_may_not_wait_dies_at_once(client, dead):
     assert deaths(client.take("dead"))[0]["reason"] == "expired"
 
 
-def test_what_a_full_queue_drops_tells_its_death(client, dead):
+def test_a_message_dropped_by_a_full_queue_has_an_x_death_header(client, dead):
     client.queue("mail", max_length=1, **dead)
     client.publish("one", "two")
 
@@ -100,7 +100,7 @@ def test_what_a_full_queue_drops_tells_its_death(client, dead):
     ]
 
 
-def test_what_a_full_queue_refuses_is_no_dead_letter(client, dead):
+def test_a_refused_message_is_no_dead_letter(client, dead):
     client.queue("mail", max_length=1, overflow="reject-publish", **dead)
     client.publish("one")
 
@@ -110,7 +110,7 @@ def test_what_a_full_queue_refuses_is_no_dead_letter(client, dead):
     assert client.ready("dead") == 0
 
 
-def test_what_a_full_queue_refuses_may_be_a_dead_letter_too(client, dead):
+def test_a_refused_message_may_be_a_dead_letter_too(client, dead):
     client.queue("mail", max_length=1, overflow="reject-publish-dlx", **dead)
     client.publish("one")
 
@@ -122,7 +122,7 @@ def test_what_a_full_queue_refuses_may_be_a_dead_letter_too(client, dead):
     assert deaths(message)[0]["reason"] == "maxlen"
 
 
-def test_a_death_tells_the_exchange_and_key_of_the_publisher(client, dead):
+def test_x_death_has_the_exchange_and_key_of_the_publisher(client, dead):
     client.queue("mail", **dead)
     client.bind("mail", "amq.topic", "a.*")
     client.publish("hello", exchange="amq.topic", key="a.b")
@@ -145,7 +145,7 @@ def test_a_queue_may_give_its_dead_letters_another_key(client, dead):
     assert deaths(message)[0]["routing-keys"] == ["mail"]
 
 
-def test_dead_letters_may_go_straight_to_a_queue(client):
+def test_dead_letters_may_go_directly_to_a_queue(client):
     client.queue("dead")
     client.queue("mail", dead_letter_exchange="", dead_letter_routing_key="dead")
     client.publish("hello")
@@ -166,7 +166,7 @@ def test_dead_letters_may_go_to_several_queues(client, dead):
     assert client.take("dead").body == client.take("archive").body == "hello"
 
 
-def test_without_a_place_for_dead_letters_a_message_just_dies(client, dead):
+def test_without_a_dead_letter_exchange_a_message_is_deleted(client, dead):
     client.queue("mail")
     client.publish("hello")
 
@@ -175,7 +175,7 @@ def test_without_a_place_for_dead_letters_a_message_just_dies(client, dead):
     assert client.ready() == client.ready("dead") == 0
 
 
-def test_a_missing_place_for_dead_letters_is_no_error(client):
+def test_a_missing_dead_letter_exchange_is_no_error(client):
     client.queue("mail", dead_letter_exchange="missing")
     client.publish("one", "two")
 
@@ -185,19 +185,19 @@ def test_a_missing_place_for_dead_letters_is_no_error(client):
 
 
 @pytest.mark.parametrize(
-    "settle",
+    "operation",
     [
         pytest.param(lambda client, message: client.ack(message), id="acked"),
-        pytest.param(lambda client, message: client.requeue(message), id="given back"),
+        pytest.param(lambda client, message: client.requeue(message), id="requeued"),
         pytest.param(lambda client, message: client.channel.queue_purge("mail"), id="purged"),
         pytest.param(lambda client, message: client.channel.queue_delete("mail"), id="deleted with its queue"),
     ],
 )
-def test_what_did_not_die_is_no_dead_letter(client, dead, settle):
+def test_acked_requeued_and_deleted_messages_are_no_dead_letters(client, dead, operation):
     client.queue("mail", **dead)
     client.publish("one", "two")
 
-    settle(client, client.get())
+    operation(client, client.get())
 
     client.queue("other", **dead)
     client.publish("dies", key="other", expiration="0")
@@ -205,7 +205,7 @@ def test_what_did_not_die_is_no_dead_letter(client, dead, settle):
     assert client.ready("dead") == 0
 
 
-def test_a_dead_letter_is_a_new_message_to_those_who_get_it(client, dead):
+def test_a_dead_letter_is_not_marked_as_redelivered(client, dead):
     client.queue("mail", **dead)
     client.publish("hello", correlation_id="c-1", delivery_mode=2, priority=4)
 
@@ -230,7 +230,7 @@ def test_dead_letters_keep_their_order(client, dead):
 
 
 def test_a_death_of_the_same_kind_is_counted_and_the_latest_comes_first(client):
-    # given a queue whose rejected messages wait a moment and return
+    # given a queue whose rejected messages return after a short delay
     client.queue("mail", dead_letter_exchange="", dead_letter_routing_key="wait")
     client.queue("wait", message_ttl=20, dead_letter_exchange="", dead_letter_routing_key="mail")
     client.publish("hello")
@@ -240,7 +240,7 @@ def test_a_death_of_the_same_kind_is_counted_and_the_latest_comes_first(client):
         client.reject(client.take("mail"))
     message = client.take("mail")
 
-    # then each kind of death is told once, with its count
+    # then x-death has one entry per kind, with its count
     assert [(death["queue"], death["reason"], death["count"]) for death in deaths(message)] == [
         ("wait", "expired", 3),
         ("mail", "rejected", 3),
@@ -249,7 +249,7 @@ def test_a_death_of_the_same_kind_is_counted_and_the_latest_comes_first(client):
     assert firsts(message)["x-first-death-reason"] == "rejected"
 
 
-def test_deaths_in_several_queues_are_all_told_the_latest_first(client):
+def test_x_death_lists_several_queues_the_latest_first(client):
     client.queue("c")
     client.queue("b", message_ttl=10, dead_letter_exchange="", dead_letter_routing_key="c")
     client.queue("a", max_length=1, dead_letter_exchange="", dead_letter_routing_key="b")
@@ -261,7 +261,7 @@ def test_deaths_in_several_queues_are_all_told_the_latest_first(client):
     assert firsts(message)["x-first-death-queue"] == "a"
 
 
-def test_two_kinds_of_death_in_one_queue_are_told_apart(client):
+def test_x_death_has_an_entry_for_each_reason_of_one_queue(client):
     client.queue("mail", message_ttl=300, dead_letter_exchange="", dead_letter_routing_key="back")
     client.queue("back", dead_letter_exchange="", dead_letter_routing_key="mail")
     client.publish("hello")
@@ -273,7 +273,7 @@ def test_two_kinds_of_death_in_one_queue_are_told_apart(client):
     assert kinds == {("mail", "expired", 1), ("back", "rejected", 1), ("mail", "rejected", 1)}
 
 
-def test_a_circle_with_a_rejection_in_it_goes_on(client):
+def test_a_cycle_with_a_rejection_in_it_continues(client):
     client.queue("work", dead_letter_exchange="", dead_letter_routing_key="wait")
     client.queue("wait", message_ttl=1, dead_letter_exchange="", dead_letter_routing_key="work")
     client.publish("hello", key="work")
@@ -284,7 +284,7 @@ def test_a_circle_with_a_rejection_in_it_goes_on(client):
     assert client.take("work").headers["x-death"][0]["count"] == 10
 
 
-def test_a_message_that_would_expire_in_a_circle_is_dropped(client, eventually):
+def test_a_message_that_expires_in_a_cycle_is_dropped(client, eventually):
     client.queue("here", message_ttl=20, dead_letter_exchange="", dead_letter_routing_key="there")
     client.queue("there", message_ttl=20, dead_letter_exchange="", dead_letter_routing_key="here")
     client.queue("clock", message_ttl=200)
@@ -296,7 +296,7 @@ def test_a_message_that_would_expire_in_a_circle_is_dropped(client, eventually):
     assert client.ready("here") == client.ready("there") == 0
 
 
-def test_a_message_pushed_out_into_its_own_queue_is_dropped(client):
+def test_a_message_dead_lettered_into_its_own_full_queue_is_dropped(client):
     client.queue("mail", max_length=1, dead_letter_exchange="", dead_letter_routing_key="mail")
 
     client.publish("one", "two")
@@ -304,7 +304,7 @@ def test_a_message_pushed_out_into_its_own_queue_is_dropped(client):
     assert client.empty() == ["two"]
 
 
-def test_a_death_tells_the_open_copies_and_not_the_blind_ones(client, dead):
+def test_x_death_has_the_keys_of_cc_and_not_of_bcc(client, dead):
     client.queue("mail", **dead)
     client.publish("hello", headers={"CC": ["open"], "BCC": ["blind"]})
 
@@ -315,7 +315,7 @@ def test_a_death_tells_the_open_copies_and_not_the_blind_ones(client, dead):
     assert "BCC" not in message.headers
 
 
-def test_a_dead_letter_with_its_old_keys_goes_to_the_open_copies_too(client):
+def test_a_dead_letter_with_its_old_keys_is_routed_by_cc_too(client):
     client.exchange("dead letters", "direct")
     for queue in ("first", "second"):
         client.queue(queue)
@@ -329,7 +329,7 @@ def test_a_dead_letter_with_its_old_keys_goes_to_the_open_copies_too(client):
     assert client.take("first").body == client.take("second").body == "hello"
 
 
-def test_a_consumer_is_given_dead_letters_as_they_come(client, dead):
+def test_a_consumer_receives_dead_letters_as_they_come(client, dead):
     client.queue("mail", message_ttl=20, **dead)
     inbox = client.consume("dead")
 
@@ -340,11 +340,11 @@ def test_a_consumer_is_given_dead_letters_as_they_come(client, dead):
 
 @pytest.fixture
 def safe(request, broker, client):
-    """The arguments of a queue that lets go of a dead letter only when another queue has it."""
+    """The arguments of a queue that deletes a dead letter only when another queue has it."""
     if broker == "rabbitmq":
         server = request.getfixturevalue("rabbitmq")
         if not isinstance(server, RabbitMQ):
-            pytest.skip("a RabbitMQ that is lent tries again after three minutes")
+            pytest.skip("an external RabbitMQ retries after three minutes")
         server.ctl("eval", "application:set_env(rabbit, dead_letter_worker_publisher_confirm_timeout, 1000).")
     client.exchange("dead letters", "topic")
     return {
@@ -355,7 +355,7 @@ def safe(request, broker, client):
     }
 
 
-def test_a_dead_letter_that_no_queue_wants_is_kept_until_one_does(client, safe):
+def test_a_dead_letter_that_no_queue_takes_is_stored_until_one_does(client, safe):
     client.queue("mail", **safe)
     client.publish("hello")
     client.reject(client.take())
@@ -369,7 +369,7 @@ def test_a_dead_letter_that_no_queue_wants_is_kept_until_one_does(client, safe):
     assert [death["reason"] for death in deaths(message)] == ["rejected"]
 
 
-def test_a_dead_letter_for_a_full_queue_is_kept_until_it_has_room(client, safe):
+def test_a_dead_letter_for_a_full_queue_is_stored_until_the_queue_has_space(client, safe):
     client.queue("dead", max_length=1, overflow="reject-publish")
     client.bind("dead", "dead letters", "#")
     client.queue("mail", **safe)
@@ -400,7 +400,7 @@ def test_a_full_queue_keeps_no_dead_letter_from_the_others(client, safe):
     assert client.get("dead") is None
 
 
-def test_a_dead_letter_that_no_queue_wants_outlives_the_connection(client, safe, connect):
+def test_a_dead_letter_that_no_queue_takes_outlives_the_connection(client, safe, connect):
     client.queue("mail", **safe)
     client.publish("hello")
     client.reject(client.take())

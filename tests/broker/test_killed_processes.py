@@ -1,4 +1,4 @@
-"""A process that is killed with ``kill -9`` loses nothing for the others."""
+"""A process killed with ``kill -9``: its messages are requeued, its confirmed publishes are there."""
 
 import signal
 import subprocess
@@ -39,7 +39,7 @@ for number in itertools.count():
 
 @pytest.fixture
 def start(broker_url):
-    """Starts another program on the same broker."""
+    """Return a function that starts another program on the same broker."""
     programs = []
 
     def start(code):
@@ -55,7 +55,7 @@ def start(broker_url):
 
 @pytest.fixture
 def killed_consumer(client, start):
-    """A consumer that held two of three messages and one of another queue when it was killed."""
+    """Kill a consumer that held two of three messages and one of another queue."""
     client.queue("mail")
     client.queue("letters")
     client.publish("one", "two", "three")
@@ -68,7 +68,7 @@ def killed_consumer(client, start):
 
 
 @pytest.mark.usefixtures("killed_consumer")
-def test_what_a_killed_process_held_comes_back_in_its_place(client, eventually):
+def test_a_killed_process_messages_are_requeued_in_their_places(client, eventually):
     assert eventually(lambda: client.ready("mail") == 3)
     messages = [client.get() for _ in range(3)]
     assert [message.body for message in messages] == ["one", "two", "three"]
@@ -77,18 +77,18 @@ def test_what_a_killed_process_held_comes_back_in_its_place(client, eventually):
 
 
 @pytest.mark.usefixtures("killed_consumer")
-def test_a_waiting_consumer_is_given_what_a_killed_process_held(client):
+def test_a_waiting_consumer_receives_a_killed_process_messages(client):
     assert sorted(client.consume(prefetch=10).wait_for(3)) == ["one", "three", "two"]
 
 
 @pytest.mark.usefixtures("killed_consumer")
-def test_a_killed_process_is_no_consumer_and_its_exclusive_queues_are_gone(client, eventually):
+def test_a_killed_process_loses_its_consumers_and_exclusive_queues(client, eventually):
     assert eventually(lambda: client.counts("mail")[1] == 0)
     with pytest.raises(NotFound):
         eventually(lambda: client.counts("mine") is None)
 
 
-def test_what_a_killed_publisher_knew_to_be_published_is_there(client, start):
+def test_messages_confirmed_to_a_killed_publisher_are_there(client, start):
     client.queue("mail")
     publisher = start(PUBLISHER)
 

@@ -1,4 +1,4 @@
-"""A task whose worker was killed is run again, on both brokers."""
+"""Killed workers lose no task, on both brokers."""
 
 
 def test_a_task_whose_worker_was_killed_is_run_again(start_worker, call, noted, eventually):

@@ -1,4 +1,4 @@
-"""Forks: a child must neither use nor harm what its parent has open."""
+"""Forks: a child neither uses nor harms its parent's connections."""
 
 import multiprocessing
 import os
@@ -41,9 +41,9 @@ def bodies(connection):
     return [message.body for message in iter(lambda: get(connection, no_ack=True), None)]
 
 
-def in_a_child(work, *arguments):
-    """Run something in a forked child and wait for its end."""
-    child = processes.Process(target=work, args=arguments)
+def in_a_child(function, *arguments):
+    """Call a function in a forked child and wait for its end."""
+    child = processes.Process(target=function, args=arguments)
     child.start()
     child.join(20)
     assert child.exitcode == 0
@@ -97,7 +97,7 @@ def test_the_parents_connection_is_refused_in_the_child(parent):
 
 
 @pytest.mark.parametrize("end", ["release", "collect"])
-def test_what_the_parent_holds_stays_its_own_when_the_child_lets_go_of_the_connection(url, parent, end):
+def test_the_parents_messages_stay_unacknowledged_when_the_child_drops_the_connection(url, parent, end):
     publish(parent, "hello")
     message = get(parent)
 
@@ -110,7 +110,7 @@ def test_what_the_parent_holds_stays_its_own_when_the_child_lets_go_of_the_conne
         assert get(another) is None
 
 
-def test_the_parent_lives_on_in_its_childs_eyes_and_is_buried_when_it_is_killed(url):
+def test_a_killed_parents_messages_are_requeued_while_its_child_lives(url):
     held, done = processes.Event(), processes.Event()
 
     def parent():

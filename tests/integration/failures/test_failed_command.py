@@ -1,24 +1,23 @@
-"""`framework failed`, on both brokers: what people see, and that nothing is lost however it is interrupted."""
+"""`framework failed`, on both brokers: its output, and that a killed command loses no task."""
 
 import json
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 
 import pytest
 from kombu import Connection
 
 from framework.failures import Failures
-from framework.failures import reader as module
 from framework.failures.headers import failure_headers
 from framework.failures.queue import failed_queue
+from framework.failures.reader import FailedQueue
 
 FAILED = [sys.executable, "-m", "framework", "failed"]
 
-#: The command; `kill -9` ends it before a task is sent, between that and its removal, or after both.
-KILLED_AT_WORK = """
+#: The command; `kill -9` ends it before a task is retried, between that and its removal, or after both.
+KILLED_DURING_RETRY = """
 import os, random, signal
 from framework.cli import main
 from framework.failures.reader import FailedQueue
@@ -38,15 +37,15 @@ def killed_here():
     if not steps_left:
         os.kill(os.getpid(), signal.SIGKILL)
 
-FailedQueue.send_again = killed_around(FailedQueue.send_again)
-FailedQueue.settle = killed_around(FailedQueue.settle)
+FailedQueue.retry = killed_around(FailedQueue.retry)
+FailedQueue.remove = killed_around(FailedQueue.remove)
 main()
 """
 
 
 @pytest.fixture
 def typed(project, environment):
-    """What `framework failed ...` does in the project's folder."""
+    """Return a function that runs `framework failed ...` in the project's folder."""
 
     def run(*args, answer=""):
         return subprocess.run(
@@ -66,7 +65,7 @@ def channel(app, broker_url):
 
 @pytest.fixture
 def fail(channel):
-    """Put a message where a worker puts the ones of tasks that failed."""
+    """Publish a message to the failed-task queue, as a worker does."""
 
     def publish(id, args=(), kwargs=None, *, task="probe.tasks.any-name.tell", reason="failed", error="boom"):  # noqa: A002
         why = failure_headers(
@@ -93,12 +92,12 @@ def one_line(run, status=1):
     return error
 
 
-def test_nothing_failed_yet(typed):
+def test_no_failed_tasks(typed):
     assert answered(typed("list")) == ["There are no failed tasks."]
     assert answered(typed("retry", "--all")) == ["0 failed tasks sent again."]
 
 
-def test_a_list_says_which_what_and_why_in_eighty_columns(typed, fail):
+def test_a_list_has_id_call_and_error_in_eighty_columns(typed, fail):
     fail("8f14e45f-ceea-467f-a8a5-6e4b2e1b7e22", [1, "x" * 200], {"password": "hunter22"}, error="ValueError: " * 20)
     fail("b", ["two"], {"day": "today", "password": "hunter22"}, reason="delivery_limit")
 
@@ -131,7 +130,7 @@ def test_pages_and_selections(typed, fail):
     ]
 
 
-def test_show_tells_all_and_obeys_no_control_character(typed, fail):
+def test_show_prints_all_fields_and_no_control_character(typed, fail):
     fail("a", ["\x1b[2J"], {"token": "t-123456"}, error="RuntimeError: \x1b]0;owned\x07 t-123456")
 
     text = "\n".join(answered(typed("show", "a")))
@@ -156,7 +155,7 @@ def test_ids_or_all_but_not_both_and_not_neither(typed):
     assert "Give either their ids or --all" in one_line(typed("drop", "a", "--all"), 2)
 
 
-def test_drop_all_asks_first(typed, fail, app):
+def test_drop_all_needs_a_confirmation(typed, fail, app):
     fail("a")
     fail("b", reason="malformed")
 
@@ -180,10 +179,10 @@ def test_export_to_a_file_and_to_the_standard_output(typed, fail, project):
     assert "no-such-folder" in one_line(typed("export", "no-such-folder/out.jsonl"))
 
 
-def test_a_second_administrator_is_told_that_the_first_is_at_work(typed, fail, app):
+def test_a_second_reader_gets_an_error_while_the_first_reads(typed, fail, app):
     fail("a")
 
-    with module.FailedQueue(app) as first:
+    with FailedQueue(app) as first:
         assert [entry.id for entry in first] == ["a"]
         assert "Another `framework failed`" in one_line(typed("list"))
 
@@ -201,7 +200,7 @@ def test_a_broker_that_is_down_is_one_line(command, project, environment):
     assert "amqp://ann:**@127.0.0.1:1//" in one_line(run)
 
 
-def test_tasks_sent_again_while_workers_work_are_run(typed, fail, start_worker, noted):
+def test_tasks_retried_while_workers_run_are_run(typed, fail, start_worker, noted, eventually):
     start_worker()
     for number in range(20):
         fail(f"id-{number}", [number])
@@ -209,14 +208,14 @@ def test_tasks_sent_again_while_workers_work_are_run(typed, fail, start_worker, 
     assert answered(typed("retry", "id-3", "id-4")) == ["2 failed tasks sent again."]
     assert answered(typed("retry", "--all", "--task", "probe.tasks.any-name.tell")) == ["18 failed tasks sent again."]
 
-    wait_until(lambda: len(noted("told")) >= 20)
+    eventually(lambda: len(noted("told")) >= 20)
     assert sorted(map(int, noted("told"))) == list(range(20))
 
 
-def test_a_task_that_failed_in_a_worker_is_listed_and_fails_again_when_sent_again(typed, call, app, start_worker):
+def test_a_task_failed_in_a_worker_is_listed_and_fails_again_when_retried(typed, call, app, start_worker, eventually):
     start_worker()
     sent = call("boom").apply_async()
-    wait_until(lambda: Failures(app).count() == 1)
+    eventually(lambda: Failures(app).count() == 1)
 
     (task,) = json.loads(typed("list", "--json").stdout)
     assert (task["id"], task["task"], task["reason"]) == (sent.id, "probe.tasks.any-name.boom", "failed")
@@ -224,16 +223,9 @@ def test_a_task_that_failed_in_a_worker_is_listed_and_fails_again_when_sent_agai
     assert (task["args"], task["kwargs"], task["queue"], task["attempts"]) == ([], {}, "celery", 1)
     assert 'raise ValueError("boom")' in task["traceback"]
     assert answered(typed("retry", sent.id)) == ["1 failed task sent again."]
-    wait_until(lambda: Failures(app).count() == 1)
+    eventually(lambda: Failures(app).count() == 1)
 
     assert Failures(app).get(sent.id).manual_retries == 1
-
-
-def wait_until(condition):
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
 
 
 def test_12_kills_in_the_middle_of_retry_all_over_300_entries_lose_none(fail, channel, project, environment, app):
@@ -243,7 +235,7 @@ def test_12_kills_in_the_middle_of_retry_all_over_300_entries_lose_none(fail, ch
 
     for _ in range(12):
         run = subprocess.run(
-            [sys.executable, "-c", KILLED_AT_WORK, "failed", "retry", "--all"],
+            [sys.executable, "-c", KILLED_DURING_RETRY, "failed", "retry", "--all"],
             cwd=project,
             env=environment,
             capture_output=True,

@@ -1,4 +1,4 @@
-"""``CC`` and ``BCC``: one publish for several queues, and ``mandatory``: one that must find a queue."""
+"""Headers ``CC`` and ``BCC``, which route one publish to several queues, and the flag ``mandatory``."""
 
 import pytest
 from amqp.exceptions import ChannelError, PreconditionFailed
@@ -19,7 +19,7 @@ def test_a_copy_goes_to_every_key_named(client, header):
 
 
 @pytest.mark.usefixtures("three_queues")
-def test_bcc_is_not_shown_to_those_who_receive(client):
+def test_bcc_is_removed_before_delivery(client):
     client.publish("hello", key="a", headers={"BCC": ["b"], "CC": ["c"], "other": 1})
 
     for queue in "abc":
@@ -46,7 +46,7 @@ def test_copies_are_routed_by_the_exchange(client):
 
 
 @pytest.mark.usefixtures("three_queues")
-def test_every_copy_tells_the_first_key(client):
+def test_every_copy_has_the_first_routing_key(client):
     client.publish("hello", key="a", headers={"BCC": ["b"]})
 
     assert client.take("b").delivery_info["routing_key"] == "a"
@@ -60,14 +60,14 @@ def test_copies_that_are_no_list_are_refused(client, header):
         client.publish("hello", headers={header: "b"})
 
 
-def test_a_mandatory_message_that_no_queue_wants_raises(client):
+def test_a_mandatory_message_that_no_queue_takes_raises(client):
     with pytest.raises(ChannelError, match="NO_ROUTE") as returned:
         client.publish("hello", key="nowhere", mandatory=True)
 
     assert returned.value.reply_code == 312
 
 
-def test_a_mandatory_message_comes_back_to_whoever_listens_for_it(client):
+def test_a_mandatory_message_is_returned_to_a_basic_return_callback(client):
     returned = []
     client.channel.events["basic_return"].add(lambda *message: returned.append(message))
 
@@ -77,7 +77,7 @@ def test_a_mandatory_message_comes_back_to_whoever_listens_for_it(client):
     assert (reason.reply_code, exchange, key, message.body) == (312, "amq.direct", "nowhere", "hello")
 
 
-def test_a_mandatory_message_that_finds_a_queue_does_not_come_back(client):
+def test_a_routed_mandatory_message_is_not_returned(client):
     client.queue("mail")
 
     client.publish("hello", mandatory=True)
@@ -85,7 +85,7 @@ def test_a_mandatory_message_that_finds_a_queue_does_not_come_back(client):
     assert client.empty() == ["hello"]
 
 
-def test_one_copy_that_finds_a_queue_is_enough_for_a_mandatory_message(client):
+def test_one_routed_copy_is_enough_for_a_mandatory_message(client):
     client.queue("mail")
 
     client.publish("hello", key="nowhere", headers={"BCC": ["mail"]}, mandatory=True)

@@ -1,4 +1,4 @@
-"""A queue that exists with other arguments: callers and workers say so at once, and how to go on."""
+"""A queue that exists with other arguments: callers and workers name them at once, and the fix."""
 
 import time
 
@@ -11,14 +11,14 @@ from framework.errors import QueueMismatch
 
 @pytest.fixture
 def plain_celery(broker_url, app):
-    """The queue of plain Celery exists; `app` has made the embedded broker's URL known."""
+    """Declare the queue as plain Celery does; `app` has registered the embedded broker's URL."""
     with Connection(broker_url) as connection:
         Queue("celery")(connection.default_channel).declare()
 
 
 @pytest.fixture
 def caller(broker_url):
-    """Make an application with its own task queues."""
+    """Return a function that makes an application with given task queues."""
     made = []
 
     def make(queues):
@@ -35,9 +35,9 @@ def caller(broker_url):
 
 
 def other_arguments_are_named(text):
-    told = text.replace("\n", " ")
+    line = text.replace("\n", " ")
     return all(
-        words in told
+        words in line
         for words in (
             "The queue 'celery' of the broker ",
             "x-queue-type is 'classic' there and 'quorum' here",
@@ -51,7 +51,7 @@ def other_arguments_are_named(text):
 
 @pytest.mark.parametrize("options", [{}, {"countdown": 5}])
 @pytest.mark.usefixtures("plain_celery")
-def test_a_call_says_at_once_which_arguments_differ_and_what_to_do(call, options):
+def test_a_call_raises_at_once_naming_the_arguments_and_the_fix(call, options):
     began = time.monotonic()
 
     with pytest.raises(QueueMismatch) as refused:
@@ -76,7 +76,7 @@ def test_a_worker_ends_at_once_with_one_line(start_worker):
 
 
 @pytest.mark.usefixtures("plain_celery")
-def test_the_declaration_that_the_message_shows_keeps_the_queue_as_it_is(start_worker, project, caller):
+def test_the_declaration_in_the_message_keeps_the_queue_unchanged(start_worker, project, caller):
     with (project / "celeryconfig.py").open("a") as config:
         config.write(
             "from kombu import Queue\ntask_queues = [Queue('celery', queue_arguments={'x-queue-type': 'classic'})]\n"
@@ -93,9 +93,9 @@ def test_a_quorum_queue_without_dead_letters_can_stay_as_it_is(app, caller, brok
         Queue("celery", queue_arguments=bare)(connection.default_channel).declare()
     with pytest.raises(QueueMismatch) as refused:
         app.send_task("probe.any")
-    shown = refused.value.message.partition("task_queues = ")[2].removesuffix(" in celeryconfig.py.").rstrip(".")
+    declaration = refused.value.message.partition("task_queues = ")[2].removesuffix(" in celeryconfig.py.").rstrip(".")
 
-    keeping = caller(eval(shown))
+    keeping = caller(eval(declaration))
 
     assert keeping.send_task("probe.any", ignore_result=True).id
 
@@ -119,7 +119,7 @@ def test_a_queue_with_priorities_is_no_quorum_queue(app, start_worker, project, 
     assert sent.get(30) == 2
 
 
-def test_an_answer_about_something_else_is_no_mismatch(app):
+def test_another_error_is_no_mismatch(app):
     app.conf.task_queues = [Queue("celery", queue_arguments={"x-message-ttl": -1})]
 
     with pytest.raises(Exception, match="x-message-ttl") as refused:

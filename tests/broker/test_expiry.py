@@ -1,4 +1,4 @@
-"""What has its time: messages, and queues that nobody uses."""
+"""Time-to-live of messages and expiry of unused queues."""
 
 import pytest
 from amqp.exceptions import PreconditionFailed
@@ -8,7 +8,7 @@ LATER = 60_000
 
 
 def gone(client):
-    """Whether ``mail`` is no more, asked without using it."""
+    """Return whether ``mail`` is deleted; a passive declaration would restart its expiry."""
     returned = []
     client.channel.events["basic_return"].add(lambda *message: returned.append(message))
     client.publish("are you there?", mandatory=True)
@@ -16,7 +16,7 @@ def gone(client):
 
 
 def wait(client, eventually, milliseconds, meanwhile=None):
-    """Let so much time pass on the broker's clock, doing something all the while."""
+    """Wait until a message has expired on the broker's clock; call ``meanwhile`` repeatedly."""
 
     def over():
         if meanwhile:
@@ -29,7 +29,7 @@ def wait(client, eventually, milliseconds, meanwhile=None):
     client.channel.queue_delete("clock")
 
 
-def test_a_queue_drops_what_nobody_took_in_time(client, eventually):
+def test_a_queue_drops_messages_after_its_ttl(client, eventually):
     client.queue("mail", message_ttl=SOON)
 
     client.publish("hello")
@@ -39,7 +39,7 @@ def test_a_queue_drops_what_nobody_took_in_time(client, eventually):
     assert client.get() is None
 
 
-def test_a_message_goes_when_its_own_time_is_over(client, eventually):
+def test_a_message_is_dropped_after_its_expiration(client, eventually):
     client.queue("mail")
 
     client.publish("hello", expiration=str(SOON))
@@ -49,7 +49,7 @@ def test_a_message_goes_when_its_own_time_is_over(client, eventually):
 
 
 @pytest.mark.parametrize(("queue", "message"), [(SOON, LATER), (LATER, SOON)])
-def test_the_shorter_time_counts(client, eventually, queue, message):
+def test_the_shorter_ttl_counts(client, eventually, queue, message):
     client.queue("mail", message_ttl=queue)
 
     client.publish("hello", expiration=str(message))
@@ -57,7 +57,7 @@ def test_the_shorter_time_counts(client, eventually, queue, message):
     assert eventually(lambda: client.ready() == 0)
 
 
-def test_what_is_taken_in_time_does_not_expire(client, eventually):
+def test_a_message_delivered_in_time_does_not_expire(client, eventually):
     client.queue("dead")
     client.queue("mail", message_ttl=SOON, dead_letter_exchange="", dead_letter_routing_key="dead")
     client.publish("hello")
@@ -69,7 +69,7 @@ def test_what_is_taken_in_time_does_not_expire(client, eventually):
     assert client.ready("dead") == 0
 
 
-def test_what_is_given_back_too_late_expires(client, eventually):
+def test_a_message_requeued_too_late_expires(client, eventually):
     client.queue("mail", message_ttl=SOON)
     client.publish("hello")
     message = client.get()
@@ -95,7 +95,7 @@ def test_a_message_behind_one_that_lives_longer_goes_when_it_is_first(client, ev
     assert client.take("dead").body == "second"
 
 
-def test_a_message_that_may_not_wait_is_gone_when_nobody_is_there(client):
+def test_a_message_with_ttl_0_is_dropped_without_a_consumer(client):
     client.queue("mail")
 
     client.publish("hello", expiration="0")
@@ -103,7 +103,7 @@ def test_a_message_that_may_not_wait_is_gone_when_nobody_is_there(client):
     assert client.get() is None
 
 
-def test_a_message_that_may_not_wait_is_given_to_who_is_there(client):
+def test_a_message_with_ttl_0_is_delivered_to_a_waiting_consumer(client):
     client.queue("mail")
     inbox = client.consume()
 
@@ -112,7 +112,7 @@ def test_a_message_that_may_not_wait_is_given_to_who_is_there(client):
     assert inbox.wait_for(1) == ["hello"]
 
 
-def test_a_waiting_consumer_is_not_given_what_has_expired(client, eventually):
+def test_a_waiting_consumer_does_not_receive_expired_messages(client, eventually):
     client.queue("mail", message_ttl=SOON)
     client.publish("old")
     assert eventually(lambda: client.ready() == 0)
@@ -123,7 +123,7 @@ def test_a_waiting_consumer_is_not_given_what_has_expired(client, eventually):
     assert inbox.wait_for(1) == ["new"]
 
 
-def test_a_message_tells_the_time_it_was_given(client):
+def test_a_message_is_delivered_with_its_expiration(client):
     client.queue("mail")
 
     client.publish("hello", expiration=str(LATER))
@@ -132,14 +132,14 @@ def test_a_message_tells_the_time_it_was_given(client):
 
 
 @pytest.mark.parametrize("expiration", ["soon", "-1", "1.5", ""])
-def test_a_time_that_is_no_number_is_refused(client, expiration):
+def test_an_expiration_that_is_no_number_is_refused(client, expiration):
     client.queue("mail")
 
     with pytest.raises(PreconditionFailed, match="expiration"):
         client.publish("hello", expiration=expiration)
 
 
-def test_a_queue_that_nobody_uses_goes_after_its_time(client, eventually):
+def test_an_unused_queue_expires(client, eventually):
     client.queue("mail", expires=SOON)
 
     assert eventually(lambda: gone(client))
@@ -181,7 +181,7 @@ def test_a_queue_lives_as_long_as_it_has_a_consumer(client, eventually):
     assert eventually(lambda: gone(client))
 
 
-def test_what_a_queue_held_goes_with_it_and_is_no_dead_letter(client, eventually):
+def test_messages_of_an_expired_queue_are_no_dead_letters(client, eventually):
     client.queue("dead")
     client.queue("mail", expires=SOON, dead_letter_exchange="", dead_letter_routing_key="dead")
     client.publish("hello")
@@ -191,7 +191,7 @@ def test_what_a_queue_held_goes_with_it_and_is_no_dead_letter(client, eventually
     assert client.ready("dead") == 0
 
 
-def test_a_queue_that_has_gone_can_be_declared_otherwise(client, eventually):
+def test_an_expired_queue_can_be_declared_with_other_arguments(client, eventually):
     client.queue("mail", expires=SOON)
     assert eventually(lambda: gone(client))
 

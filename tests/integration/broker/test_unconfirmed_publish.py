@@ -1,4 +1,4 @@
-"""What a call says when the broker did not answer: whether the task may be queued is told as it is."""
+"""Calls without an answer of the broker: the error says whether the task may be queued."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from framework.testing.rabbitmq import RabbitMQ
 
 
 class Proxy:
-    """Between client and broker; once told so, it swallows what the broker answers."""
+    """A TCP proxy between client and broker; with ``swallows``, it drops the broker's answers."""
 
     def __init__(self, target):
         self._target = target
@@ -30,10 +30,10 @@ class Proxy:
                 client = self._listener.accept()[0]
                 broker = socket.create_connection(self._target)
                 self._ends += [client, broker]
-                threading.Thread(target=self._pass_on, args=(client, broker, False), daemon=True).start()
-                threading.Thread(target=self._pass_on, args=(broker, client, True), daemon=True).start()
+                threading.Thread(target=self._forward, args=(client, broker, False), daemon=True).start()
+                threading.Thread(target=self._forward, args=(broker, client, True), daemon=True).start()
 
-    def _pass_on(self, source, sink, answers):
+    def _forward(self, source, sink, answers):
         with suppress(OSError):
             while data := source.recv(1 << 16):
                 if answers and self.swallows:
@@ -62,7 +62,7 @@ def proxy(rabbitmq):
 
 @pytest.fixture(scope="module")
 def own_rabbitmq():
-    """A node that may be stopped: no other test uses it."""
+    """A node that tests can stop: no other test uses it."""
     try:
         node = RabbitMQ()
     except RabbitMQMissing as missing:
@@ -91,7 +91,7 @@ def test_a_confirm_that_never_comes_names_the_id_of_a_task_that_may_be_queued(ra
     assert found == ["the-first", "the-second"]
 
 
-def test_a_broker_that_stands_still_after_the_connection_was_made_may_have_the_task(own_rabbitmq):
+def test_a_broker_stopped_after_connecting_may_have_the_task(own_rabbitmq):
     app = caller_of(own_rabbitmq.url)
     app.send_task("probe.first")
     os.kill(own_rabbitmq.pid, signal.SIGSTOP)
@@ -105,7 +105,7 @@ def test_a_broker_that_stands_still_after_the_connection_was_made_may_have_the_t
     assert "may have been queued" in unknown.value.message
 
 
-def test_a_broker_that_cannot_be_reached_has_queued_nothing():
+def test_an_unreachable_broker_has_queued_nothing():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     app = caller_of(f"amqp://guest:guest@127.0.0.1:{port}//")
@@ -116,7 +116,7 @@ def test_a_broker_that_cannot_be_reached_has_queued_nothing():
     assert not isinstance(refused.value, NotConfirmed)
 
 
-def test_a_broker_that_stands_still_before_anything_was_sent_has_queued_nothing(own_rabbitmq):
+def test_a_broker_stopped_before_a_publish_has_queued_nothing(own_rabbitmq):
     app = caller_of(own_rabbitmq.url)
     os.kill(own_rabbitmq.pid, signal.SIGSTOP)
 

@@ -1,4 +1,4 @@
-"""What becomes of a message that was given out: acked, refused, or given back to its place."""
+"""Acknowledgement of messages: ack, reject, and requeue in their places."""
 
 import pytest
 from amqp.exceptions import NotFound, PreconditionFailed
@@ -35,7 +35,7 @@ def test_acking_several_acks_all_up_to_that_one(client, connect):
     assert connect().empty() == ["three", "four"]
 
 
-def test_acking_tag_zero_acks_all_that_was_given_out(client, connect):
+def test_acking_tag_zero_acks_all_deliveries(client, connect):
     for _ in range(3):
         client.get()
 
@@ -55,9 +55,9 @@ def test_messages_are_acked_in_any_order(client, connect):
     assert connect().empty() == [second.body, "four"]
 
 
-def refused(channel, settle):
-    """Settle something, and have the broker answer for it."""
-    settle()
+def answered(channel, acknowledge):
+    """Acknowledge or reject, and wait for the broker's answer to another request."""
+    acknowledge()
     channel.queue_declare("mail", passive=True)
 
 
@@ -66,32 +66,32 @@ def test_acking_twice_is_refused(client):
     client.ack(message)
 
     with pytest.raises(PreconditionFailed, match=f"unknown delivery tag {message.delivery_tag}"):
-        refused(client.channel, lambda: client.ack(message))
+        answered(client.channel, lambda: client.ack(message))
 
 
 @pytest.mark.parametrize("requeue", [True, False])
-def test_rejecting_what_was_acked_is_refused(client, requeue):
+def test_rejecting_an_acked_message_is_refused(client, requeue):
     message = client.get()
     client.ack(message)
 
     with pytest.raises(PreconditionFailed, match=f"unknown delivery tag {message.delivery_tag}"):
-        refused(client.channel, lambda: client.reject(message, requeue=requeue))
+        answered(client.channel, lambda: client.reject(message, requeue=requeue))
 
 
 @pytest.mark.parametrize("multiple", [True, False])
-def test_acking_what_was_never_given_out_is_refused(client, multiple):
+def test_acking_an_unknown_delivery_tag_is_refused(client, multiple):
     with pytest.raises(PreconditionFailed, match="unknown delivery tag 7"):
-        refused(client.channel, lambda: client.channel.basic_ack(7, multiple=multiple))
+        answered(client.channel, lambda: client.channel.basic_ack(7, multiple=multiple))
 
 
 def test_acking_on_another_channel_is_refused(client):
     message = client.get()
 
     with client.connection.channel() as channel, pytest.raises(PreconditionFailed, match="unknown delivery tag"):
-        refused(channel, lambda: channel.basic_ack(message.delivery_tag))
+        answered(channel, lambda: channel.basic_ack(message.delivery_tag))
 
 
-def test_what_is_got_without_acks_is_gone(client, connect):
+def test_messages_got_without_acks_are_deleted(client, connect):
     client.get(no_ack=True)
 
     client.close()
@@ -116,7 +116,7 @@ def test_a_requeued_message_returns_to_its_place(client):
     assert client.empty() == ["one", "three", "four"]
 
 
-def test_messages_return_to_their_places_in_whatever_order_they_are_requeued(client):
+def test_messages_return_to_their_places_in_any_order_of_requeueing(client):
     first, second, third = [client.get() for _ in range(3)]
 
     client.requeue(second, third, first)
@@ -124,7 +124,7 @@ def test_messages_return_to_their_places_in_whatever_order_they_are_requeued(cli
     assert client.empty() == ["one", "two", "three", "four"]
 
 
-def test_only_what_was_given_out_before_is_marked_as_redelivered(client):
+def test_only_messages_delivered_before_are_marked_as_redelivered(client):
     message = client.get()
     assert not redelivered(message)
 
@@ -135,7 +135,7 @@ def test_only_what_was_given_out_before_is_marked_as_redelivered(client):
     assert (second.body, redelivered(second)) == ("two", False)
 
 
-def test_recovering_returns_all_that_was_given_out(client):
+def test_recovering_requeues_all_unacknowledged_messages(client):
     for _ in range(3):
         client.get()
 
@@ -144,7 +144,7 @@ def test_recovering_returns_all_that_was_given_out(client):
     assert client.empty() == ["one", "two", "three", "four"]
 
 
-def test_closing_the_channel_returns_what_it_held_to_its_place(client):
+def test_closing_the_channel_requeues_its_messages_in_their_places(client):
     with client.connection.channel() as channel:
         channel.basic_get("mail")
         channel.basic_get("mail")
@@ -154,7 +154,7 @@ def test_closing_the_channel_returns_what_it_held_to_its_place(client):
     assert [redelivered(message) for message in messages] == [True, True, False, False]
 
 
-def test_closing_the_connection_returns_what_it_held_to_its_place(client, connect):
+def test_closing_the_connection_requeues_its_messages_in_their_places(client, connect):
     client.get()
     client.get()
 
@@ -163,7 +163,7 @@ def test_closing_the_connection_returns_what_it_held_to_its_place(client, connec
     assert connect().empty() == ["one", "two", "three", "four"]
 
 
-def test_losing_the_connection_returns_what_it_held_to_its_place(client, connect, eventually):
+def test_losing_the_connection_requeues_its_messages_in_their_places(client, connect, eventually):
     client.get()
     client.get()
 
@@ -174,7 +174,7 @@ def test_losing_the_connection_returns_what_it_held_to_its_place(client, connect
     assert other.empty() == ["one", "two", "three", "four"]
 
 
-def test_one_channels_end_leaves_what_another_holds(client):
+def test_closing_a_channel_leaves_the_messages_of_another(client):
     held = client.get()
     with client.connection.channel() as channel:
         channel.basic_get("mail")
@@ -184,7 +184,7 @@ def test_one_channels_end_leaves_what_another_holds(client):
     assert client.empty() == ["one"]
 
 
-def test_deleting_the_queue_forgets_what_was_given_out(client, connect):
+def test_deleting_the_queue_deletes_unacknowledged_messages(client, connect):
     message = client.get()
 
     connect().channel.queue_delete("mail")

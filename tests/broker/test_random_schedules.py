@@ -1,4 +1,4 @@
-"""Whatever programs do to a queue, in whatever order, it holds what a list would hold."""
+"""Random sequences of operations: a queue behaves like a list."""
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -27,7 +27,7 @@ STEPS = st.lists(
 
 
 class Model:
-    """A queue as a list, and what each client holds of it; every message is its number."""
+    """A model of a queue: a list, and each client's unacknowledged messages; a message is a number."""
 
     def __init__(self):
         self.ready = []
@@ -45,7 +45,7 @@ class Model:
 
 
 class Program:
-    """Does each step to a real queue and to the model."""
+    """Applies each step to a real queue and to the model."""
 
     def __init__(self, connect, eventually, queue):
         self.connect = connect
@@ -119,14 +119,14 @@ class Program:
         self.model.give_back_all(who)
 
     def held(self, who, which):
-        """The number of one message that a client holds, if it holds any."""
+        """Return the number of one unacknowledged message of a client, if it has any."""
         numbers = list(self.model.held[who])
         return [numbers[which % len(numbers)]] if numbers else []
 
 
 @pytest.fixture
 def run(connect, eventually):
-    """Runs a schedule on a queue of its own."""
+    """Return a function that runs a schedule on a new queue."""
     programs = []
 
     def run(steps):
@@ -141,5 +141,5 @@ def run(connect, eventually):
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )  # fmt: skip
 @given(steps=STEPS)
-def test_a_queue_holds_what_a_list_would_hold(run, steps):
+def test_a_queue_behaves_like_a_list(run, steps):
     run(steps)

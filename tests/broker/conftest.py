@@ -1,4 +1,4 @@
-"""Short words for AMQP, the same ones on both brokers."""
+"""A short client of AMQP, the same on both brokers."""
 
 from collections.abc import Callable, Iterator
 from time import monotonic, sleep
@@ -11,12 +11,12 @@ from kombu import Connection
 from framework.broker import register
 
 register()
-PATIENCE = 10.0
-QUIET = 0.05
+TIMEOUT_SECONDS = 10.0
+SILENCE_SECONDS = 0.05
 
 
 class Client:
-    """One connection with one channel, as a program that uses the broker has it; publishes are confirmed."""
+    """A connection with one channel; publishes are confirmed."""
 
     def __init__(self, url: str) -> None:
         self.connection = Connection(url, transport_options={"confirm_publish": True})
@@ -73,8 +73,8 @@ class Client:
         return self.channel.basic_get(queue, no_ack=no_ack)
 
     def take(self, queue: str = "mail", *, no_ack: bool = False) -> Message:
-        """The next message, as soon as there is one."""
-        deadline = monotonic() + PATIENCE
+        """Return the next message, as soon as there is one."""
+        deadline = monotonic() + TIMEOUT_SECONDS
         while monotonic() < deadline:
             if message := self.get(queue, no_ack=no_ack):
                 return message
@@ -82,11 +82,11 @@ class Client:
         raise AssertionError(f"no message came to {queue}")
 
     def empty(self, queue: str = "mail") -> list[str | bytes]:
-        """The bodies of what is ready now; the queue has none left."""
+        """Delete the ready messages and return their bodies."""
         return [message.body for message in iter(lambda: self.get(queue, no_ack=True), None)]
 
     def counts(self, queue: str = "mail") -> tuple[int, int]:
-        """How many messages are ready and how many consumers there are, once all that this client asked is done."""
+        """Return how many ready messages and consumers there are, after this client's earlier requests."""
         declared = self.channel.queue_declare(queue, passive=True)
         return declared.message_count, declared.consumer_count
 
@@ -110,7 +110,7 @@ class Client:
         return Inbox(self, queue, options)
 
     def drain(self, timeout: float) -> bool:
-        """Wait so many seconds for something to come, and deliver it; whether there was something."""
+        """Wait ``timeout`` seconds for a message and deliver it; return whether one came."""
         try:
             self.connection.drain_events(timeout=timeout)
         except TimeoutError:
@@ -119,7 +119,7 @@ class Client:
 
 
 class Inbox(list[Message]):
-    """What a consumer was given."""
+    """The messages that a consumer received."""
 
     def __init__(self, client: Client, queue: str, options: dict[str, Any]) -> None:
         super().__init__()
@@ -131,16 +131,16 @@ class Inbox(list[Message]):
         return [message.body for message in self]
 
     def wait_for(self, count: int) -> list[str | bytes]:
-        """The bodies, once there are so many."""
-        deadline = monotonic() + PATIENCE
+        """Return the bodies, once there are ``count``."""
+        deadline = monotonic() + TIMEOUT_SECONDS
         while len(self) < count and monotonic() < deadline:
             self.client.drain(timeout=0.1)
         assert len(self) >= count, f"of {count} messages only {self.bodies} came"
         return self.bodies
 
     def after_a_while(self) -> list[str | bytes]:
-        """The bodies, when nothing has come for a while."""
-        while self.client.drain(timeout=QUIET):
+        """Return the bodies, after `SILENCE_SECONDS` without a message."""
+        while self.client.drain(timeout=SILENCE_SECONDS):
             pass
         return self.bodies
 
@@ -149,8 +149,8 @@ class Inbox(list[Message]):
 
 
 def eventually(condition: Callable[[], object]) -> bool:
-    """Whether a condition comes true within some seconds."""
-    deadline = monotonic() + PATIENCE
+    """Return whether a condition holds within `TIMEOUT_SECONDS`."""
+    deadline = monotonic() + TIMEOUT_SECONDS
     while not condition() and monotonic() < deadline:
         sleep(0.005)
     return bool(condition())
@@ -158,7 +158,7 @@ def eventually(condition: Callable[[], object]) -> bool:
 
 @pytest.fixture
 def connect(broker_url: str) -> Iterator[Callable[[], Client]]:
-    """Makes clients of one broker."""
+    """Return a function that connects clients of one broker."""
     clients: list[Client] = []
 
     def connect() -> Client:

@@ -1,4 +1,4 @@
-"""An effect that happens once, with the key in its own transaction: in SQLite, and in PostgreSQL where there is one."""
+"""`once`, whose key is committed with the effect: in SQLite, and in PostgreSQL if it is installed."""
 
 import multiprocessing
 import os
@@ -19,7 +19,7 @@ SCHEMA = "framework_once_test"
 
 
 class SQLite:
-    """How tests get at a database that is one file."""
+    """Connects tests to a database in one file."""
 
     def __init__(self, folder):
         self.file = folder / "shop.db"
@@ -53,7 +53,7 @@ def database(request, tmp_path):
 
 @pytest.fixture
 def connect(database):
-    """Open connections that are closed in the end; the table ``effects`` exists."""
+    """Open connections that are closed at the end; the table ``effects`` exists."""
     opened = []
 
     def connect():
@@ -96,7 +96,7 @@ def test_a_key_is_new_once(connect):
     assert once(another, "task-2")
 
 
-def test_what_is_rolled_back_has_not_happened(connect):
+def test_a_rolled_back_key_is_new_again(connect):
     connection = connect()
     handle(connection, "task-1")
     connection.rollback()
@@ -107,7 +107,7 @@ def test_what_is_rolled_back_has_not_happened(connect):
     assert effects(connection) == ["booked"]
 
 
-def test_what_was_written_before_in_the_transaction_shares_its_fate(connect):
+def test_a_rollback_undoes_key_and_earlier_statements(connect):
     connection = connect()
     connection.execute("insert into effects values ('before')")
     handle(connection, "task-1")
@@ -122,7 +122,7 @@ def test_a_transaction_with_the_same_key_is_waited_for(connect, database, commit
     first = connect()
     assert once(first, "task-1")
     with ThreadPoolExecutor() as elsewhere:
-        answer = elsewhere.submit(ask, database, "task-1")
+        answer = elsewhere.submit(once_committed, database, "task-1")
         with pytest.raises(TimeoutError):
             answer.result(timeout=0.3)
 
@@ -131,24 +131,24 @@ def test_a_transaction_with_the_same_key_is_waited_for(connect, database, commit
         assert answer.result(timeout=30) is not committed
 
 
-def test_many_at_once_make_the_table_and_one_is_first(connect, database):
+def test_many_at_once_create_the_table_and_one_has_the_key(connect, database):
     with ThreadPoolExecutor(16) as elsewhere:
-        answers = list(elsewhere.map(lambda _: ask(database, "task-1"), range(16)))
+        answers = list(elsewhere.map(lambda _: once_committed(database, "task-1"), range(16)))
 
     assert answers.count(True) == 1
 
 
-def ask(database, key):
+def once_committed(database, key):
     with closing(database.connect()) as connection:
         new = once(connection, key)
         connection.commit()
         return new
 
 
-@pytest.mark.parametrize("moment", ["before the commit", "after the commit"])
-def test_a_task_whose_worker_was_killed_has_its_effect_once(connect, database, moment):
+@pytest.mark.parametrize("when", ["before the commit", "after the commit"])
+def test_a_task_whose_worker_was_killed_has_its_effect_once(connect, database, when):
     processes = multiprocessing.get_context("fork")
-    killed = processes.Process(target=handle_and_die, args=(database, moment))
+    killed = processes.Process(target=handle_and_die, args=(database, when))
     killed.start()
     killed.join(20)
     assert killed.exitcode == -signal.SIGKILL
@@ -160,10 +160,10 @@ def test_a_task_whose_worker_was_killed_has_its_effect_once(connect, database, m
     assert effects(again) == ["booked"]
 
 
-def handle_and_die(database, moment):
+def handle_and_die(database, when):
     connection = database.connect()
     handle(connection, "task-1")
-    if moment == "after the commit":
+    if when == "after the commit":
         connection.commit()
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -236,7 +236,7 @@ def test_postgresql_without_a_transaction_is_refused_and_with_one_is_not(connect
         assert once(connection, "task-1")
 
 
-def test_old_keys_are_forgotten(connect):
+def test_old_keys_are_deleted(connect):
     connection = connect()
     assert forget(connection, older_than=60) == 0
     once(connection, "old")
@@ -251,11 +251,11 @@ def test_old_keys_are_forgotten(connect):
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, None, 7])
-def test_a_key_that_cannot_be_is_refused(connect, key):
+def test_an_invalid_key_is_refused(connect, key):
     with pytest.raises(ValueError, match="1 to 255 characters"):
         once(connect(), key)
 
 
-def test_what_is_no_connection_is_refused():
+def test_an_object_that_is_no_connection_is_refused():
     with pytest.raises(NotATransaction, match=r"builtins\.dict is no connection"):
         once({}, "task-1")

@@ -1,4 +1,4 @@
-"""Many processes on one file: nobody ever hears that it is locked."""
+"""Many processes on one file: none gets an error that it is locked."""
 
 import multiprocessing
 import os
@@ -19,7 +19,7 @@ register()
 processes = multiprocessing.get_context("fork")
 
 
-def test_ten_workers_and_fifty_short_lived_callers_share_a_file(tmp_path: Path) -> None:
+def test_ten_workers_and_fifty_short_lived_callers_share_a_file(tmp_path: Path, eventually) -> None:
     url, over = f"sqlite:///{tmp_path}/broker.db", processes.Event()
     with Connection(url) as connection:
         Queue("work", channel=connection.default_channel).declare()
@@ -29,7 +29,7 @@ def test_ten_workers_and_fifty_short_lived_callers_share_a_file(tmp_path: Path) 
 
     called = call_in_turns(url)
 
-    wait_until(lambda: len(handled(tmp_path)) >= called)
+    eventually(lambda: len(handled(tmp_path)) >= called)
     over.set()
     for worker in workers:
         worker.join(20)
@@ -38,7 +38,7 @@ def test_ten_workers_and_fifty_short_lived_callers_share_a_file(tmp_path: Path) 
 
 
 def call_in_turns(url: str) -> int:
-    """Keep fifty callers running until the time is over; how many messages they sent."""
+    """Keep fifty callers running for `SECONDS`; return how many messages they sent."""
     end, called, number = time.monotonic() + SECONDS, 0, 0
     callers: list[multiprocessing.process.BaseProcess] = []
     while time.monotonic() < end or callers:
@@ -76,10 +76,3 @@ def work(url: str, over: Event, log: Path) -> None:
 
 def handled(logs: Path) -> list[str]:
     return [line for log in logs.glob("*.log") for line in log.read_text().splitlines()]
-
-
-def wait_until(condition) -> None:
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)

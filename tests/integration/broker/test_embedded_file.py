@@ -1,4 +1,4 @@
-"""What may be wrong with the file: a clear error, nothing lost, and recovery when the cause is gone."""
+"""Errors of the broker's file: a clear message, no loss, and recovery once the cause is fixed."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ from framework.broker.sqlite import database
 from framework.errors import BrokerFileRefused, BrokerFileUnavailable
 
 NEWER = 9
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 register()
 
 
@@ -126,7 +126,7 @@ def test_a_missing_folder_is_named(tmp_path):
         Connection(f"sqlite:///{tmp_path}/nowhere/broker.db").connect()
 
 
-def test_nobody_else_may_read_what_is_queued(file, connect):
+def test_only_the_user_can_read_the_files(file, connect):
     before = os.umask(0)
     try:
         connection = connect()
@@ -144,7 +144,7 @@ def test_nobody_else_may_read_what_is_queued(file, connect):
 
 
 @pytest.mark.parametrize("removed", ["broker.db", "broker.db*"])
-def test_a_file_removed_while_open_is_told_to_the_publisher_who_may_begin_anew(file, connect, removed):
+def test_a_removed_file_raises_and_the_next_declaration_creates_another(file, connect, removed):
     connection = connect()
     declare(connection)
     connection.Consumer(Queue("mail")).consume()
@@ -160,24 +160,24 @@ def test_a_file_removed_while_open_is_told_to_the_publisher_who_may_begin_anew(f
     assert bodies(connection) == ["here"]
 
 
-def test_a_file_locked_for_long_is_told_and_works_again_when_it_is_free(file, connect, monkeypatch):
+def test_a_file_locked_for_long_raises_and_works_once_it_is_unlocked(file, connect, monkeypatch):
     monkeypatch.setattr(database, "BUSY_TIMEOUT_SECONDS", 0.2)
     connection = connect()
     declare(connection)
-    somebody = sqlite3.connect(file, isolation_level=None)
-    somebody.execute("begin immediate")
+    other = sqlite3.connect(file, isolation_level=None)
+    other.execute("begin immediate")
 
     with pytest.raises(BrokerFileUnavailable, match="another process has kept it locked"):
         publish(connection, "too early")
 
-    somebody.execute("rollback")
-    somebody.close()
+    other.execute("rollback")
+    other.close()
     connection.collect()
     publish(connection, "now")
     assert bodies(connection) == ["now"]
 
 
-def test_a_long_reader_is_in_nobodys_way(file, connect):
+def test_a_long_reader_does_not_block_writers(file, connect):
     connection = connect()
     declare(connection)
     reader = sqlite3.connect(file, isolation_level=None)
@@ -191,7 +191,7 @@ def test_a_long_reader_is_in_nobodys_way(file, connect):
 
 
 @pytest.mark.parametrize("level", ["normal", "full"])
-def test_how_a_power_cut_is_survived_can_be_chosen(connect, level):
+def test_the_level_of_durability_can_be_set(connect, level):
     connection = connect(synchronous=level)
     declare(connection)
 
@@ -200,12 +200,12 @@ def test_how_a_power_cut_is_survived_can_be_chosen(connect, level):
     assert bodies(connection) == ["hello"]
 
 
-def test_an_unknown_level_of_safety_is_refused(connect):
+def test_an_unknown_level_of_durability_is_refused(connect):
     with pytest.raises(BrokerFileRefused, match="neither 'normal' nor 'full'"):
         connect(synchronous="off").connect()
 
 
-# Runs in a mount namespace of its own, where any user may mount.
+# Runs in a separate mount namespace, where any user may mount.
 ON_A_SMALL_DISK = """
 import sys
 from framework.broker import register
@@ -250,8 +250,8 @@ except BrokerFileUnavailable as error:
 """
 
 
-def on_a_disk_of_its_own(folder: Path, script: str, *steps: str) -> list[str]:
-    """What ``script`` prints; each step is a shell command in which it is called ``run``."""
+def on_a_separate_disk(folder: Path, script: str, *steps: str) -> list[str]:
+    """Return the lines that ``script`` prints; each step is a shell command in which it is called ``run``."""
     (folder / "disk").mkdir()
     lines = ["set -e", 'run() { "$0" -c "$1" disk "$2"; }', "mount -t tmpfs -o size=2m none disk"]
     shell = "\n".join([*lines, *(step.replace("run", 'run "$1"') for step in steps)])
@@ -264,17 +264,17 @@ def on_a_disk_of_its_own(folder: Path, script: str, *steps: str) -> list[str]:
     return done.stdout.splitlines()
 
 
-def test_a_full_disk_is_told_nothing_is_lost_and_it_works_again_with_room(tmp_path):
-    error, all_there = on_a_disk_of_its_own(tmp_path, ON_A_SMALL_DISK, "run")
+def test_a_full_disk_raises_loses_nothing_and_works_once_it_has_space(tmp_path):
+    error, all_there = on_a_separate_disk(tmp_path, ON_A_SMALL_DISK, "run")
 
-    assert "the disk is full. Make room, then try again. Nothing was queued" in error
+    assert "the disk is full. Make room, then retry. Nothing was queued" in error
     assert all_there == "True"
 
 
-def test_a_read_only_file_is_told_and_works_again_when_it_is_writable(tmp_path):
+def test_a_read_only_file_raises_and_works_once_it_is_writable(tmp_path):
     steps = ["run declare", "mount -o remount,ro disk", "run", "mount -o remount,rw disk", "run"]
 
-    before, error, after = on_a_disk_of_its_own(tmp_path, ON_A_READ_ONLY_DISK, *steps)
+    before, error, after = on_a_separate_disk(tmp_path, ON_A_READ_ONLY_DISK, *steps)
 
     assert "Make the file and its folder writable" in error or "must exist and be writable" in error
     assert (before, after) == ("1", "2")

@@ -1,4 +1,4 @@
-"""Countdown and eta are held by the broker, on both brokers, and nothing waits in a worker's memory."""
+"""Countdown and eta on both brokers: the broker holds the task, not a worker's memory."""
 
 import time
 from datetime import UTC, datetime, timedelta
@@ -11,7 +11,7 @@ WAIT = 30
 
 
 def held(app):
-    """How many messages wait in the levels and in the task queue."""
+    """Return how many messages are in the levels and in the task queue."""
     with app.connection_for_read() as connection, connection.channel() as channel:
         levels = sum(channel.queue_declare(f"celery.delay.{n}", passive=True).message_count for n in range(30))
         return levels, channel.queue_declare("celery", passive=True).message_count
@@ -36,7 +36,7 @@ def test_a_task_runs_when_its_countdown_has_passed_to_about_a_second(start_worke
     assert seconds <= float(noted("tries")[0]) - sent_at < seconds + 1
 
 
-def test_an_eta_is_kept_with_its_zone(start_worker, call, noted):
+def test_an_eta_keeps_its_time_zone(start_worker, call, noted):
     start_worker()
     eta = datetime.now(UTC) + timedelta(seconds=1.5)
 
@@ -70,7 +70,7 @@ def test_queues_whose_names_end_alike_do_not_get_each_others_tasks(start_worker,
     assert noted("told") == ["one", "two"]
 
 
-def test_a_ladder_of_retries_of_one_task_is_never_taken_for_a_loop(start_worker, call, noted):
+def test_several_retries_of_one_task_are_not_taken_for_a_loop(start_worker, call, noted):
     start_worker()
 
     assert call("flaky", 3).apply_async().get(WAIT) == 3
@@ -80,6 +80,6 @@ def test_a_ladder_of_retries_of_one_task_is_never_taken_for_a_loop(start_worker,
 @pytest.mark.parametrize(
     "given", [{"countdown": 1e12}, {"eta": "soon"}, {"countdown": "x"}, {"eta": datetime.max.replace(tzinfo=UTC)}]
 )
-def test_a_delay_that_cannot_be_waited_for_is_refused_at_the_call(call, given):
+def test_an_impossible_delay_raises_at_the_call(call, given):
     with pytest.raises(BadDelay, match="Nothing was queued"):
         call("add", 1, 1).apply_async(**given)

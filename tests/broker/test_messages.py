@@ -1,4 +1,4 @@
-"""What a message carries, and that it arrives as it was sent."""
+"""Bodies, properties and delivery information of messages."""
 
 import datetime as dt
 from decimal import Decimal
@@ -109,7 +109,7 @@ def test_a_header_arrives_as_it_was_sent(client, value):
 
 
 @pytest.mark.usefixtures("mail")
-def test_a_message_tells_where_it_was_published(client):
+def test_a_message_has_its_exchange_and_routing_key(client):
     client.bind("mail", "amq.topic", "a.#")
 
     client.publish("hello", exchange="amq.topic", key="a.ñ")
@@ -119,7 +119,7 @@ def test_a_message_tells_where_it_was_published(client):
 
 
 @pytest.mark.usefixtures("mail")
-def test_a_message_tells_which_consumer_it_is_for(client):
+def test_a_message_has_its_consumer_tag(client):
     inbox = client.consume("mail", consumer_tag="postman")
 
     client.publish("hello")
@@ -151,7 +151,7 @@ def test_two_publishers_on_one_queue_each_keep_their_order(client, connect):
 
 
 @pytest.mark.usefixtures("mail")
-def test_what_was_published_is_there_for_everybody_at_once(client, connect):
+def test_a_published_message_is_there_for_other_connections_at_once(client, connect):
     other = connect()
 
     for number in range(20):
@@ -165,7 +165,7 @@ def test_getting_from_an_empty_queue_gives_nothing(client):
 
 
 @pytest.mark.usefixtures("mail")
-def test_getting_tells_how_many_are_left(client):
+def test_basic_get_returns_how_many_are_left(client):
     client.publish("one", "two", "three")
 
     assert [client.get().delivery_info["message_count"] for _ in range(3)] == [2, 1, 0]
@@ -180,7 +180,7 @@ def test_delivery_tags_count_from_one_on_each_channel(client, connect):
 
 
 @pytest.mark.parametrize("compression", [None, "zlib"])
-def test_kombu_brings_what_it_was_given(client, compression):
+def test_a_message_published_by_kombu_arrives_unchanged(client, compression):
     payload = {"to": "señor Muñoz", "copies": [1, 2, None]}
     queue = Queue("mail", routing_key="mail")
     received = []

@@ -1,4 +1,4 @@
-"""Quorum queues: how often a message may come back before it dies."""
+"""Delivery limit of quorum queues."""
 
 import pytest
 
@@ -9,7 +9,7 @@ def delivery_count(message):
     return (message.headers or {}).get("x-delivery-count", 0)
 
 
-def test_a_message_is_given_out_once_more_than_the_limit_says(client):
+def test_a_message_is_delivered_once_more_than_the_limit(client):
     client.queue("mail", delivery_limit=2, **QUORUM)
     client.publish("hello")
 
@@ -20,7 +20,7 @@ def test_a_message_is_given_out_once_more_than_the_limit_says(client):
     assert client.take().body == "next"
 
 
-def test_a_message_tells_how_often_it_came_back(client):
+def test_a_message_has_the_number_of_its_redeliveries(client):
     client.queue("mail", delivery_limit=5, **QUORUM)
     client.publish("hello")
     counts = []
@@ -70,7 +70,7 @@ def test_a_cancelled_consumer_may_still_ack_and_nothing_is_counted(client):
     assert (message.body, delivery_count(message)) == ("two", 0)
 
 
-def test_a_consumer_is_given_again_what_it_gave_back_until_the_limit(client):
+def test_a_consumer_receives_a_requeued_message_again_until_the_limit(client):
     client.queue("mail", delivery_limit=2, **QUORUM)
     inbox = client.consume(prefetch=1)
     client.publish("hello")

@@ -1,4 +1,4 @@
-"""Queues that give out the most urgent first."""
+"""Queues with priorities."""
 
 import pytest
 
@@ -35,7 +35,7 @@ def test_without_a_priority_a_message_is_the_least_urgent(client):
 
 
 @pytest.mark.usefixtures("mail")
-def test_more_than_the_most_is_the_most(client):
+def test_a_priority_above_the_maximum_is_the_maximum(client):
     client.publish("five", priority=5)
     client.publish("nine", priority=9)
     client.publish("four", priority=4)
@@ -47,7 +47,7 @@ def test_more_than_the_most_is_the_most(client):
 
 
 @pytest.mark.usefixtures("mail")
-def test_what_returns_is_as_urgent_as_before(client):
+def test_a_requeued_message_has_its_priority(client):
     client.publish("a", "b", priority=3)
     message = client.get()
     client.publish("urgent", priority=5)
@@ -58,7 +58,7 @@ def test_what_returns_is_as_urgent_as_before(client):
 
 
 @pytest.mark.usefixtures("mail")
-def test_a_consumer_is_given_the_most_urgent_next(client):
+def test_a_consumer_receives_the_most_urgent_next(client):
     client.publish("first", priority=1)
     inbox = client.consume(prefetch=1)
     inbox.wait_for(1)

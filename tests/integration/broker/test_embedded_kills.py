@@ -41,10 +41,10 @@ def test_no_message_is_lost_when_consumers_are_killed_at_random(url: str, tmp_pa
     expected = {f"{producer} {number}" for producer in range(PRODUCERS) for number in range(share)}
     assert {line.split(" ", 1)[1] for line in handled} == expected
     assert kills >= 3
-    assert_order_is_kept(tmp_path)
+    assert_order_is_unchanged(tmp_path)
 
 
-def assert_order_is_kept(logs: Path) -> None:
+def assert_order_is_unchanged(logs: Path) -> None:
     for log in logs.glob("*.log"):
         first_time = [line.split() for line in log.read_text().splitlines() if line.startswith("new ")]
         for producer in range(PRODUCERS):

@@ -1,4 +1,4 @@
-"""Queues that hold so much and no more."""
+"""Queues with a length limit."""
 
 import pytest
 from amqp.exceptions import MessageNacked
@@ -43,7 +43,7 @@ def test_a_publisher_that_was_refused_may_publish_again(client):
 
 
 @pytest.mark.parametrize("overflow", ["drop-head", "reject-publish"])
-def test_what_was_given_out_takes_no_room(client, overflow):
+def test_unacknowledged_messages_do_not_count_for_the_limit(client, overflow):
     client.queue("mail", max_length=1, overflow=overflow)
     client.publish("one")
     message = client.get()
@@ -54,7 +54,7 @@ def test_what_was_given_out_takes_no_room(client, overflow):
     assert client.empty() == ["two"]
 
 
-def test_room_is_made_by_time(client, eventually):
+def test_expiry_makes_space(client, eventually):
     client.queue("visitor", max_length=1, overflow="reject-publish", message_ttl=200)
     client.publish("first", key="visitor")
     with pytest.raises(MessageNacked):
@@ -66,7 +66,7 @@ def test_room_is_made_by_time(client, eventually):
     assert client.empty("visitor") == ["later"]
 
 
-def test_purging_makes_room(client):
+def test_purging_makes_space(client):
     client.queue("mail", max_length=1, overflow="reject-publish")
     client.publish("one")
 
@@ -124,7 +124,7 @@ def test_both_limits_hold(client):
     assert client.empty() == ["c", "d"]
 
 
-def test_what_returns_to_a_full_queue_is_its_oldest_and_is_dropped(client):
+def test_a_message_requeued_into_a_full_queue_is_dropped(client):
     client.queue("mail", max_length=1)
     client.publish("old")
     message = client.get()
@@ -135,7 +135,7 @@ def test_what_returns_to_a_full_queue_is_its_oldest_and_is_dropped(client):
     assert client.empty() == ["new"]
 
 
-def test_what_a_consumer_holds_takes_no_room(client):
+def test_messages_of_a_consumer_do_not_count_for_the_limit(client):
     client.queue("mail", max_length=1)
     inbox = client.consume(prefetch=10)
 

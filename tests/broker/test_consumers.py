@@ -1,4 +1,4 @@
-"""Who is given which message, and how many at a time."""
+"""Consumers: prefetch counts, cancellation, exclusivity, and the order in which they receive messages."""
 
 from itertools import chain
 
@@ -11,7 +11,7 @@ def mail(client):
     client.queue("mail")
 
 
-def test_a_consumer_is_given_what_is_there_and_what_comes(client):
+def test_a_consumer_receives_ready_and_new_messages(client):
     client.publish("before")
     inbox = client.consume()
 
@@ -20,7 +20,7 @@ def test_a_consumer_is_given_what_is_there_and_what_comes(client):
     assert inbox.wait_for(2) == ["before", "after"]
 
 
-def test_a_waiting_consumer_is_given_what_another_connection_publishes(client, connect):
+def test_a_waiting_consumer_receives_what_another_connection_publishes(client, connect):
     inbox = client.consume()
 
     connect().publish("hello")
@@ -28,7 +28,7 @@ def test_a_waiting_consumer_is_given_what_another_connection_publishes(client, c
     assert inbox.wait_for(1) == ["hello"]
 
 
-def test_draining_for_nothing_times_out(client):
+def test_draining_an_empty_queue_times_out(client):
     client.consume()
 
     with pytest.raises(TimeoutError):
@@ -51,19 +51,19 @@ def test_the_prefetch_count_is_how_many_a_consumer_holds(client):
     assert client.ready() == 1
 
 
-@pytest.mark.parametrize("settle", ["ack", "reject", "requeue"])
-def test_settling_one_lets_the_next_one_come(client, settle):
+@pytest.mark.parametrize("method", ["ack", "reject", "requeue"])
+def test_acknowledging_one_delivers_the_next(client, method):
     client.publish("one", "two")
     inbox = client.consume(prefetch=1)
     inbox.wait_for(1)
 
-    getattr(client, settle)(inbox[0])
+    getattr(client, method)(inbox[0])
 
-    assert inbox.wait_for(2) == ["one", "one" if settle == "requeue" else "two"]
+    assert inbox.wait_for(2) == ["one", "one" if method == "requeue" else "two"]
     assert inbox.after_a_while() == inbox.bodies[:2]
 
 
-def test_settling_several_lets_as_many_come(client):
+def test_acknowledging_several_delivers_as_many(client):
     client.publish("one", "two", "three", "four", "five")
     inbox = client.consume(prefetch=3)
     inbox.wait_for(3)
@@ -80,7 +80,7 @@ def test_a_prefetch_count_of_zero_is_no_limit(client):
     assert client.consume(prefetch=0).wait_for(8) == [*"abcdefgh"]
 
 
-def test_each_consumer_has_a_prefetch_count_of_its_own(client):
+def test_each_consumer_has_a_separate_prefetch_count(client):
     client.publish(*"abcdef")
 
     first, second = client.consume(prefetch=2), client.consume(prefetch=3)
@@ -122,14 +122,14 @@ def test_a_global_prefetch_count_can_grow_while_consumers_wait(client):
     assert inbox.after_a_while() == [*"abcd"]
 
 
-def test_what_was_got_does_not_count_for_the_prefetch_count(client):
+def test_messages_of_basic_get_do_not_count_for_the_prefetch_count(client):
     client.publish("one", "two")
     client.get()
 
     assert client.consume(prefetch=1).wait_for(1) == ["two"]
 
 
-def test_consumers_without_acks_know_no_prefetch_count(client):
+def test_consumers_without_acks_have_no_prefetch_count(client):
     client.publish(*"abcd")
 
     assert client.consume(prefetch=1, no_ack=True).wait_for(4) == [*"abcd"]
@@ -144,7 +144,7 @@ def test_consumers_take_turns(client, connect):
     assert [len(inbox) for inbox in inboxes] == [2, 2, 2]
 
 
-def test_every_waiting_consumer_is_given_something_to_do(client, connect):
+def test_every_waiting_consumer_receives_a_message(client, connect):
     inboxes = [connect().consume(prefetch=1) for _ in range(3)]
 
     client.publish("a", "b", "c")
@@ -164,7 +164,7 @@ def test_a_busy_consumer_is_passed_over(client, connect):
     assert busy.after_a_while() == ["a"]
 
 
-def test_what_one_consumer_gives_back_another_is_given(client, connect):
+def test_a_message_requeued_by_one_consumer_goes_to_another(client, connect):
     client.publish("hello")
     first = client.consume(prefetch=1)
     first.wait_for(1)
@@ -176,7 +176,7 @@ def test_what_one_consumer_gives_back_another_is_given(client, connect):
     assert second[0].delivery_info["redelivered"]
 
 
-def test_a_cancelled_consumer_is_given_no_more(client):
+def test_a_cancelled_consumer_receives_no_more(client):
     inbox = client.consume()
     client.publish("one")
     inbox.wait_for(1)
@@ -188,7 +188,7 @@ def test_a_cancelled_consumer_is_given_no_more(client):
     assert client.counts() == (1, 0)
 
 
-def test_what_a_cancelled_consumer_was_given_can_still_be_acked(client, connect):
+def test_deliveries_of_a_cancelled_consumer_can_still_be_acked(client, connect):
     client.publish("one")
     inbox = client.consume()
     inbox.wait_for(1)
@@ -250,7 +250,7 @@ def test_a_consumer_cannot_be_exclusive_beside_another(client, connect):
         connect().consume(exclusive=True)
 
 
-def test_after_an_exclusive_consumer_anybody_may_consume(client, connect):
+def test_a_consumer_may_follow_an_exclusive_one(client, connect):
     client.consume(exclusive=True).cancel()
 
     connect().publish("hello")

@@ -1,7 +1,8 @@
-"""The queue of failed tasks as Python sees it, on both brokers."""
+"""`Failures`, on both brokers."""
 
 import json
 import multiprocessing
+import signal
 import struct
 import time
 from datetime import UTC, datetime
@@ -44,7 +45,7 @@ def channel(broker_url, app):
 
 @pytest.fixture
 def fail(channel):
-    """Put a message where a worker puts the ones of tasks that failed."""
+    """Publish a message to the failed-task queue, as a worker does."""
 
     def publish(id, *, body=BODY, task="shop.close", why=None, properties=None, **headers):  # noqa: A002
         recorded = {"reason": "failed", "error": "ValueError: boom", "traceback": "...\nValueError: boom"}
@@ -65,7 +66,7 @@ def ready(channel):
 
 @pytest.fixture
 def take(channel):
-    """The next message of a queue."""
+    """Return the next message of a queue."""
 
     def take(queue):
         end = time.monotonic() + 10
@@ -82,12 +83,12 @@ def ids(tasks):
     return [task.id for task in tasks]
 
 
-def test_there_are_none_before_anything_failed(failures):
+def test_no_failures_gives_an_empty_page(failures):
     assert failures.page() == []
     assert failures.count() == 0
 
 
-def test_a_failed_task_is_shown_with_all_that_is_known_of_it(failures, fail):
+def test_a_failed_task_has_all_recorded_fields(failures, fail):
     before = datetime.now(UTC)
     fail("a", **{"x-manual-retries": 1})
 
@@ -100,7 +101,7 @@ def test_a_failed_task_is_shown_with_all_that_is_known_of_it(failures, fail):
     assert failures.get("a") == task
 
 
-def test_a_page_is_of_the_oldest_and_the_next_one_goes_on_there(failures, fail):
+def test_a_page_has_the_oldest_and_the_next_page_continues(failures, fail):
     for number in range(7):
         fail(str(number))
 
@@ -121,7 +122,7 @@ def test_a_page_can_be_of_one_reason_or_one_task(failures, fail):
     assert ids(failures.page(reason="timeout", task="shop.open")) == ["c"]
 
 
-def test_looking_changes_neither_number_nor_order(failures, fail):
+def test_reading_changes_neither_number_nor_order(failures, fail):
     for number in range(60):
         fail(str(number))
 
@@ -134,7 +135,7 @@ def test_looking_changes_neither_number_nor_order(failures, fail):
     assert ids(failures.page(limit=60)) == [str(number) for number in range(60)]
 
 
-def test_more_tasks_than_the_broker_hands_over_at_once_keep_their_order(failures, fail, monkeypatch):
+def test_more_tasks_than_one_window_keep_their_order(failures, fail, monkeypatch):
     monkeypatch.setattr(reader, "WINDOW", 3)
     for number in range(130):
         fail(str(number))
@@ -146,7 +147,7 @@ def test_more_tasks_than_the_broker_hands_over_at_once_keep_their_order(failures
     assert ids(failures.page(limit=200)) == [each for each in expected if each not in ("7", "64")]
 
 
-def test_an_unknown_id_is_answered_with_the_nearest(failures, fail):
+def test_an_unknown_id_names_the_nearest(failures, fail):
     fail("8f14e45f-ceea-467f-a8a5-6e4b2e1b7e22")
 
     with pytest.raises(UnknownFailure, match="'8f14e45f-ceea-467f-a8a5-6e4b2e1b7e22'"):
@@ -157,7 +158,7 @@ def test_an_unknown_id_is_answered_with_the_nearest(failures, fail):
         failures.retry(["zzz"])
 
 
-def test_a_task_sent_again_is_as_if_it_had_never_been_tried(failures, fail, take, ready):
+def test_a_retried_task_is_as_if_it_had_never_run(failures, fail, take, ready):
     fail(
         "a",
         properties={"correlation_id": "a", "reply_to": "answers", "expiration": None},
@@ -184,7 +185,7 @@ def test_a_task_sent_again_is_as_if_it_had_never_been_tried(failures, fail, take
     assert failures.count() == 0
 
 
-def test_a_message_of_the_first_protocol_is_shown_and_sent_again(channel, failures, take):
+def test_a_message_of_the_first_protocol_is_listed_and_retried(channel, failures, take):
     body = {"task": "shop.close", "id": "old", "args": [1], "kwargs": {"x": 2}, "retries": 5, "eta": "2026-01-01"}
     message = channel.prepare_message(
         json.dumps(body), None, "application/json", "utf-8", {"x-failed-queue": "celery", "x-failed-reason": "failed"}
@@ -198,7 +199,7 @@ def test_a_message_of_the_first_protocol_is_shown_and_sent_again(channel, failur
     assert json.loads(take("celery").body) == body | {"retries": 0, "eta": None, "expires": None}
 
 
-def test_all_of_one_reason_or_task_can_be_sent_again(failures, fail, ready):
+def test_all_of_one_reason_or_task_can_be_retried(failures, fail, ready):
     for number in range(4):
         fail(f"t{number}", why={"reason": "timeout"})
         fail(f"f{number}", task="shop.open")
@@ -212,7 +213,7 @@ def test_all_of_one_reason_or_task_can_be_sent_again(failures, fail, ready):
     assert failures.count() == 0
 
 
-def test_the_others_are_sent_when_one_id_is_unknown(failures, fail, ready):
+def test_the_others_are_retried_when_one_id_is_unknown(failures, fail, ready):
     fail("a")
     fail("b")
 
@@ -223,7 +224,7 @@ def test_the_others_are_sent_when_one_id_is_unknown(failures, fail, ready):
     assert ids(failures.page()) == ["b"]
 
 
-def test_a_queue_that_was_deleted_is_made_again(failures, fail, channel, take):
+def test_a_deleted_queue_is_declared_again(failures, fail, channel, take):
     fail("a")
     fail("b")
     channel.queue_delete("celery")
@@ -233,7 +234,7 @@ def test_a_queue_that_was_deleted_is_made_again(failures, fail, channel, take):
     assert [take("celery").headers["id"] for _ in range(2)] == ["a", "b"]
 
 
-def test_what_a_queue_refuses_stays_and_the_rest_is_sent(failures, fail, channel, ready):
+def test_refused_tasks_stay_and_the_others_are_retried(failures, fail, channel, ready):
     Queue("small", queue_arguments={"x-max-length": 1, "x-overflow": "reject-publish"})(channel).declare()
     fail("a", why={"queue": "small"})
     fail("b", why={"queue": "small"})
@@ -247,7 +248,7 @@ def test_what_a_queue_refuses_stays_and_the_rest_is_sent(failures, fail, channel
     assert ids(failures.page()) == ["b", "c"]
 
 
-def test_a_queue_that_cannot_be_made_is_named(failures, fail, app):
+def test_a_queue_that_cannot_be_declared_is_named(failures, fail, app):
     fail("a", why={"queue": "amq.forbidden"})
 
     with pytest.raises(NotRetried, match=r"'amq\.forbidden' refuses it: ACCESS_REFUSED"):
@@ -256,7 +257,7 @@ def test_a_queue_that_cannot_be_made_is_named(failures, fail, app):
     assert ids(failures.page()) == ["a"]
 
 
-def test_dropped_tasks_are_gone(failures, fail):
+def test_dropped_tasks_are_deleted(failures, fail):
     for number in range(5):
         fail(str(number), why={"reason": "malformed" if number % 2 else "failed"})
 
@@ -267,7 +268,7 @@ def test_dropped_tasks_are_gone(failures, fail):
     assert failures.count() == 0
 
 
-def test_what_the_broker_gave_up_is_shown_with_its_reason(app, channel, failures, take):
+def test_a_dead_letter_is_listed_with_its_reason(app, channel, failures, take):
     arguments = app.amqp.queues["celery"].queue_arguments | {"x-message-ttl": 1}
     channel.queue_delete("celery")
     Queue("celery", queue_arguments=arguments)(channel).declare()
@@ -295,7 +296,7 @@ def test_what_the_broker_gave_up_is_shown_with_its_reason(app, channel, failures
         ("{}", {"x-failed-reason": 7, "x-failed-queue": {"a": 1}, "x-death": [{"reason": None, "time": "now"}]}),
     ],
 )
-def test_whatever_lies_there_can_be_listed_got_exported_and_dropped(failures, channel, body, headers, tmp_path):
+def test_any_message_can_be_listed_exported_and_dropped(failures, channel, body, headers, tmp_path):
     raw = body if isinstance(body, bytes) else body.encode()
     message = channel.prepare_message(raw, None, "application/json", None, headers)
     channel.basic_publish(message, exchange="celery.failed", routing_key="")
@@ -309,16 +310,16 @@ def test_whatever_lies_there_can_be_listed_got_exported_and_dropped(failures, ch
 
 
 class Unreadable(amqp.Message):
-    """A message with a timestamp that no clock will ever show."""
+    """A message with an impossible timestamp."""
 
     def _serialize_properties(self):
         entry = b"\x01xT" + b"\x7f" * 8
         return b"\x20\x00" + struct.pack(">I", len(entry)) + entry
 
 
-def test_properties_that_cannot_be_read_are_in_nobody_s_way(failures, fail, channel, broker):
+def test_unreadable_properties_do_not_hinder_reading(failures, fail, channel, broker):
     if broker != "rabbitmq":
-        pytest.skip("only a network brings such properties")
+        pytest.skip("the embedded broker cannot be sent such properties")
     channel.basic_publish(Unreadable("x"), exchange="celery.failed", routing_key="", mandatory=True)
     fail("a")
 
@@ -344,7 +345,7 @@ class TestSecrets:
         )
         return failures.get("a")
 
-    def test_are_hidden_by_their_names_wherever_they_are(self, task):
+    def test_are_redacted_by_their_names_at_any_depth(self, task):
         assert task.args == ["ann", "***"]
         assert task.kwargs == {"api_key": "***", "options": [{"Card_Number": "***"}]}
         assert task.error == "ValueError: *** is wrong"
@@ -358,18 +359,18 @@ class TestSecrets:
         assert "hunter22" not in (tmp_path / "some").read_text()
         assert (tmp_path / "all").stat().st_mode & 0o077 == 0
 
-    def test_are_kept_for_the_next_try(self, task, failures, take):
+    def test_are_in_the_retried_task(self, task, failures, take):
         failures.retry(["a"])
 
         assert "hunter22" in take("celery").body
 
-    def test_are_what_the_setting_says(self, app, task):
+    def test_are_named_by_the_setting(self, app, task):
         app.conf.task_redacted_arguments = ["user"]
 
         assert Failures(app).get("a").args == ["***", "hunter22"]
 
 
-def test_an_export_has_a_line_for_each_and_the_message_where_it_could_not_be_understood(failures, fail, tmp_path):
+def test_an_export_has_a_line_per_task_with_the_raw_message_if_it_is_unreadable(failures, fail, tmp_path):
     fail("a")
     fail("b", body="{broken")
 
@@ -381,7 +382,7 @@ def test_an_export_has_a_line_for_each_and_the_message_where_it_could_not_be_und
     assert (broken["id"], broken["args"], broken["body_base64"]) == ("b", None, "e2Jyb2tlbg==")
 
 
-def test_a_second_reader_waits_and_then_is_told_who_is_in_the_way(app, failures, fail, monkeypatch):
+def test_a_second_reader_waits_and_then_raises(app, failures, fail, monkeypatch):
     fail("a")
     monkeypatch.setattr(reader, "LOCK_TIMEOUT_SECONDS", 0.5)
 
@@ -393,12 +394,12 @@ def test_a_second_reader_waits_and_then_is_told_who_is_in_the_way(app, failures,
     assert ids(failures.page()) == ["a"]
 
 
-def test_a_reader_that_was_killed_is_in_nobody_s_way(broker_url, failures, fail):
+def test_a_killed_reader_does_not_hinder_the_next(broker_url, failures, fail):
     for number in range(20):
         fail(str(number))
     processes = multiprocessing.get_context("fork")
     reading = processes.Event()
-    reader = processes.Process(target=read_for_ever, args=(broker_url, reading))
+    reader = processes.Process(target=read_until_killed, args=(broker_url, reading))
     reader.start()
     assert reading.wait(20)
 
@@ -408,27 +409,27 @@ def test_a_reader_that_was_killed_is_in_nobody_s_way(broker_url, failures, fail)
     assert ids(failures.page()) == [str(number) for number in range(20)]
 
 
-def test_what_fails_while_all_are_sent_again_waits_for_the_next_time(app, fail, failures, monkeypatch):
+def test_tasks_that_fail_during_a_retry_of_all_are_not_retried_again(app, fail, failures, monkeypatch):
     fail("a")
     fail("b")
-    original = reader.FailedQueue.send_again
+    original = reader.FailedQueue.retry
 
     def fails_again_at_once(self, entry):
         original(self, entry)
         fail(entry.id)
 
-    monkeypatch.setattr(reader.FailedQueue, "send_again", fails_again_at_once)
+    monkeypatch.setattr(reader.FailedQueue, "retry", fails_again_at_once)
 
     assert failures.retry(ALL) == 2
     assert ids(failures.page()) == ["a", "b"]
 
 
-def read_for_ever(url, reading):
+def read_until_killed(url, reading):
     app = App("reader", set_as_current=False, broker=url)
     with reader.FailedQueue(app) as queue:
         assert len(list(queue)) == 20
         reading.set()
-        time.sleep(60)
+        signal.pause()
 
 
 def wait_until(condition):

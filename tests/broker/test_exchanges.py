@@ -1,4 +1,4 @@
-"""Where a message goes."""
+"""Exchanges, bindings and routing."""
 
 import pytest
 from amqp.exceptions import AccessRefused, NotFound, PreconditionFailed
@@ -14,7 +14,7 @@ def test_the_default_exchange_routes_to_the_queue_of_that_name(client):
     assert client.empty("other") == []
 
 
-def test_what_no_queue_wants_is_dropped_and_confirmed(client):
+def test_an_unroutable_message_is_dropped_and_confirmed(client):
     client.publish("hello", key="nowhere")
 
     client.queue("nowhere")
@@ -32,7 +32,7 @@ def test_a_direct_exchange_routes_to_every_queue_bound_with_the_key(client):
     assert [client.empty(queue) for queue in "abc"] == [["hello"], ["hello"], []]
 
 
-def test_a_direct_exchange_knows_no_wildcards(client):
+def test_a_direct_exchange_has_no_wildcards(client):
     client.exchange("letters", "direct")
     client.queue("mail")
     client.bind("mail", "letters", "home.*", "#")
@@ -43,7 +43,7 @@ def test_a_direct_exchange_knows_no_wildcards(client):
     assert client.empty() == ["for it"]
 
 
-def test_a_fanout_exchange_routes_to_every_queue_whatever_the_key(client):
+def test_a_fanout_exchange_routes_any_key_to_every_queue(client):
     client.exchange("news", "fanout")
     for queue in "ab":
         client.queue(queue)
@@ -111,7 +111,7 @@ def test_binding_twice_is_binding_once(client):
     assert client.empty() == []
 
 
-def test_taking_one_binding_away_leaves_the_others(client):
+def test_removing_one_binding_leaves_the_others(client):
     client.exchange("letters")
     client.queue("mail")
     client.bind("mail", "letters", "home", "office")
@@ -123,7 +123,7 @@ def test_taking_one_binding_away_leaves_the_others(client):
     assert client.empty() == ["kept"]
 
 
-def test_taking_away_a_binding_that_is_not_there_is_no_error(client):
+def test_removing_a_missing_binding_is_no_error(client):
     client.exchange("letters")
     client.queue("mail")
 
@@ -191,7 +191,7 @@ def test_an_exchange_stops_feeding_another_when_unbound(client):
     assert client.empty() == []
 
 
-def test_the_alternate_exchange_gets_what_no_queue_wants(client):
+def test_the_alternate_exchange_receives_unroutable_messages(client):
     client.exchange("strays", "fanout")
     client.exchange("letters", "direct", alternate_exchange="strays")
     client.queue("mail")
@@ -249,12 +249,12 @@ def test_declaring_an_exchange_with_another_alternate_is_refused_naming_it(clien
         client.exchange("letters", "direct")
 
 
-def test_asking_for_a_missing_exchange_is_refused_by_name(client):
+def test_a_passive_declaration_of_a_missing_exchange_names_it(client):
     with pytest.raises(NotFound, match="no exchange 'letters'"):
         client.channel.exchange_declare("letters", "direct", passive=True)
 
 
-def test_asking_for_an_exchange_finds_it_whatever_its_type(client):
+def test_a_passive_declaration_finds_an_exchange_of_any_type(client):
     client.exchange("letters", "fanout")
 
     client.channel.exchange_declare("letters", "direct", passive=True)
@@ -276,7 +276,7 @@ def test_deleting_a_missing_exchange_is_no_error(client):
     client.channel.exchange_delete("letters")
 
 
-def test_an_exchange_in_use_is_not_deleted_if_unused_is_asked(client):
+def test_an_exchange_in_use_is_not_deleted_with_if_unused(client):
     client.exchange("letters")
     client.queue("mail")
     client.bind("mail", "letters", "home")

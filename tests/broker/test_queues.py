@@ -1,16 +1,16 @@
-"""What a queue is: declared, counted, emptied, deleted, and for whom."""
+"""Queues: declaration, counts, purge, deletion and exclusivity."""
 
 import pytest
 from amqp.exceptions import AccessRefused, NotFound, PreconditionFailed, ResourceLocked
 
 
-def test_a_new_queue_tells_its_name_and_that_it_is_empty(client):
+def test_declaring_a_new_queue_returns_its_name_and_no_messages(client):
     declared = client.channel.queue_declare("mail", durable=True, auto_delete=False)
 
     assert tuple(declared) == ("mail", 0, 0)
 
 
-def test_declaring_a_queue_again_tells_what_it_holds(client):
+def test_declaring_a_queue_again_returns_its_counts(client):
     client.queue("mail")
     client.publish("one", "two")
     client.consume("mail", prefetch=1).wait_for(1)
@@ -20,12 +20,12 @@ def test_declaring_a_queue_again_tells_what_it_holds(client):
     assert tuple(declared) == ("mail", 1, 1)
 
 
-def test_asking_for_a_missing_queue_is_refused_by_name(client):
+def test_a_passive_declaration_of_a_missing_queue_names_it(client):
     with pytest.raises(NotFound, match="no queue 'mail'"):
         client.counts("mail")
 
 
-def test_asking_for_a_queue_needs_none_of_its_arguments(client):
+def test_a_passive_declaration_needs_no_arguments(client):
     client.queue("mail", message_ttl=60_000, max_length=5)
 
     assert client.counts("mail") == (0, 0)
@@ -70,7 +70,7 @@ def test_declaring_a_queue_with_another_flag_is_refused_naming_it(client, flag):
         client.queue("mail", **{flag: False})
 
 
-def test_a_number_is_equal_whatever_its_type(client):
+def test_numbers_of_different_types_are_equivalent(client):
     client.queue("mail", message_ttl=1000)
 
     client.queue("mail", message_ttl=2**40 - 2**40 + 1000)
@@ -91,7 +91,7 @@ def test_a_number_is_equal_whatever_its_type(client):
         ("single_active_consumer", "yes"),
     ],
 )
-def test_an_argument_that_cannot_be_is_refused_naming_it(client, argument, value):
+def test_an_invalid_argument_is_refused_naming_it(client, argument, value):
     with pytest.raises(PreconditionFailed, match=f"x-{argument.replace('_', '-')}"):
         client.queue("mail", **{argument: value})
 
@@ -145,7 +145,7 @@ def test_an_exclusive_queue_is_locked_for_other_connections(client, connect, use
         use(connect())
 
 
-def test_anybody_may_publish_to_an_exclusive_queue(client, connect):
+def test_other_connections_may_publish_to_an_exclusive_queue(client, connect):
     client.queue("mail", exclusive=True)
 
     connect().publish("hello")
@@ -201,7 +201,7 @@ def test_an_auto_delete_queue_goes_with_the_connection_of_its_last_consumer(clie
         eventually(lambda: client.counts("mail") is None)
 
 
-def test_what_was_given_out_is_not_counted_as_ready(client):
+def test_unacknowledged_messages_are_not_counted_as_ready(client):
     client.queue("mail")
     client.publish("one", "two", "three")
 
@@ -210,7 +210,7 @@ def test_what_was_given_out_is_not_counted_as_ready(client):
     assert client.ready() == 2
 
 
-def test_purging_tells_how_many_there_were(client):
+def test_purging_returns_how_many_there_were(client):
     client.queue("mail")
     client.publish("one", "two")
 
@@ -218,7 +218,7 @@ def test_purging_tells_how_many_there_were(client):
     assert client.ready() == 0
 
 
-def test_purging_leaves_what_was_given_out(client, eventually):
+def test_purging_leaves_unacknowledged_messages(client, eventually):
     client.queue("mail")
     client.publish("one", "two")
     message = client.get()
@@ -235,7 +235,7 @@ def test_purging_a_missing_queue_is_refused_by_name(client):
         client.channel.queue_purge("mail")
 
 
-def test_deleting_tells_how_many_there_were(client):
+def test_deleting_returns_how_many_there_were(client):
     client.queue("mail")
     client.publish("one", "two")
 
@@ -249,7 +249,7 @@ def test_deleting_a_missing_queue_is_no_error(client):
     assert client.channel.queue_delete("mail") == 0
 
 
-def test_deleting_a_queue_takes_its_bindings_away(client):
+def test_deleting_a_queue_deletes_its_bindings(client):
     client.queue("mail")
     client.bind("mail", "amq.fanout")
 
@@ -260,7 +260,7 @@ def test_deleting_a_queue_takes_its_bindings_away(client):
     assert client.ready() == 0
 
 
-def test_a_queue_in_use_is_not_deleted_if_unused_is_asked(client, connect):
+def test_a_queue_in_use_is_not_deleted_with_if_unused(client, connect):
     client.queue("mail")
     client.consume("mail")
 
@@ -270,7 +270,7 @@ def test_a_queue_in_use_is_not_deleted_if_unused_is_asked(client, connect):
     assert connect().counts("mail") == (0, 1)
 
 
-def test_a_queue_with_messages_is_not_deleted_if_empty_is_asked(client, connect):
+def test_a_queue_with_messages_is_not_deleted_with_if_empty(client, connect):
     client.queue("mail")
     client.publish("hello")
 
@@ -280,7 +280,7 @@ def test_a_queue_with_messages_is_not_deleted_if_empty_is_asked(client, connect)
     assert client.empty() == ["hello"]
 
 
-def test_an_empty_unused_queue_is_deleted_when_that_is_asked(client):
+def test_an_empty_unused_queue_is_deleted_with_both_conditions(client):
     client.queue("mail")
 
     client.channel.queue_delete("mail", if_unused=True, if_empty=True)
@@ -289,7 +289,7 @@ def test_an_empty_unused_queue_is_deleted_when_that_is_asked(client):
         client.counts("mail")
 
 
-def test_a_consumer_is_told_that_its_queue_was_deleted(client, connect):
+def test_a_consumer_is_cancelled_when_its_queue_is_deleted(client, connect):
     cancelled = []
     client.queue("mail")
     inbox = client.consume("mail", on_cancel=cancelled.append)
@@ -310,7 +310,7 @@ def test_messages_outlive_the_connection_that_published_them(client, connect):
     assert connect().empty() == ["hello"]
 
 
-def test_a_refusal_gives_back_what_the_channel_held(client, connect, eventually):
+def test_a_channel_error_requeues_the_messages_of_the_channel(client, connect, eventually):
     client.queue("mail")
     client.publish("one", "two")
     client.get()
@@ -323,7 +323,7 @@ def test_a_refusal_gives_back_what_the_channel_held(client, connect, eventually)
     assert [other.get().delivery_info["redelivered"] for _ in range(2)] == [True, False]
 
 
-def test_after_a_refusal_the_channel_works_again(client):
+def test_the_channel_works_again_after_a_channel_error(client):
     client.queue("mail")
 
     with pytest.raises(NotFound):

@@ -1,4 +1,4 @@
-"""Single active consumer: one works, the others wait their turn."""
+"""Single active consumer: one consumer receives messages, the others wait."""
 
 import pytest
 
@@ -8,7 +8,7 @@ def mail(request, client):
     client.queue("mail", queue_type=request.param, single_active_consumer=True)
 
 
-def test_only_the_first_consumer_is_given_messages(client, connect):
+def test_only_the_first_consumer_receives_messages(client, connect):
     first, second = connect().consume(prefetch=10), connect().consume(prefetch=10)
 
     client.publish("one", "two", "three")
@@ -17,7 +17,7 @@ def test_only_the_first_consumer_is_given_messages(client, connect):
     assert second.after_a_while() == []
 
 
-def test_a_full_prefetch_count_of_the_first_is_no_turn_for_the_second(client, connect):
+def test_a_busy_first_consumer_is_not_replaced_by_the_second(client, connect):
     first, second = connect().consume(prefetch=1), connect().consume(prefetch=1)
 
     client.publish("one", "two")
@@ -38,7 +38,7 @@ def test_the_others_follow_in_the_order_they_came(client, connect):
     assert [len(inbox) for inbox in inboxes] == [1, 1, 1]
 
 
-def test_what_the_first_held_when_it_was_lost_comes_to_the_second_in_order(client, connect):
+def test_the_messages_of_a_lost_first_consumer_go_to_the_second_in_order(client, connect):
     first = connect().consume(prefetch=2)
     client.publish("one", "two", "three")
     first.wait_for(2)
@@ -49,7 +49,7 @@ def test_what_the_first_held_when_it_was_lost_comes_to_the_second_in_order(clien
     assert second.wait_for(3) == ["one", "two", "three"]
 
 
-def test_what_a_cancelled_first_holds_stays_with_it(client, connect):
+def test_a_cancelled_first_consumer_keeps_its_messages(client, connect):
     # a classic queue of RabbitMQ 3.10 dies when it is published to while a cancelled first left something ready
     client.queue("safe", queue_type="quorum", single_active_consumer=True)
     first = connect().consume("safe", prefetch=1)
@@ -64,7 +64,7 @@ def test_what_a_cancelled_first_holds_stays_with_it(client, connect):
     assert second.wait_for(2) == ["two", "one"]
 
 
-def test_who_comes_back_waits_at_the_end(client, connect):
+def test_a_consumer_that_returns_is_the_last(client, connect):
     first, second = connect().consume(prefetch=10), connect().consume(prefetch=10)
     first.cancel()
     again = first.client.consume(prefetch=10)
