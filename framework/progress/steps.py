@@ -58,8 +58,8 @@ class Steps(Generic[T]):
         self._name = name
         self._total = total
         self._message = ""
-        self._done: float = 0
-        self._count: Callable[[], int] | None = None
+        # What is done besides the loop, and the loop's counter: one attribute, since the publisher reads in its thread.
+        self._done: tuple[float, Callable[[], int] | None] = (0, None)
         self._run: run.Run | None = None
         self._rate_meter = RateMeter()
 
@@ -70,8 +70,8 @@ class Steps(Generic[T]):
             return iter(self._iterable)
         if self._total is None:
             self._total = _length(self._iterable)
-        self._done = 0
-        items, self._count = counted(self._iterable)
+        items, count = counted(self._iterable)
+        self._done = (0, count)
         self._enter(self._run)
         self._run.active_loops += 1
         return chain(items, _End(self))
@@ -93,17 +93,18 @@ class Steps(Generic[T]):
     @property
     def done(self) -> float:
         """How much is done, without the current item of a loop."""
-        count = self._count
-        return self._done if count is None else self._done + max(count() - 1, 0)
+        done, count = self._done
+        return done if count is None else done + max(count() - 1, 0)
 
     def advance(self, amount: float = 1) -> None:
         """Add ``amount`` to what is done."""
-        self._done += amount
+        done, count = self._done
+        self._done = (done + amount, count)
         self._changed()
 
     def set(self, done: float, total: float | None = None) -> None:
         """Set what is done, and the ``total`` where it is given."""
-        self._done = done
+        self._done = (done, self._done[1])
         self._total = self._total if total is None else total
         self._changed()
 
@@ -121,10 +122,10 @@ class Steps(Generic[T]):
 
     def finish(self, *, exhausted: bool) -> None:
         """End the loop; ``exhausted`` where it went through all items."""
-        if self._count is None or self._run is None:
+        done, count = self._done
+        if count is None or self._run is None:
             return
-        self._done += self._count() if exhausted else max(self._count() - 1, 0)
-        self._count = None
+        self._done = (done + (count() if exhausted else max(count() - 1, 0)), None)
         self._run.active_loops -= 1
         self._leave(self._run)
 

@@ -15,7 +15,7 @@ from celery import Celery
 from celery._state import _task_stack
 
 from framework.progress import progress, signals
-from framework.progress.steps import RateMeter
+from framework.progress.steps import RateMeter, Steps
 
 ITEMS = 10
 
@@ -118,6 +118,26 @@ def test_an_iterable_that_raises_counts_the_finished_items(run):
             pass
 
     assert run.done == [2]
+
+
+def test_the_publisher_never_reads_an_item_twice_at_the_end_of_a_loop(run):
+    seen = []
+
+    def read_at_each_line(frame, _event, _arg):
+        if frame.f_code is Steps.finish.__code__:
+            seen.extend(run.done)
+        return read_at_each_line
+
+    before = sys.gettrace()
+    sys.settrace(read_at_each_line)
+    try:
+        for _ in progress(range(3)):
+            pass
+    finally:
+        sys.settrace(before)
+
+    assert seen
+    assert max(seen) <= 3
 
 
 def test_a_list_that_grows_during_the_loop_is_counted(run):
