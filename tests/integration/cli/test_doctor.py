@@ -3,12 +3,13 @@
 import random
 import subprocess
 import sys
-import time
 
 import pytest
+from amqp.exceptions import NotFound
 from celery import Celery
 from kombu import Connection, Queue
 
+from framework.broker.migration import migration_queue
 from framework.broker.queue_diff import differences
 
 
@@ -120,20 +121,28 @@ def test_a_queue_of_plain_celery_is_recreated_and_its_tasks_run(doctor, plain, s
     assert sorted(map(int, noted("told"))) == list(range(250))
 
 
-def test_a_migration_that_is_killed_again_and_again_loses_nothing(doctor, plain, project, environment, broker_url):
+def test_a_migration_that_is_killed_again_and_again_loses_nothing(
+    doctor, plain, project, environment, broker_url, eventually
+):
     count, kills = 1000, 4
     call_plainly(plain, count)
     rng = random.Random(7)
 
     interrupted = 0
     for _ in range(kills):
+        before, moves = messages_in(broker_url, migration_queue("celery")), rng.randrange(1, count // 4)
         migration = subprocess.Popen(
             [sys.executable, "-m", "framework", "doctor", "--migrate", "celery"],
             cwd=project,
             env=environment,
             stdout=subprocess.DEVNULL,
         )
-        time.sleep(1 + rng.random() * 1.5)
+        eventually(
+            lambda migration=migration, before=before, moves=moves: (
+                migration.poll() is not None
+                or abs(messages_in(broker_url, migration_queue("celery")) - before) >= moves
+            )
+        )
         migration.kill()
         migration.wait(60)
         interrupted += "A migration of the queue 'celery' did not end" in doctor().stdout
@@ -143,6 +152,15 @@ def test_a_migration_that_is_killed_again_and_again_loses_nothing(doctor, plain,
     assert last.returncode == 0, last.stderr
     assert not errors_of(doctor())
     assert {f"task-{number}" for number in range(count)} == set(ids_in(broker_url, "celery"))
+
+
+def messages_in(url, name):
+    """How many messages a queue has; 0 where there is no queue."""
+    with Connection(url) as connection:
+        try:
+            return connection.default_channel.queue_declare(name, passive=True).message_count
+        except NotFound:
+            return 0
 
 
 def ids_in(url, name):
