@@ -146,7 +146,7 @@ def publish(url, ids, each_per_second):
     """Tell of every task in turn, for as long as we live."""
     app = App("publisher", broker=url, set_as_current=False)
     with app.connection_for_write() as connection, connection.channel() as channel:
-        store.ready(channel)
+        store.declare_exchange(channel)
         number, due = 0, time.monotonic()
         while True:
             number += 1

@@ -1,11 +1,11 @@
-"""The command ``framework``: Celery's own command line with our application, and more commands."""
+"""The command ``framework``: Celery's command line with the framework's application and commands."""
 
 __all__ = ["main"]
 
 
 def main() -> None:
     """Run the command line and exit with its status."""
-    # Celery's command line imports our commands from this package, so it is imported only here.
+    # Imported late: Celery's command line imports the commands of this package.
     from framework.cli.command import run
 
     run()

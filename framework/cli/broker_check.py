@@ -1,4 +1,7 @@
-"""Whether a broker can be used, and if not, what to do about it."""
+"""Checks the application's broker, and turns its errors into one line with the fix."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from amqp.exceptions import AccessRefused, AMQPError, NotAllowed
 from celery import Celery
@@ -7,14 +10,14 @@ from kombu.exceptions import OperationalError
 from framework.broker.url import sanitized
 from framework.errors import BrokerNotReady, FrameworkError
 
-__all__ = ["broker_error", "check_broker"]
+__all__ = ["broker_error", "broker_errors_in_one_line", "check_broker"]
 
 
 def check_broker(app: Celery) -> str:
-    """Connect once to the application's broker; returns its URL, without password.
+    """Connect once to the application's broker; return its URL, without password.
 
     Raises:
-        BrokerError: it cannot be used; the message has the cause and the cure.
+        BrokerError: the broker cannot be used; the message contains the cause and the fix.
     """
     url = sanitized(app.conf.broker_write_url)
     try:
@@ -32,12 +35,23 @@ def check_broker(app: Celery) -> str:
 
 
 def broker_error(app: Celery, error: BaseException) -> BrokerNotReady:
-    """What to say about an error that the application's broker, or the way to it, is the cause of."""
-    cause = error.__cause__ or error  # kombu wraps some of them
-    return BrokerNotReady.at(sanitized(app.conf.broker_write_url), cause, _cure(app, cause))
+    """Return the error that names the application's broker, the cause and the fix."""
+    cause = error.__cause__ or error  # kombu wraps some errors
+    return BrokerNotReady.at(sanitized(app.conf.broker_write_url), cause, _fix(app, cause))
 
 
-def _cure(app: Celery, cause: BaseException) -> str:
+@contextmanager
+def broker_errors_in_one_line(app: Celery) -> Iterator[None]:
+    """Raise a `BrokerNotReady` for any error of the broker or of the connection to it."""
+    try:
+        yield
+    except (FrameworkError, BrokenPipeError):
+        raise  # a FrameworkError has a message; with a broken pipe, the output is no longer read
+    except (OperationalError, AMQPError, ConnectionError, TimeoutError) as exc:
+        raise broker_error(app, exc) from None
+
+
+def _fix(app: Celery, cause: BaseException) -> str:
     broker = app.connection_for_write()
     user, vhost = broker.userid, broker.virtual_host
     if isinstance(cause, AccessRefused):

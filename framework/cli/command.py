@@ -1,4 +1,4 @@
-"""Celery's command line under our name, with our application where no other is asked for."""
+"""Celery's command line as ``framework``, with the framework's application by default."""
 
 import os
 import sys
@@ -27,33 +27,33 @@ HELP = """Tasks that are not lost: Celery's own command line, with this project'
 \b
 framework up -- python start.py   broker, worker, beat, while it runs
 framework worker -B               a worker, with the scheduler inside
-framework tasks                   what there is to call
+framework tasks                   list the tasks
 framework call NAME --args '[1]'  call a task by its name
 """
 
 
 def run() -> None:
     """Run the command line on the arguments of this process and exit with its status."""
-    sys.path.insert(0, "")  # the project is the current folder, as for `python -m`
-    os.environ.setdefault("CELERY_APP", APP)  # for what we start too: `worker --detach`, `multi`
-    ready.announce_when_asked()
+    sys.path.insert(0, "")  # the project is the current folder, as with `python -m`
+    os.environ.setdefault("CELERY_APP", APP)  # inherited by `worker --detach` and `multi`
+    ready.announce_readiness()
     try:
         command.main(prog_name="framework", auto_envvar_prefix="CELERY")
-    except (OperationalError, AMQPError) as exc:  # commands of Celery's that do not expect it
+    except (OperationalError, AMQPError) as exc:  # Celery's commands do not catch it
         error = broker_error(celery.current_app, exc)
         error.show()
         sys.exit(error.exit_code)
 
 
-def _version(ctx: click.Context, _: click.Parameter, asked: bool) -> bool:
-    if asked:
+def _version(ctx: click.Context, _: click.Parameter, requested: bool) -> bool:
+    if requested:
         click.echo(f"framework {__version__}, Celery {celery.VERSION_BANNER}")
         ctx.exit()
-    return asked
+    return requested
 
 
 def _in_one_line(callback: Any) -> Callable[..., Any]:
-    """Celery prints whatever importing the application raises with a traceback; our errors need none."""
+    """Wrap Celery's callback, which prints errors at import with a traceback, to print framework errors in one line."""
 
     @wraps(callback)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -67,21 +67,25 @@ def _in_one_line(callback: Any) -> Callable[..., Any]:
     return call
 
 
-def _with(params: list[click.Parameter], ours: dict[str, click.Parameter]) -> list[click.Parameter]:
-    return [ours.get(str(param.name), param) for param in params]
+def _replaced(params: list[click.Parameter], replacements: dict[str, click.Parameter]) -> list[click.Parameter]:
+    return [replacements.get(str(param.name), param) for param in params]
 
 
 command = copy(celery_command)
 command.help = HELP
 command.callback = _in_one_line(celery_command.callback)
-command.params = _with(
+command.params = _replaced(
     celery_command.params,
     {
         "app": click.Option(
-            ["-A", "--app"], envvar="CELERY_APP", default=APP, help=f"The application, where it is not {APP}."
+            ["-A", "--app"], envvar="CELERY_APP", default=APP, help=f"The application, by default {APP}."
         ),
         "version": click.Option(
-            ["--version"], is_flag=True, is_eager=True, callback=_version, help="Show our version and Celery's."
+            ["--version"],
+            is_flag=True,
+            is_eager=True,
+            callback=_version,
+            help="Show the framework's version and Celery's.",
         ),
     },
 )

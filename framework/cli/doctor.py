@@ -1,7 +1,7 @@
-"""``framework doctor``: whether the broker, its queues and the settings fit together, and what to do where not."""
+"""``framework doctor``: checks that the broker, its queues and the settings fit together."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any, NamedTuple
 from uuid import uuid4
 
@@ -11,42 +11,45 @@ from celery import Celery
 from celery.backends.base import DisabledBackend
 from celery.exceptions import ImproperlyConfigured
 from kombu import Queue
-from kombu.exceptions import OperationalError
 
 from framework.broker import migration
 from framework.broker.delays import LEVELS, level_queue
 from framework.broker.queue_diff import differences
 from framework.broker.server import server_properties
 from framework.celery.broker_errors import declared_queue, mismatch_error, queue_mismatch
-from framework.cli.broker_check import broker_error, check_broker
+from framework.cli.broker_check import broker_errors_in_one_line, check_broker
 from framework.errors import FrameworkError, UnknownQueue, describe
 
 __all__ = ["doctor"]
 
-OLDEST = (3, 10)
+OLDEST_RABBITMQ = (3, 10)
 
-#: Seconds after which RabbitMQ closes the channel of whoever keeps a message, unless its configuration says otherwise.
-CONSUMER_TIMEOUT = 1800
+#: Seconds without an acknowledgement after which RabbitMQ closes a consumer's channel by default.
+CONSUMER_TIMEOUT_SECONDS = 1800
 
 
 class Finding(NamedTuple):
-    """What one check found: ``ok``, ``note`` or ``wrong``, and in words."""
+    """The result of a check: ``ok``, ``note`` or ``wrong``, and its text."""
 
     state: str
     text: str
 
 
 @click.command()
-@click.option("--migrate", metavar="QUEUE", help="Make an existing queue anew with our arguments and all its messages.")
+@click.option(
+    "--migrate",
+    metavar="QUEUE",
+    help="Recreate an existing queue with the declared arguments and keep its messages.",
+)
 @click.pass_context
 def doctor(ctx: click.Context, *, migrate: str | None) -> None:
-    """Check broker, queues and result backend; say what is wrong, and the cure.
+    """Check broker, queues and result backend; report each error and its fix.
 
-    It changes nothing, unless --migrate is given. It exits with 1 when something is wrong.
+    Without --migrate, it changes nothing. The exit status is 1 when there is an error.
     """
     app = ctx.obj.app
     if migrate is not None:
-        with _broker_trouble_in_one_line(app):
+        with broker_errors_in_one_line(app):
             check_broker(app)
             count = _migrate(app, migrate)
         click.echo(f"The queue {migrate!r} is as it is declared, with {count} message{'' if count == 1 else 's'}.")
@@ -66,16 +69,6 @@ def _migrate(app: Celery, name: str) -> int:
         return migration.migrate(connection, queue)
 
 
-@contextmanager
-def _broker_trouble_in_one_line(app: Celery) -> Iterator[None]:
-    try:
-        yield
-    except FrameworkError:
-        raise
-    except (OperationalError, AMQPError, ConnectionError, TimeoutError) as exc:
-        raise broker_error(app, exc) from None
-
-
 def _findings(app: Celery) -> Iterator[Finding]:
     try:
         url = check_broker(app)
@@ -87,7 +80,7 @@ def _findings(app: Celery) -> Iterator[Finding]:
         yield _broker(url, server)
         for queue in [*app.amqp.queues.values(), app.amqp.failed_queue]:  # type: ignore[attr-defined]
             yield _queue(app, connection, queue)
-            yield from _left_by_a_migration(connection, queue.name)
+            yield from _unfinished_migration(connection, queue.name)
         yield _dead_letters(app, connection)
         yield _delays(app, connection)
     if server:
@@ -97,11 +90,11 @@ def _findings(app: Celery) -> Iterator[Finding]:
 
 def _broker(url: str, server: dict[str, Any]) -> Finding:
     version = str(server.get("version", ""))
-    told = f"The broker {url} answers" + (f": {server.get('product')} {version}." if server else ".")
+    text = f"The broker {url} answers" + (f": {server.get('product')} {version}." if server else ".")
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
-    if server.get("product") == "RabbitMQ" and numbers < OLDEST:
-        return Finding("wrong", f"{told} It is too old for our queues: 3.10 or later is needed.")
-    return Finding("ok", told)
+    if server.get("product") == "RabbitMQ" and numbers < OLDEST_RABBITMQ:
+        return Finding("wrong", f"{text} It is too old for our queues: 3.10 or later is needed.")
+    return Finding("ok", text)
 
 
 def _queue(app: Celery, connection: Any, queue: Queue) -> Finding:
@@ -116,11 +109,11 @@ def _queue(app: Celery, connection: Any, queue: Queue) -> Finding:
     return Finding("ok", f"The queue {queue.name!r} is as it is declared.")
 
 
-def _left_by_a_migration(connection: Any, name: str) -> Iterator[Finding]:
+def _unfinished_migration(connection: Any, name: str) -> Iterator[Finding]:
     with suppress(NotFound), connection.channel() as channel:
         count = channel.queue_declare(migration.migration_queue(name), passive=True).message_count
-        cure = f"run `framework doctor --migrate {name}` again, which goes on where it ended."
-        yield Finding("wrong", f"A migration of the queue {name!r} did not end, and keeps {count} messages: {cure}")
+        fix = f"run `framework doctor --migrate {name}` again, which continues it."
+        yield Finding("wrong", f"A migration of the queue {name!r} did not end, and keeps {count} messages: {fix}")
 
 
 def _dead_letters(app: Celery, connection: Any) -> Finding:
@@ -152,12 +145,12 @@ def _delays(app: Celery, connection: Any) -> Finding:
 
 
 def _time_limit(limit: float | None) -> Finding:
-    if limit is not None and limit < CONSUMER_TIMEOUT:
+    if limit is not None and limit < CONSUMER_TIMEOUT_SECONDS:
         return Finding("ok", f"A task is ended after {limit:g} s, before RabbitMQ's consumer_timeout of 1800 s.")
-    told = "No task is ever ended" if limit is None else f"A task is ended after {limit:g} s"
+    text = "No task is ever ended" if limit is None else f"A task is ended after {limit:g} s"
     return Finding(
         "note",
-        f"{told} (task_time_limit), and RabbitMQ runs it again after 1800 s unless its consumer_timeout, which cannot "
+        f"{text} (task_time_limit), and RabbitMQ runs it again after 1800 s unless its consumer_timeout, which cannot "
         "be seen from here, is longer.",
     )
 

@@ -1,67 +1,45 @@
-"""``framework failed``: tasks that failed, seen and sent again."""
+"""``framework failed``: lists, retries, drops and exports failed tasks."""
 
 import json
-import re
 import shutil
 import textwrap
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
-from datetime import datetime
 from functools import wraps
 from typing import Any, Literal
 
 import click
-from amqp.exceptions import AMQPError
-from celery import Celery
-from kombu.exceptions import OperationalError
 
-from framework.cli.broker_check import broker_error, check_broker
-from framework.errors import FrameworkError
+from framework.cli.broker_check import broker_errors_in_one_line, check_broker
+from framework.cli.text import WIDTH, escaped, format_time, one_line, truncated
 from framework.failures import ALL, FailedTask, Failures
 
 __all__ = ["failed"]
 
-WIDTH = 80
-
-#: What a terminal would obey instead of showing: a message may come from anybody.
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-
 
 @click.group()
 def failed() -> None:
-    """See the tasks that failed; send them again, or drop them.
+    """List the tasks that failed; retry them, or drop them.
 
-    Safe while workers work, and safe to interrupt at any moment.
+    Safe while workers run, and safe to interrupt at any time.
     """
 
 
 def _command(run: Callable[..., None]) -> Callable[..., None]:
-    """Give ``run`` the application's failed tasks, and end in one line where the broker is the trouble."""
+    """Pass the application's failed tasks to ``run``, and report errors of the broker in one line."""
 
     @click.pass_context
     @wraps(run)
     def call(ctx: click.Context, /, *args: Any, **kwargs: Any) -> None:
         app = ctx.obj.app
-        with _broker_trouble_in_one_line(app):
+        with broker_errors_in_one_line(app):
             check_broker(app)
-            with suppress(Exception):  # a broken module keeps the names of its tasks' arguments to itself, no more
+            with suppress(Exception):  # of a broken task module, only the arguments' names are missing
                 app.loader.import_default_modules()
             ctx.invoke(run, Failures(app), *args, **kwargs)
 
     return call
-
-
-@contextmanager
-def _broker_trouble_in_one_line(app: Celery) -> Iterator[None]:
-    try:
-        yield
-    except FrameworkError:
-        raise
-    except BrokenPipeError:
-        raise  # whoever read our output has seen enough
-    except (OperationalError, AMQPError, ConnectionError, TimeoutError) as exc:
-        raise broker_error(app, exc) from None
 
 
 _reason = click.option("--reason", metavar="R", help="Only those with this reason, such as timeout.")
@@ -79,19 +57,19 @@ _ids = click.argument("ids", nargs=-1, metavar="[ID]...")
 def list_(failures: Failures, *, limit: int, offset: int, reason: str | None, task: str | None, as_json: bool) -> None:
     """List failed tasks, the oldest first."""
     found = failures.page(limit + 1, offset, reason, task)
-    shown = found[:limit]
+    page = found[:limit]
     if as_json:
-        click.echo(json.dumps([asdict(each) for each in shown], indent=2, ensure_ascii=False, default=str))
+        click.echo(json.dumps([asdict(each) for each in page], indent=2, ensure_ascii=False, default=str))
         return
-    for each in shown:
+    for each in page:
         click.echo(_summary(each))
     kind = " of this kind" if reason or task else ""
-    if not shown:
+    if not page:
         click.echo(f"There are no{' more' if offset else ''} failed tasks{kind}.")
     elif len(found) > limit:
         click.echo(f"{_tasks(limit)}{kind}; {failures.count()} in all. The next ones: --offset {offset + limit}")
     else:
-        click.echo(f"{_tasks(len(shown))}{kind}.")
+        click.echo(f"{_tasks(len(page))}{kind}.")
 
 
 @failed.command()
@@ -99,7 +77,7 @@ def list_(failures: Failures, *, limit: int, offset: int, reason: str | None, ta
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for scripts.")
 @_command
 def show(failures: Failures, *, id: str, as_json: bool) -> None:  # noqa: A002
-    """Show all that is known of one failed task."""
+    """Show everything that is stored of one failed task."""
     found = failures.get(id)
     if as_json:
         click.echo(json.dumps(asdict(found), indent=2, ensure_ascii=False, default=str))
@@ -109,7 +87,7 @@ def show(failures: Failures, *, id: str, as_json: bool) -> None:  # noqa: A002
 
 @failed.command()
 @_ids
-@click.option("--all", "everything", is_flag=True, help="All that are there now.")
+@click.option("--all", "everything", is_flag=True, help="All failed tasks.")
 @_reason
 @_task
 @_command
@@ -121,10 +99,10 @@ def retry(failures: Failures, *, ids: tuple[str, ...], everything: bool, reason:
 
 @failed.command()
 @_ids
-@click.option("--all", "everything", is_flag=True, help="All that are there now.")
+@click.option("--all", "everything", is_flag=True, help="All failed tasks.")
 @_reason
 @_task
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @_command
 def drop(
     failures: Failures, *, ids: tuple[str, ...], everything: bool, reason: str | None, task: str | None, yes: bool
@@ -170,10 +148,10 @@ def _tasks(count: int) -> str:
 
 
 def _summary(task: FailedTask) -> str:
-    """Three lines of eighty columns at most: which one, what it was to do, and what went wrong."""
-    head = f"{_plain(task.id):<36}  {_plain(task.reason):<14}  {_time(task.failed_at)}"
-    lines = [f"    {_call(task)}", f"    {_one_line(task.error)}"]
-    return "\n".join([click.style(_cut(head), bold=True), *(_cut(line) for line in lines if line.strip())])
+    """Three lines of 80 columns at most: the id and the reason, the call, the error."""
+    head = f"{escaped(task.id):<36}  {escaped(task.reason):<14}  {_failed_at(task)}"
+    lines = [f"    {_call(task)}", f"    {one_line(task.error)}"]
+    return "\n".join([click.style(truncated(head), bold=True), *(truncated(line) for line in lines if line.strip())])
 
 
 def _details(task: FailedTask) -> str:
@@ -182,7 +160,7 @@ def _details(task: FailedTask) -> str:
         "task": task.task or "unknown",
         "reason": task.reason,
         "error": task.error,
-        "failed at": _time(task.failed_at),
+        "failed at": _failed_at(task),
         "attempts": "" if task.attempts is None else str(task.attempts),
         "sent again": f"{task.manual_retries} times before" if task.manual_retries else "",
         "queue": task.queue,
@@ -191,37 +169,25 @@ def _details(task: FailedTask) -> str:
         "kwargs": "could not be read" if task.kwargs is None else _json(task.kwargs),
     }
     lines = [_row(name, text) for name, text in rows.items() if text]
-    return "\n".join([*lines, *(["", _plain(task.traceback).rstrip()] if task.traceback else [])])
+    return "\n".join([*lines, *(["", escaped(task.traceback).rstrip()] if task.traceback else [])])
 
 
 def _row(name: str, text: str) -> str:
     width = max(shutil.get_terminal_size((WIDTH, 24)).columns, WIDTH)
     indent = " " * 12
-    return textwrap.fill(_one_line(text), width, initial_indent=f"{name:<12}", subsequent_indent=indent)
+    return textwrap.fill(one_line(text), width, initial_indent=f"{name:<12}", subsequent_indent=indent)
 
 
 def _call(task: FailedTask) -> str:
     if task.args is None or task.kwargs is None:
-        return f"{_one_line(task.task)}  (arguments could not be read)" if task.task else "(could not be read)"
+        return f"{one_line(task.task)}  (arguments could not be read)" if task.task else "(could not be read)"
     arguments = [*map(_json, task.args), *(f"{name}={_json(value)}" for name, value in task.kwargs.items())]
-    return _one_line(f"{task.task}({', '.join(arguments)})")
+    return one_line(f"{task.task}({', '.join(arguments)})")
 
 
 def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
-def _time(at: datetime | None) -> str:
-    return f"{at.astimezone():%Y-%m-%d %H:%M:%S}" if at else ""
-
-
-def _one_line(text: str) -> str:
-    return _plain(" ".join(text.split()))
-
-
-def _plain(text: str) -> str:
-    return CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
-
-
-def _cut(line: str) -> str:
-    return line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…"
+def _failed_at(task: FailedTask) -> str:
+    return format_time(task.failed_at) if task.failed_at else ""

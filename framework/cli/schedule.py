@@ -1,34 +1,28 @@
-"""``framework schedule``: what will run when, who leads, and a hand on it."""
+"""``framework schedule``: lists entries and their next times; runs, pauses and resumes them."""
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime, tzinfo
 from functools import wraps
 from typing import Any
 
 import click
-from amqp.exceptions import AMQPError
-from celery import Celery
-from kombu.exceptions import OperationalError
 
-from framework.cli.broker_check import broker_error, check_broker
-from framework.errors import FrameworkError
+from framework.cli.broker_check import broker_errors_in_one_line, check_broker
+from framework.cli.text import format_time, truncated
 from framework.schedule.control import EntryStatus, Schedules, ScheduleStatus
 
 __all__ = ["schedule"]
 
-WIDTH = 80
-
 
 @click.group()
 def schedule() -> None:
-    """See what will run and when; run, pause and resume entries."""
+    """List entries and their next times; run, pause and resume entries."""
 
 
 def _command(run: Callable[..., None]) -> Callable[..., None]:
-    """Give ``run`` the application's schedule."""
+    """Pass the application's schedule to ``run``."""
 
     @click.pass_context
     @wraps(run)
@@ -39,28 +33,18 @@ def _command(run: Callable[..., None]) -> Callable[..., None]:
 
 
 def _command_on_broker(run: Callable[..., None]) -> Callable[..., None]:
-    """Give ``run`` the application's schedule, and end in one line where the broker is the trouble."""
+    """Pass the application's schedule to ``run``, and report errors of the broker in one line."""
 
     @click.pass_context
     @wraps(run)
     def call(ctx: click.Context, /, *args: Any, **kwargs: Any) -> None:
         app = ctx.obj.app
         schedules = Schedules(app)
-        with _broker_trouble_in_one_line(app):
+        with broker_errors_in_one_line(app):
             check_broker(app)
             ctx.invoke(run, schedules, *args, **kwargs)
 
     return call
-
-
-@contextmanager
-def _broker_trouble_in_one_line(app: Celery) -> Iterator[None]:
-    try:
-        yield
-    except (FrameworkError, BrokenPipeError):
-        raise  # of these, the first say enough, and whoever read our output has seen enough
-    except (OperationalError, AMQPError, ConnectionError, TimeoutError) as exc:
-        raise broker_error(app, exc) from None
 
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
@@ -72,7 +56,7 @@ _name = click.argument("name")
 @click.option("--prometheus", is_flag=True, help="Print metrics in Prometheus' text format.")
 @_command_on_broker
 def list_(schedules: Schedules, *, as_json: bool, prometheus: bool) -> None:
-    """List the entries, and say who leads; times are in the setting ``timezone``."""
+    """List the entries and the leader; times are in the setting ``timezone``."""
     status = schedules.status()
     if as_json:
         click.echo(json.dumps(asdict(status), indent=2, ensure_ascii=False, default=_iso))
@@ -88,9 +72,9 @@ def list_(schedules: Schedules, *, as_json: bool, prometheus: bool) -> None:
 @_json
 @_command
 def next_(schedules: Schedules, *, name: str | None, count: int, as_json: bool) -> None:
-    """Print the next times at which an entry, or each of them, is due, in its zone.
+    """Print the next times at which an entry, or each entry, is due, in its zone.
 
-    They come from the configuration alone: no broker is needed.
+    They are computed from the configuration: no broker is needed.
     """
     times = {each: schedules.next(each, count) for each in ([name] if name else sorted(schedules.entries))}
     if as_json:
@@ -99,7 +83,7 @@ def next_(schedules: Schedules, *, name: str | None, count: int, as_json: bool) 
     for each, due in times.items():
         if not name:
             click.secho(each, bold=True)
-        click.echo("\n".join(f"{'' if name else '    '}{moment:%a %Y-%m-%d %H:%M:%S %Z}" for moment in due) or "never")
+        click.echo("\n".join(f"{'' if name else '    '}{time:%a %Y-%m-%d %H:%M:%S %Z}" for time in due) or "never")
 
 
 @schedule.command()
@@ -114,20 +98,20 @@ def run(schedules: Schedules, *, name: str) -> None:
 @_name
 @_command_on_broker
 def pause(schedules: Schedules, *, name: str) -> None:
-    """Have the entry NAME run no more, until it is resumed, whichever server leads."""
-    click.echo(_answer(f"{name} is paused", heard=schedules.pause(name)))
+    """Pause the entry NAME on all servers until it is resumed."""
+    click.echo(_result(f"{name} is paused", received=schedules.pause(name)))
 
 
 @schedule.command()
 @_name
 @_command_on_broker
 def resume(schedules: Schedules, *, name: str) -> None:
-    """Have the paused entry NAME go on with its next time; what it missed is left out."""
-    click.echo(_answer(f"{name} goes on", heard=schedules.resume(name)))
+    """Resume the paused entry NAME at its next time; missed times are skipped."""
+    click.echo(_result(f"{name} is resumed", received=schedules.resume(name)))
 
 
-def _answer(what: str, *, heard: bool) -> str:
-    return f"{what}." if heard else f"No scheduler is running: {what} as soon as one does."
+def _result(what: str, *, received: bool) -> str:
+    return f"{what}." if received else f"No scheduler is running: {what} as soon as one does."
 
 
 def _lines(status: ScheduleStatus, zone: tzinfo) -> Iterator[str]:
@@ -137,9 +121,9 @@ def _lines(status: ScheduleStatus, zone: tzinfo) -> Iterator[str]:
         since, tick = _time(status.since, zone), _time(status.tick, zone)
         yield f"{status.leader} leads since {since}; it looked at its clock at {tick}."
     for entry in status.entries:
-        yield click.style(_cut(f"{entry.name}  {entry.task}"), bold=True)
-        yield _cut(f"    {entry.when}")
-        yield _cut(f"    {_state(entry, zone, led=status.leader is not None)}")
+        yield click.style(truncated(f"{entry.name}  {entry.task}"), bold=True)
+        yield truncated(f"    {entry.when}")
+        yield truncated(f"    {_state(entry, zone, led=status.leader is not None)}")
     if not status.entries:
         yield "There are no entries: beat_schedule in celeryconfig.py is empty."
 
@@ -188,12 +172,8 @@ def _labels(**values: Any) -> str:
 
 
 def _time(at: datetime | None, zone: tzinfo) -> str:
-    return f"{at.astimezone(zone):%Y-%m-%d %H:%M:%S %Z}" if at else "never"
+    return format_time(at, zone) if at else "never"
 
 
 def _iso(value: Any) -> str:
     return value.isoformat() if isinstance(value, datetime) else str(value)
-
-
-def _cut(line: str) -> str:
-    return line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…"

@@ -1,4 +1,4 @@
-"""``framework tasks``: what there is to call."""
+"""``framework tasks``: lists the tasks."""
 
 import inspect
 import json
@@ -9,6 +9,7 @@ from typing import Any
 import click
 from celery import Celery
 
+from framework.cli.text import WIDTH
 from framework.schedule.description import describe_schedule
 from framework.schedule.entries import entries_of
 
@@ -19,7 +20,7 @@ __all__ = ["described_tasks", "tasks"]
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON list, for scripts.")
 @click.pass_context
 def tasks(ctx: click.Context, *, as_json: bool) -> None:
-    """List every task: its name, what it takes, what it does and when it runs."""
+    """List every task: its name, its arguments, its description and its schedule."""
     found = described_tasks(ctx.obj.app)
     if as_json:
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
@@ -30,14 +31,14 @@ def tasks(ctx: click.Context, *, as_json: bool) -> None:
 
 
 def described_tasks(app: Celery) -> list[dict[str, Any]]:
-    """Every task of the project, sorted by name: ``name``, ``signature``, ``doc`` and ``schedule``.
+    """Return every task of the project, sorted by name: ``name``, ``signature``, ``doc`` and ``schedule``.
 
     The task modules are imported for this; Celery's own tasks are left out.
 
     Raises:
-        BrokenTaskModule: one cannot be imported.
-        DuplicateTask: two functions have one task name.
-        BadEntries: an entry of the beat schedule cannot be.
+        BrokenTaskModule: a task module cannot be imported.
+        DuplicateTask: two functions have the same task name.
+        BadEntries: an entry of the beat schedule is invalid.
     """
     app.loader.import_default_modules()
     app.finalize(auto=True)
@@ -67,4 +68,4 @@ def _lines(task: dict[str, Any]) -> Iterator[str]:
 
 
 def _paragraph(text: str, hanging: str = "    ") -> list[str]:
-    return textwrap.wrap(text, 80, initial_indent="    ", subsequent_indent=hanging, break_on_hyphens=False)
+    return textwrap.wrap(text, WIDTH, initial_indent="    ", subsequent_indent=hanging, break_on_hyphens=False)

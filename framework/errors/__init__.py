@@ -53,7 +53,7 @@ from framework.errors.project import (
     UnknownSetting,
 )
 from framework.errors.schedule import BadEntries, BadSchedule, UnknownEntry
-from framework.errors.testing import BrowserMissing, RabbitMQFailed, RabbitMQMissing, RabbitMQNotLent
+from framework.errors.testing import BrowserMissing, ExternalRabbitMQUnusable, RabbitMQFailed, RabbitMQMissing
 from framework.errors.web import BadTaskToken, BrokerAway, ExpiredTaskToken, MissingSecret, NoSocket
 
 __all__ = [
@@ -86,6 +86,7 @@ __all__ = [
     "DiscoveryError",
     "DuplicateTask",
     "ExpiredTaskToken",
+    "ExternalRabbitMQUnusable",
     "FailedTasksBusy",
     "FailedTasksUnread",
     "FolderNotUsable",
@@ -106,7 +107,6 @@ __all__ = [
     "QueueMismatch",
     "RabbitMQFailed",
     "RabbitMQMissing",
-    "RabbitMQNotLent",
     "ScanError",
     "ServiceDied",
     "TableMismatch",

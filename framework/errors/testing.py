@@ -33,7 +33,7 @@ class RabbitMQFailed(FrameworkError):
         return cls("\n    ".join([f"{what}. It said:", *(errors[:10] or lines[-10:])]))
 
 
-class RabbitMQNotLent(FrameworkError):
+class ExternalRabbitMQUnusable(FrameworkError):
     """The server that RABBITMQ_URL names cannot be used for tests."""
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Progress and state of tasks: reported by callers and workers, kept by the broker, watched from any process.
+"""Progress and state of tasks: reported by callers and workers, stored by the broker, watched from any process.
 
 ::
 

@@ -1,7 +1,7 @@
 """Publishes task states from a background thread, over a connection of its own.
 
 Neither a slow nor a lost broker delays a task: its states wait here until they can be sent, and of the progress only
-the newest is sent. One thread and one connection are enough for a process; both start with the first state.
+the latest is sent. One thread and one connection are enough for a process; both start with the first state.
 """
 
 import os
@@ -23,7 +23,7 @@ from framework.progress import store
 from framework.progress.state import State
 from framework.progress.store import TIMEOUT_SECONDS, StateStore, encoded
 
-__all__ = ["Source", "StatePublisher", "close_publisher", "publisher_for"]
+__all__ = ["StatePublisher", "StateSource", "close_publisher", "publisher_for"]
 
 
 log = get_logger(__name__)
@@ -31,104 +31,104 @@ log = get_logger(__name__)
 #: Seconds between two updates of a task's progress.
 INTERVAL_SECONDS = 0.2
 
-#: Seconds without anything to tell after which the connection is closed.
+#: Seconds without a state to publish after which the connection is closed.
 IDLE_SECONDS = 20.0
 
-#: Seconds between two tries to reach a broker that is away, at first and at most.
-RECONNECT_DELAY_SECONDS, LONGEST_RECONNECT_DELAY_SECONDS = 0.2, 2.0
+#: Seconds between two attempts to reach a broker that is away, at first and at most.
+RECONNECT_DELAY_SECONDS, MAX_RECONNECT_DELAY_SECONDS = 0.2, 2.0
 
-#: States that wait for a broker that is away, before the oldest are given up.
-BACKLOG = 1000
+#: Jobs that wait for a broker that is away before the oldest is dropped.
+MAX_WAITING_JOBS = 1000
 
-#: Tries to tell a state that the broker refuses; the first may have met a channel that had been closed.
-TRIES = 2
+#: Attempts to publish a state that the broker refuses; the first may have met a channel that was closed.
+MAX_ATTEMPTS = 2
 
 
-class Source(Protocol):
-    """A running task, asked how far it is."""
+class StateSource(Protocol):
+    """A running task whose progress is polled."""
 
-    def changed(self) -> bool:
-        """Whether it might have something new to tell."""
+    def has_changed(self) -> bool:
+        """Return whether the task may have a new state."""
 
-    def progress(self) -> State | None:
-        """What to tell now; None when that is nothing new."""
+    def next_state(self) -> State | None:
+        """Return the state to publish now; None where it is the same as before."""
 
 
 @dataclass(eq=False)
 class Job:
-    """Something to tell: what is done with the line, and whether it is tried again when the broker was away."""
+    """States to publish: the function that publishes them, and whether it is retried when the broker was away."""
 
-    tell: "Callable[[StateStore], None]"
-    keep: bool
+    send: "Callable[[StateStore], None]"
+    retry: bool
     done: threading.Event = field(default_factory=threading.Event)
-    refused: int = 0
-    told: bool = False
+    refusals: int = 0
+    published: bool = False
 
 
 class StatePublisher:
-    """The thread that tells of the tasks of one application."""
+    """The thread that publishes the states of one application's tasks."""
 
     def __init__(self, app: Any) -> None:
-        self._line = StateStore(app)
-        self._news = threading.Condition()
+        self._store = StateStore(app)
+        self._changed = threading.Condition()
         self._jobs: deque[Job] = deque()
-        self._sources: list[Source] = []
+        self._sources: list[StateSource] = []
         self._thread: threading.Thread | None = None
         self._closing = False
         self._next_update = 0.0
         self._away_until = 0.0
-        self._pause = RECONNECT_DELAY_SECONDS
+        self._reconnect_delay = RECONNECT_DELAY_SECONDS
 
-    def tell(self, job: "Callable[[StateStore], None]", *, keep: bool, wait: float = 0.0) -> bool:
-        """Have the thread tell something; whether that is done within ``wait`` seconds.
+    def publish(self, send: "Callable[[StateStore], None]", *, retry: bool, timeout: float = 0.0) -> bool:
+        """Call ``send`` in the thread; return whether it has published within ``timeout`` seconds.
 
-        Where the broker is away, what is to be kept is told once it is back, and the rest is given up.
+        Where the broker is away, the call is repeated once it is back if ``retry`` is set, and dropped otherwise.
         """
-        letter = Job(job, keep)
-        with self._news:
-            if not keep and time.monotonic() < self._away_until:
+        job = Job(send, retry)
+        with self._changed:
+            if not retry and time.monotonic() < self._away_until:
                 return False
             self._start()
-            self._jobs.append(letter)
-            if len(self._jobs) > BACKLOG:
+            self._jobs.append(job)
+            if len(self._jobs) > MAX_WAITING_JOBS:
                 self._jobs.popleft().done.set()
-            self._news.notify()
-        return wait > 0 and letter.done.wait(wait) and letter.told
+            self._changed.notify()
+        return timeout > 0 and job.done.wait(timeout) and job.published
 
-    def follow(self, source: Source) -> None:
-        """Ask ``source`` how far it is, a few times a second and at once."""
-        with self._news:
+    def follow(self, source: StateSource) -> None:
+        """Publish the states of ``source``: the first at once, then those of each interval."""
+        with self._changed:
             self._start()
             self._sources.append(source)
             self._next_update = 0.0
-            self._news.notify()
+            self._changed.notify()
 
     def wake(self) -> None:
-        """Ask the sources again, as soon as the interval allows."""
-        with self._news:
-            self._news.notify()
+        """Poll the sources again as soon as the interval allows."""
+        with self._changed:
+            self._changed.notify()
 
-    def unfollow(self, source: Source) -> None:
-        """Ask it no more."""
-        with self._news:
+    def unfollow(self, source: StateSource) -> None:
+        """Stop polling ``source``."""
+        with self._changed:
             if source in self._sources:
                 self._sources.remove(source)
 
     def close(self) -> None:
-        """End the thread, once it told what it can tell at once."""
-        with self._news:
+        """End the thread after it has published what can be sent at once."""
+        with self._changed:
             self._closing = True
             thread, self._thread = self._thread, None
-            self._news.notify()
+            self._changed.notify()
         if thread is not None:
             thread.join(TIMEOUT_SECONDS)
 
     def _start(self) -> None:
         if self._thread is None and not self._closing:
-            self._thread = threading.Thread(target=self._work, name="task states", daemon=True)
+            self._thread = threading.Thread(target=self._run, name="task states", daemon=True)
             self._thread.start()
 
-    def _work(self) -> None:
+    def _run(self) -> None:
         while True:
             job, sources = self._next()
             if job is not None:
@@ -138,97 +138,97 @@ class StatePublisher:
             elif self._closing:
                 break
             else:
-                self._line.close()
-        self._line.close()
+                self._store.close()
+        self._store.close()
 
-    def _next(self) -> tuple[Job | None, list[Source]]:
-        """What there is to do now: a job, or an update; neither after a long silence, or at the end."""
-        with self._news:
+    def _next(self) -> tuple[Job | None, list[StateSource]]:
+        """Wait for the next job, or for sources to poll; return neither after `IDLE_SECONDS`, or at the end."""
+        with self._changed:
             while not self._closing:
                 now = time.monotonic()
                 ready_at = self._away_until
-                if self._jobs and (now >= ready_at or not self._jobs[0].keep):
+                if self._jobs and (now >= ready_at or not self._jobs[0].retry):
                     return self._jobs.popleft(), []
-                changed = [source for source in self._sources if source.changed()]
+                changed = [source for source in self._sources if source.has_changed()]
                 if changed:
                     ready_at = max(ready_at, self._next_update)
                     if now >= ready_at and not self._jobs:
                         self._next_update = now + INTERVAL_SECONDS
                         return None, changed
                 waiting = bool(changed or self._jobs)
-                if not self._news.wait(max(ready_at - now, 0.001) if waiting else IDLE_SECONDS) and not waiting:
+                if not self._changed.wait(max(ready_at - now, 0.001) if waiting else IDLE_SECONDS) and not waiting:
                     return None, []
             return (self._jobs.popleft(), []) if self._jobs and not self._away_until else (None, [])
 
     def _do(self, job: Job) -> None:
-        if self._attempt(job.tell, job):
-            job.told = True
-        elif job.keep and job.refused < TRIES:
-            with self._news:
+        if self._attempt(job.send, job):
+            job.published = True
+        elif job.retry and job.refusals < MAX_ATTEMPTS:
+            with self._changed:
                 self._jobs.appendleft(job)
             return
         job.done.set()
 
-    def _update(self, sources: list[Source]) -> None:
+    def _update(self, sources: list[StateSource]) -> None:
         for source in sources:
-            if (state := source.progress()) is None:
+            if (state := source.next_state()) is None:
                 continue
             if not self._attempt(partial(_publish, key=state.id, body=encoded(state))):
                 return
 
-    def _attempt(self, tell: "Callable[[StateStore], None]", job: Job | None = None) -> bool:
-        """Whether it could be told; where the broker is away, that is remembered for a moment."""
+    def _attempt(self, send: "Callable[[StateStore], None]", job: Job | None = None) -> bool:
+        """Return whether ``send`` has published; where the broker is away, wait before the next attempt."""
         try:
-            tell(self._line)
+            send(self._store)
         except ChannelError as exc:
             log.debug("The broker refused the state of a task: %s", describe(exc))
-            self._line.renew()
+            self._store.reset_channel()
             if job is not None:
-                job.refused += 1
+                job.refusals += 1
             return False
         except Exception as exc:
-            # Whatever it was: a connection in an unknown condition is of no use, and a task is not to suffer from it.
-            log.debug("The state of a task cannot be told now: %s", describe(exc))
-            self._line.drop()
-            self._away_until = time.monotonic() + self._pause
-            self._pause = min(self._pause * 2, LONGEST_RECONNECT_DELAY_SECONDS)
+            # Any error: a connection in an unknown condition is of no use, and a task must not fail because of it.
+            log.debug("The state of a task cannot be published now: %s", describe(exc))
+            self._store.discard_connection()
+            self._away_until = time.monotonic() + self._reconnect_delay
+            self._reconnect_delay = min(self._reconnect_delay * 2, MAX_RECONNECT_DELAY_SECONDS)
             return False
         self._away_until = 0.0
-        self._pause = RECONNECT_DELAY_SECONDS
+        self._reconnect_delay = RECONNECT_DELAY_SECONDS
         return True
 
 
-_tellers: "WeakKeyDictionary[Any, StatePublisher]" = WeakKeyDictionary()
-_making = threading.Lock()
-# A connection that a forked process inherited must not be closed there: its end would be told to the broker.
+_publishers: "WeakKeyDictionary[Any, StatePublisher]" = WeakKeyDictionary()
+_publishers_lock = threading.Lock()
+# A forked process must not close a connection that it inherited: the broker would end the parent's.
 _inherited: list[Any] = []
 
 
 def publisher_for(app: Any) -> StatePublisher:
-    """The one that tells of an application's tasks in this process."""
+    """Return the publisher of an application's states in this process."""
     app = compat.real_app(app)
-    with _making:
-        if app not in _tellers:
-            _tellers[app] = StatePublisher(app)
-        return _tellers[app]
+    with _publishers_lock:
+        if app not in _publishers:
+            _publishers[app] = StatePublisher(app)
+        return _publishers[app]
 
 
 def close_publisher(app: Any) -> None:
-    """End the thread and the connection, if there are any."""
-    with _making:
-        teller = _tellers.pop(app, None)
-    if teller is not None:
-        teller.close()
+    """Close the publisher of an application, if it has one."""
+    with _publishers_lock:
+        publisher = _publishers.pop(app, None)
+    if publisher is not None:
+        publisher.close()
 
 
-def _publish(line: StateStore, key: str, body: bytes) -> None:
-    store.publish(line.channel, key, body)
+def _publish(states: StateStore, key: str, body: bytes) -> None:
+    store.publish(states.channel, key, body)
 
 
 def _after_fork() -> None:
-    global _tellers, _making
-    _inherited.append(_tellers)
-    _tellers, _making = WeakKeyDictionary(), threading.Lock()
+    global _publishers, _publishers_lock
+    _inherited.append(_publishers)
+    _publishers, _publishers_lock = WeakKeyDictionary(), threading.Lock()
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -1,4 +1,4 @@
-"""Task states from any process: the last one, or each as it is reported.
+"""Reads task states from any process: the last one, or each as it is reported.
 
 A task reports its state with ``@celery.task(track=True)``, or with `~framework.progress.steps.progress`.
 """
@@ -19,18 +19,18 @@ from framework.progress.watcher import Watcher
 __all__ = ["last_state", "watch"]
 
 
-#: Seconds that a last state is looked for which others are looking at, or which is on its way.
+#: Seconds that reading a last state is retried while another reader holds it, or it has not arrived yet.
 READ_TIMEOUT_SECONDS = 2.0
 
 
 def last_state(task_id: str, *, app: Any = None) -> State | None:
-    """The last state of a task, also an hour after it ended; None where nothing is known of it.
+    """Return the last state of a task, also an hour after it ended; None where none is stored.
 
     Raises:
         kombu.exceptions.OperationalError: the broker cannot be reached.
     """
     with (app or celery.current_app).connection_or_acquire() as connection:
-        # A connection that was kept for long may have been lost long ago.
+        # A pooled connection may have been lost long ago.
         read = connection.ensure(connection, lambda: _read(connection, task_id), max_retries=1, interval_start=0)
         body = read()
     return None if body is None else State.from_dict(json.loads(body))
@@ -44,18 +44,18 @@ def _read(connection: Any, task_id: str) -> bytes | None:
 
 
 def watch(task_id: str, *, timeout: float | None = None, app: Any = None) -> Iterator[State]:
-    """The states of a task: the last one first, then each as it comes; ends with the final one.
+    """Yield the states of a task: the last one first, then each as it comes, up to the final one.
 
-    A task that nothing is known of is waited for, since it may be called yet.
+    Where no state is stored, wait for the first: the task may not have been called yet.
 
     Args:
-        task_id: which task.
-        timeout: seconds until it has to be over; None waits for ever.
+        task_id: the task's id.
+        timeout: seconds until the task must have ended; None waits for ever.
         app: the application; Celery's current one where none is given.
 
     Raises:
-        TookTooLong: it was not over in time.
-        kombu.exceptions.OperationalError: the broker cannot be reached; one that goes away later is waited for.
+        TookTooLong: the task has not ended in time.
+        kombu.exceptions.OperationalError: the broker cannot be reached at the start; a later loss is retried.
     """
     last = last_state(task_id, app=app)
     if last is not None and last.final:

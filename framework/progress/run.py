@@ -1,4 +1,4 @@
-"""One run of a task: its steps, its numbers, and what is reported of it."""
+"""A run of a task: its steps, the numbers of its states, and the states that it publishes."""
 
 import json
 import time
@@ -17,126 +17,129 @@ from framework.progress.publisher import publisher_for
 from framework.progress.state import Progress, State, Status, Step
 from framework.progress.store import StateStore, encoded
 
-__all__ = ["Run", "public_error"]
+__all__ = ["Run", "finalize_state", "public_error", "publish_state", "result_as_json"]
 
 
-#: Seconds that a call and the end of a task wait until that was told.
+#: Seconds that a call and the end of a task wait until the state is published.
 CALL_TIMEOUT_SECONDS, END_TIMEOUT_SECONDS = 1.0, 2.0
 
-#: Characters of the result that is told, as JSON; of a larger one nothing is.
-LARGEST_RESULT = 64 * 1024
+#: Characters of the largest result, as JSON, that a state contains; a larger one is left out.
+MAX_RESULT_CHARACTERS = 64 * 1024
 
-#: Characters of an error that are told.
-LONGEST_ERROR = 500
+#: Characters of an error that a state contains.
+MAX_ERROR_CHARACTERS = 500
 
-# The parts of a state's number: a retry comes after all of its first run, another delivery of a run after all of that
-# one, and the last state of a delivery after its others. Clocks of several servers have no part in it.
+# A state's number orders the states of a task without comparing the clocks of several servers: first by retry, then by
+# delivery, then within one delivery, whose last state has the highest number.
 _RETRY, _DELIVERY = 2**32, 2**24
 LAST_NUMBER = _DELIVERY - 1
 
 
 class StepSource(Protocol):
-    """A step of a task, as far as it is now."""
+    """A step that is running or finished."""
 
     def step(self, now: float) -> Step:
-        """What is done of it."""
+        """Return its progress at ``now``, in seconds of the monotonic clock."""
 
 
 class Run:
-    """One run of a task in this process, and the steps it is in."""
+    """A run of a task in this process, and the steps that it is in."""
 
     def __init__(self, app: Any, request: Any, name: str) -> None:
         self.id: str = request.id
-        self.parts: list[StepSource] = []
-        #: Steps that are over, and shown until another one begins.
-        self.ended: list[StepSource] = []
-        #: Something was done that the thread has not seen; a loop that counts by itself never says so.
-        self.news = False
-        self.counting = 0
-        #: The task had ended before it ran again: whatever comes now, nobody is told.
-        self.muted = False
+        self.steps: list[StepSource] = []
+        #: The finished step, which stays in ``steps`` until another one begins.
+        self.finished: list[StepSource] = []
+        #: Whether a step changed since the last poll; loops do not set it.
+        self.dirty = False
+        #: Loops that are running: they count their items without setting ``dirty``.
+        self.active_loops = 0
+        #: The task ended before it ran again: this run publishes nothing.
+        self.ended_before = False
         self._name = name
         self._attempt = int(request.retries or 0) + 1
         deliveries = _deliveries(request)
-        self._again = deliveries > 0 or self._attempt > 1
+        self._ran_before = deliveries > 0 or self._attempt > 1
         self._base = (self._attempt - 1) * _RETRY + min(deliveries, _RETRY // _DELIVERY - 1) * _DELIVERY
         self._numbers = count(self._base + 1)
-        self._told: Progress | None = None
-        self._teller = publisher_for(app)
+        self._published: Progress | None = None
+        self._publisher = publisher_for(app)
 
     def start(self) -> None:
-        """Tell that it runs, and from now on how far it is."""
-        self._teller.tell(partial(self._open, state=self._state("started")), keep=True)
-        self._teller.follow(self)
+        """Publish that the task runs, and its progress from now on."""
+        self._publisher.publish(partial(self._publish_start, state=self._state("started")), retry=True)
+        self._publisher.follow(self)
 
     def end(self, status: Status, **fields: Any) -> None:
-        """Tell the last that will ever be told of the task."""
-        self._teller.unfollow(self)
-        self._last(status, conclude_state, fields)
+        """Publish the final state of the task."""
+        self._publisher.unfollow(self)
+        self._publish_last(status, finalize_state, fields)
 
     def retry(self, at: float | None, error: str | None) -> None:
-        """Tell that this run is over and there will be another."""
-        self._teller.unfollow(self)
-        self._last("retry", publish_state, {"retry_at": at, "error": error})
+        """Publish that this run is over and the task will run again."""
+        self._publisher.unfollow(self)
+        self._publish_last("retry", publish_state, {"retry_at": at, "error": error})
 
-    def leave(self) -> None:
-        """Tell nothing more."""
-        self._teller.unfollow(self)
+    def stop(self) -> None:
+        """Stop publishing the progress of this run."""
+        self._publisher.unfollow(self)
 
-    def look(self) -> None:
-        """Have the thread ask how far it is."""
-        self.news = True
-        self._teller.wake()
+    def mark_dirty(self) -> None:
+        """Wake the publisher: a step has changed."""
+        self.dirty = True
+        self._publisher.wake()
 
-    def changed(self) -> bool:
-        """Whether there may be something new to tell."""
-        return self.news or self.counting > 0
+    def has_changed(self) -> bool:
+        """Return whether the progress may have changed since it was last published."""
+        return self.dirty or self.active_loops > 0
 
-    def progress(self) -> State | None:
-        """How far it is, where that is new."""
-        self.news = False
-        found = self.now()
-        if found is None or found == self._told or self.muted:
+    def next_state(self) -> State | None:
+        """Return the current progress as a state; None where it is the one that was last published."""
+        self.dirty = False
+        progress = self.progress()
+        if progress is None or progress == self._published or self.ended_before:
             return None
-        self._told = found
-        return self._state("progress", progress=found)
+        self._published = progress
+        return self._state("progress", progress=progress)
 
-    def now(self) -> Progress | None:
-        """How far it is; None where it has no steps."""
+    def progress(self) -> Progress | None:
+        """Return the current progress; None where the run has no steps."""
         now = time.monotonic()
-        parts = [*self.parts]
-        return Progress(tuple(part.step(now) for part in parts)) if parts else None
+        steps = [*self.steps]
+        return Progress(tuple(each.step(now) for each in steps)) if steps else None
 
     def _state(self, status: Status, number: int | None = None, **fields: Any) -> State:
         number = next(self._numbers) if number is None else number
         return State(self.id, self._name, status, number, time.time(), self._attempt, **fields)
 
-    def _last(self, status: Status, how: "Callable[[StateStore, State], None]", fields: dict[str, Any]) -> None:
-        state = self._state(status, self._base + LAST_NUMBER, progress=self.now(), **fields)
+    def _publish_last(
+        self, status: Status, publish: "Callable[[StateStore, State], None]", fields: dict[str, Any]
+    ) -> None:
+        state = self._state(status, self._base + LAST_NUMBER, progress=self.progress(), **fields)
 
-        def tell(line: StateStore) -> None:
-            if not self.muted:
-                how(line, state)
+        def send(states: StateStore) -> None:
+            if not self.ended_before:
+                publish(states, state)
 
-        self._teller.tell(tell, keep=True, wait=END_TIMEOUT_SECONDS)
+        self._publisher.publish(send, retry=True, timeout=END_TIMEOUT_SECONDS)
 
-    def _open(self, line: StateStore, state: State) -> None:
-        if self._again and (last := line.look(self.id)) is not None and last.final:
-            self.muted = True
+    def _publish_start(self, states: StateStore, state: State) -> None:
+        if self._ran_before and (last := states.last_state(self.id)) is not None and last.final:
+            self.ended_before = True
             return
-        if line.exists(self.id) or line.make(self.id):
-            store.attach(line.channel, self.id)
-        publish_state(line, state)
+        if states.exists(self.id) or states.reserve(self.id):
+            store.bind(states.channel, self.id)
+        publish_state(states, state)
 
 
 def public_error(exc: BaseException, expected: tuple[type[BaseException], ...] = ()) -> str:
-    """What to say of an error to the one who waits for the task.
+    """Return the text of an error for the user who waits for the task.
 
-    The text of an error of ours, or of one that its task says to expect (``throws``), was written to be read. Any
-    other may name hosts, tables and secrets: of it, its kind is told.
+    Errors of the framework, and those that the task lists in ``throws``, have a text for users. Any other error may
+    contain hosts, tables and secrets: only its class is named.
     """
     if isinstance(exc, FrameworkError):
-        return exc.message[:LONGEST_ERROR]
+        return exc.message[:MAX_ERROR_CHARACTERS]
     if isinstance(exc, SoftTimeLimitExceeded | TimeLimitExceeded):
         return "It took too long and was stopped."
     if isinstance(exc, WorkerLostError):
@@ -144,35 +147,37 @@ def public_error(exc: BaseException, expected: tuple[type[BaseException], ...] =
     if isinstance(exc, Reject):
         return "It was rejected."
     if isinstance(exc, expected):
-        with suppress(Exception):  # whoever wrote its __str__ is to blame
-            return str(exc)[:LONGEST_ERROR]
+        with suppress(Exception):  # __str__ of a class in the project may raise
+            return str(exc)[:MAX_ERROR_CHARACTERS]
     return f"Something went wrong ({getattr(exc, 'exc_cls_name', type(exc).__name__)})."
 
 
-def publish_state(line: StateStore, state: State) -> None:
-    store.publish(line.channel, state.id, encoded(state))
+def publish_state(states: StateStore, state: State) -> None:
+    """Publish a state that is not the final one."""
+    store.publish(states.channel, state.id, encoded(state))
 
 
-def conclude_state(line: StateStore, state: State) -> None:
-    last = line.look(state.id)
-    if last is not None and last.final:  # the task ran twice at a time: what it came to first stays
+def finalize_state(states: StateStore, state: State) -> None:
+    """Publish the final state of a task, unless another run of the task has ended before."""
+    last = states.last_state(state.id)
+    if last is not None and last.final:
         return
-    if last is not None or line.exists(state.id) or line.make(state.id):
-        store.conclude(line.channel, state.id, encoded(state))
+    if last is not None or states.exists(state.id) or states.reserve(state.id):
+        store.finalize(states.channel, state.id, encoded(state))
     else:
-        publish_state(line, state)
+        publish_state(states, state)
 
 
 def _deliveries(request: Any) -> int:
-    """How often a task's message was delivered before, as far as its queue counts."""
+    """Return how often the message was delivered before; 1 for any number where the queue does not count."""
     counted = vars(request).get("x-delivery-count")
     return int(counted) if counted else int(bool((request.delivery_info or {}).get("redelivered")))
 
 
-def _result_as_json(result: Any) -> Any:
-    """A result as JSON has it; None where it is too large, its description where JSON has no word for it."""
+def result_as_json(result: Any) -> Any:
+    """Return a result as JSON values: None where it is too large, its ``repr`` where it cannot be converted."""
     try:
         text = json.dumps(result, default=str, ensure_ascii=False)
     except (TypeError, ValueError, RecursionError):
         text = json.dumps(safe_repr(result))
-    return json.loads(text) if len(text) <= LARGEST_RESULT else None
+    return json.loads(text) if len(text) <= MAX_RESULT_CHARACTERS else None

@@ -1,4 +1,4 @@
-"""The runs of this process, connected to Celery's signals: each tracked task is reported from its start to its end."""
+"""Reports the states of tasks at Celery's signals, and the runs of this process."""
 
 import sys
 import time
@@ -14,10 +14,10 @@ from framework.progress.run import (
     CALL_TIMEOUT_SECONDS,
     LAST_NUMBER,
     Run,
-    _result_as_json,
-    conclude_state,
+    finalize_state,
     public_error,
     publish_state,
+    result_as_json,
 )
 from framework.progress.state import FINAL, State, Status
 from framework.progress.store import StateStore, encoded
@@ -33,11 +33,11 @@ __all__ = [
 ]
 
 
-# Failures that the worker's main process tells of, which knows nothing of what its pool's process has told.
+# Failures that the worker's main process reports: it does not know which states the pool process has published.
 REPORTED_BY_MAIN_PROCESS = (TimeLimitExceeded, WorkerLostError, Reject)
 
 _runs: dict[str, "Run"] = {}
-_reasons: dict[str, BaseException] = {}
+_retry_reasons: dict[str, BaseException] = {}
 
 
 def current_run() -> Run | None:
@@ -49,7 +49,7 @@ def current_run() -> Run | None:
 
 
 def connect_signals() -> None:
-    """Follow every task of this process that asks for it, from its start to its end."""
+    """Connect to Celery's signals, which report each tracked task of this process."""
     signals.task_prerun.connect(_on_prerun, weak=False, dispatch_uid="framework.progress.run")
     signals.task_success.connect(_on_success, weak=False, dispatch_uid="framework.progress.run")
     signals.task_failure.connect(_on_failure, weak=False, dispatch_uid="framework.progress.run")
@@ -58,45 +58,45 @@ def connect_signals() -> None:
 
 
 def report_queued(app: Any, task_id: str, name: str, at: float | None) -> None:
-    """Tell that a task was called and waits for a worker, or for its time; returns when that is told, or cannot be."""
+    """Publish that a task is queued, until ``at`` where it has a time; return when that is done or has timed out."""
     state = State(task_id, name, "queued", 0, time.time(), retry_at=at)
 
-    def tell(line: StateStore) -> None:
-        if line.make(task_id):
-            store.put(line.channel, task_id, encoded(state))
+    def send(states: StateStore) -> None:
+        if states.reserve(task_id):
+            store.replace(states.channel, task_id, encoded(state))
 
-    publisher_for(app).tell(tell, keep=False, wait=CALL_TIMEOUT_SECONDS)
+    publisher_for(app).publish(send, retry=False, timeout=CALL_TIMEOUT_SECONDS)
 
 
 def report_not_queued(app: Any, task_id: str) -> None:
-    """The call failed: nothing is known of the task."""
-    publisher_for(app).tell(lambda line: store.forget(line.channel, task_id), keep=False)
+    """Delete the state of a task whose call failed."""
+    publisher_for(app).publish(lambda states: store.delete(states.channel, task_id), retry=False)
 
 
 def report_retry(app: Any, task_id: str, name: str, at: float | None, *, tracked: bool) -> None:
-    """Tell that a task is about to be tried again, at a time."""
-    reason = _reasons.pop(task_id, None)
+    """Publish that a task will be retried, at a time."""
+    reason = _retry_reasons.pop(task_id, None)
     error = public_error(reason) if reason else None
     if task_id in _runs:
         _runs[task_id].retry(at, error)
     elif tracked:
-        _report_by_last_state(app, task_id, name, "retry", error, retry_at=at, tracked=True)
+        _report_after_last_state(app, task_id, name, "retry", error, retry_at=at, tracked=True)
 
 
 def report_given_up(task: Any, task_id: str) -> None:
-    """Tell that the broker will not have a task run again: whatever ran it ended each time."""
+    """Publish that a task has failed because its process ended at each delivery."""
     _report_end(task, task_id, "failure", "What was running it ended unexpectedly each time.")
 
 
 def remember_retry_reason(task_id: str | None, reason: BaseException | None) -> None:
-    """Remember why a task asks to be tried again, for when that is told."""
+    """Remember why a task is retried, for `report_retry`."""
     reason = reason or sys.exc_info()[1]
     if task_id is not None and task_id in _runs and reason is not None:
-        _reasons[task_id] = reason
+        _retry_reasons[task_id] = reason
 
 
 def _begin(task: Any, request: Any) -> Run:
-    connect_signals()  # a task that reports its progress is told of from there on
+    connect_signals()  # an untracked task is reported from its first progress on
     run = _runs[request.id] = Run(task.app, request, request.task or task.name)
     run.start()
     return run
@@ -110,12 +110,12 @@ def _on_prerun(task: Any, **_: Any) -> None:
 
 def _on_success(sender: Any, result: Any, **_: Any) -> None:
     if (run := _runs.pop(sender.request.id, None)) is not None:
-        run.end("success", result=_result_as_json(result))
+        run.end("success", result=result_as_json(result))
 
 
 def _on_failure(sender: Any, task_id: str, exception: BaseException, **_: Any) -> None:
     run = _runs.pop(task_id, None)
-    if isinstance(exception, MemoryError):  # what ran it is ended for that, and the task runs again
+    if isinstance(exception, MemoryError):  # the pool process is ended, and the task runs again
         return
     error = public_error(exception, tuple(sender.throws or ()))
     if run is not None:
@@ -134,20 +134,20 @@ def _on_revoked(sender: Any, request: Any, expired: bool, **_: Any) -> None:
 
 
 def _on_postrun(task_id: str, state: str | None, **_: Any) -> None:
-    _reasons.pop(task_id, None)
+    _retry_reasons.pop(task_id, None)
     run = _runs.pop(task_id, None)
     if run is not None and state == IGNORED:
         run.end("revoked", error="It was called off.")
-    elif run is not None:  # it is tried again, or was rejected: the worker knows what becomes of it
-        run.leave()
+    elif run is not None:  # it is retried, or was rejected: the main process reports that
+        run.stop()
 
 
 def _report_end(task: Any, task_id: str, status: Status, error: str) -> None:
     tracked = bool(getattr(task, "track", False))
-    _report_by_last_state(task.app, task_id, task.name, status, error, tracked=tracked)
+    _report_after_last_state(task.app, task_id, task.name, status, error, tracked=tracked)
 
 
-def _report_by_last_state(
+def _report_after_last_state(
     app: Any,
     task_id: str,
     name: str,
@@ -157,10 +157,10 @@ def _report_by_last_state(
     retry_at: float | None = None,
     tracked: bool,
 ) -> None:
-    """Tell what became of a task by one who knows no more of it than its last state."""
+    """Publish a state that follows the last one, for a process that does not run the task."""
 
-    def tell(line: StateStore) -> None:
-        last = line.look(task_id)
+    def send(states: StateStore) -> None:
+        last = states.last_state(task_id)
         if (last is None and not tracked) or (last is not None and last.final):
             return
         state = State(
@@ -174,6 +174,6 @@ def _report_by_last_state(
             retry_at=retry_at,
             error=error,
         )
-        (conclude_state if status in FINAL else publish_state)(line, state)
+        (finalize_state if status in FINAL else publish_state)(states, state)
 
-    publisher_for(app).tell(tell, keep=True, wait=CALL_TIMEOUT_SECONDS)
+    publisher_for(app).publish(send, retry=True, timeout=CALL_TIMEOUT_SECONDS)

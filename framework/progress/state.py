@@ -1,7 +1,7 @@
-"""The states of a task: what it does, how far it is, how it ended.
+"""The state of a task: its status, its progress, its result or error.
 
-A task reports its state when it says ``@celery.task(track=True)``, or from its first ``progress()`` on. No result
-backend is needed: the broker keeps the last state of each task and delivers every state to those who watch.
+A task with ``@celery.task(track=True)`` reports its states; any other from its first ``progress()`` on. No result
+backend is needed: the broker stores the last state of each task and delivers every state to its watchers.
 """
 
 from collections.abc import Mapping
@@ -13,16 +13,16 @@ __all__ = ["FINAL", "Progress", "State", "Status", "Step"]
 
 Status = Literal["queued", "started", "progress", "retry", "success", "failure", "revoked"]
 
-#: What a task ends in.
+#: The statuses in which a task ends.
 FINAL = frozenset({"success", "failure", "revoked"})
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One loop of a task, or one part of its work.
+    """A loop of a task, or another part of its work.
 
     ``done`` of ``total`` (None: unknown), the last ``message``, the ``rate`` (done in a second) and the ``remaining``
-    seconds as far as they can be told.
+    seconds, both None where they are unknown.
     """
 
     name: str
@@ -34,13 +34,13 @@ class Step:
 
     @property
     def fraction(self) -> float | None:
-        """How much of it is done, 0 to 1; None where its total is unknown."""
+        """The part that is done, 0 to 1; None where the total is unknown."""
         if self.total is None:
             return None
         return min(max(self.done / self.total, 0.0), 1.0) if self.total else 1.0
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON has it, with its ``fraction``."""
+        """Return the fields as JSON values, with the ``fraction``."""
         return {
             "name": self.name,
             "done": self.done,
@@ -53,19 +53,19 @@ class Step:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Self:
-        """What `as_dict` gave."""
+        """Make the object that `as_dict` described."""
         return cls(**{name: fields[name] for name in cls.__slots__})
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What is done of how much: the steps that the task is in, the outermost first."""
+    """The progress of a task: the steps that it is in, the outermost first."""
 
     steps: tuple[Step, ...]
 
     @property
     def fraction(self) -> float | None:
-        """How much of the outermost step is done, 0 to 1, with the inner ones' part of its current item."""
+        """The part of the outermost step that is done, 0 to 1; inner steps count as part of its current item."""
         part = 0.0
         for step in reversed(self.steps):
             if step.fraction is None:
@@ -75,7 +75,7 @@ class Progress:
 
     @property
     def remaining(self) -> float | None:
-        """Seconds until the outermost step is done, as far as they can be told."""
+        """Seconds until the outermost step is done; None where they are unknown."""
         return self.steps[0].remaining if self.steps else None
 
     @property
@@ -84,7 +84,7 @@ class Progress:
         return next((step.message for step in reversed(self.steps) if step.message), "")
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON has it: the ``steps``, and what they are in all."""
+        """Return the ``steps`` as JSON values, with the ``fraction``, the ``remaining`` seconds and the ``message``."""
         return {
             "steps": [step.as_dict() for step in self.steps],
             "fraction": self.fraction,
@@ -94,25 +94,25 @@ class Progress:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Self:
-        """What `as_dict` gave."""
+        """Make the object that `as_dict` described."""
         return cls(tuple(Step.from_dict(step) for step in fields["steps"]))
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What was last heard of a task.
+    """The state of a task at one time.
 
     Args:
         id: The task's id.
         task: The task's name.
-        status: What it is doing, or how it ended.
-        number: Grows with each state of a task, so that two can be put in order.
-        at: When it was so, in seconds of Unix time.
+        status: What the task does, or how it ended.
+        number: Grows with each state of a task: it orders them.
+        at: When the state was reported, in seconds of Unix time.
         attempt: The first run is 1, each retry one more.
-        progress: How far it is, where it says so.
-        retry_at: When a ``retry`` runs, in seconds of Unix time; None is at once.
-        result: What a ``success`` returned, as JSON has it; None where that is too large.
-        error: Why it failed, or will be tried again: a sentence for the one who waits, never a traceback.
+        progress: The progress, where the task reports it.
+        retry_at: When a ``retry`` runs, in seconds of Unix time; None means at once.
+        result: The result of a ``success`` as JSON values; None where it is too large.
+        error: Why the task failed or is retried: a sentence for the user who waits, never a traceback.
     """
 
     id: str
@@ -128,15 +128,15 @@ class State:
 
     @property
     def final(self) -> bool:
-        """Whether the task has ended, so that nothing more will be told of it."""
+        """Whether the task has ended: no state follows."""
         return self.status in FINAL
 
     def follows(self, other: "State | None") -> bool:
-        """Whether this is news to whoever knows the ``other`` one."""
+        """Return whether this state is newer than the ``other`` one."""
         return other is None or (not other.final and (self.final or self.number > other.number))
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON has it, with ``final``."""
+        """Return the fields as JSON values, with ``final``."""
         return {
             "id": self.id,
             "task": self.task,
@@ -153,6 +153,6 @@ class State:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Self:
-        """What `as_dict` gave."""
+        """Make the object that `as_dict` described."""
         values = {name: fields[name] for name in cls.__slots__}
         return cls(**{**values, "progress": values["progress"] and Progress.from_dict(values["progress"])})

@@ -1,4 +1,4 @@
-"""The progress of a task, reported by its loops: ``for row in progress(rows, "reading"):``."""
+"""Reports the progress of a task from its loops: ``for row in progress(rows, "reading"):``."""
 
 import operator
 import time
@@ -16,10 +16,10 @@ __all__ = ["Steps", "progress"]
 
 T = TypeVar("T")
 
-#: How many changes back the rate is measured from.
-RATE_WINDOW = 100
+#: Changes over which the rate is measured.
+RATE_WINDOW_CHANGES = 100
 
-# Iterators of Python's own that know exactly how many items are left.
+# Iterators of the standard library whose length hint is exact.
 _CONTAINERS: tuple[Iterable[Any], ...] = (
     *((), [], range(0), range(2**64), "", "é", b"", bytearray()),
     *({}, {}.values(), {}.items(), set(), deque(), reversed([]), reversed({})),
@@ -29,7 +29,7 @@ _ENDLESS = 2**62
 
 
 def progress(iterable: Iterable[T] = (), name: str = "", *, total: float | None = None) -> "Steps[T]":
-    """A step of the task that run: a loop over ``iterable``, or what is advanced by hand inside ``with``.
+    """Report a step of the running task: a loop over ``iterable``, or work that calls ``advance`` inside ``with``.
 
     ::
 
@@ -40,44 +40,44 @@ def progress(iterable: Iterable[T] = (), name: str = "", *, total: float | None 
             for block in blocks:
                 step.advance(len(block))
 
-    A step within a step is shown inside it. Whoever watches the task sees each within a fifth of a second.
+    A step within a step is displayed inside it. Watchers of the task see a change within a fifth of a second.
 
     Args:
-        iterable: what to go through.
-        name: what the step is called.
-        total: how many there are, where the iterable does not know it.
+        iterable: the items of the loop.
+        name: the step's name for users.
+        total: the number of items, where the iterable has no length.
     """
     return Steps(iterable, name, total)
 
 
 class Steps(Generic[T]):
-    """One step of a task, made by `progress`."""
+    """A step of a task, made by `progress`."""
 
     def __init__(self, iterable: Iterable[T], name: str, total: float | None) -> None:
         self._iterable = iterable
         self._name = name
         self._total = total
         self._message = ""
-        self._done: float = 0
-        self._handed_out: Callable[[], int] | None = None
+        # What is done besides the loop, and the loop's counter: one attribute, since the publisher reads in its thread.
+        self._done: tuple[float, Callable[[], int] | None] = (0, None)
         self._run: run.Run | None = None
-        self._pace = RateMeter()
+        self._rate_meter = RateMeter()
 
     def __iter__(self) -> Iterator[T]:
-        """The items; each is done when the next one is asked for."""
+        """Iterate over the items; each is done when the next one is requested."""
         self._run = self._run or signals.current_run()
         if self._run is None:
             return iter(self._iterable)
         if self._total is None:
             self._total = _length(self._iterable)
-        self._done = 0
-        items, self._handed_out = counted(self._iterable)
+        items, count = counted(self._iterable)
+        self._done = (0, count)
         self._enter(self._run)
-        self._run.counting += 1
+        self._run.active_loops += 1
         return chain(items, _End(self))
 
     def __enter__(self) -> Self:
-        """Begin a step that is advanced by hand."""
+        """Begin the step."""
         self._run = signals.current_run()
         if self._run is not None:
             self._enter(self._run)
@@ -86,99 +86,100 @@ class Steps(Generic[T]):
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """End it, wherever it is."""
+        """End the step, however much of it is done."""
         if self._run is not None:
             self._leave(self._run)
 
     @property
     def done(self) -> float:
-        """How much of it is done; the item that a loop is at is not."""
-        handed_out = self._handed_out
-        return self._done if handed_out is None else self._done + max(handed_out() - 1, 0)
+        """How much is done, without the current item of a loop."""
+        done, count = self._done
+        return done if count is None else done + max(count() - 1, 0)
 
     def advance(self, amount: float = 1) -> None:
-        """So much more is done."""
-        self._done += amount
+        """Add ``amount`` to what is done."""
+        done, count = self._done
+        self._done = (done + amount, count)
         self._changed()
 
     def set(self, done: float, total: float | None = None) -> None:
-        """So much is done, of the ``total`` where that is given."""
-        self._done = done
+        """Set what is done, and the ``total`` where it is given."""
+        self._done = (done, self._done[1])
         self._total = self._total if total is None else total
         self._changed()
 
     def message(self, text: str) -> None:
-        """Say what is going on, to the one who waits; the last one counts."""
+        """Replace the message for the users who watch the task."""
         self._message = str(text)
         self._changed()
 
     def step(self, now: float) -> Step:
-        """How far it is, for the thread that tells of it."""
+        """Return the progress at ``now``, for the publisher's thread."""
         done = self.done
-        rate = self._pace.rate(now, done)
+        rate = self._rate_meter.rate(now, done)
         left = None if self._total is None or not rate else max(self._total - done, 0.0) / rate
         return Step(self._name, done, self._total, self._message, _rounded(rate), _rounded(left))
 
     def finish(self, *, exhausted: bool) -> None:
-        """Called at the end of a loop: it went through all, or was left before."""
-        if self._handed_out is None or self._run is None:
+        """End the loop; ``exhausted`` where it went through all items."""
+        done, count = self._done
+        if count is None or self._run is None:
             return
-        self._done += self._handed_out() if exhausted else max(self._handed_out() - 1, 0)
-        self._handed_out = None
-        self._run.counting -= 1
+        self._done = (done + (count() if exhausted else max(count() - 1, 0)), None)
+        self._run.active_loops -= 1
         self._leave(self._run)
 
     def _changed(self) -> None:
         run = self._run
-        if run is not None and not run.news:
-            run.look()
+        if run is not None and not run.dirty:
+            run.mark_dirty()
 
     def _enter(self, run: run.Run) -> None:
-        if run.ended:  # the step before, shown until another begins
-            run.ended.clear()
-            run.parts.clear()
-        if self in run.parts:
+        if run.finished:
+            run.finished.clear()
+            run.steps.clear()
+        if self in run.steps:
             return
-        run.parts.append(self)
+        run.steps.append(self)
         self._changed()
 
     def _leave(self, run: run.Run) -> None:
-        if self not in run.parts:
+        if self not in run.steps:
             return
-        place = run.parts.index(self)
-        # The outermost stays to be seen as it ended: not itself, which may hold a million rows.
-        run.ended[:] = [] if place else [FinishedStep(self.step(time.monotonic()))]
-        run.parts[place:] = run.ended
+        depth = run.steps.index(self)
+        # The outermost step stays displayed as it ended: its figures, not the object, which may hold a million rows.
+        run.finished[:] = [] if depth else [FinishedStep(self.step(time.monotonic()))]
+        run.steps[depth:] = run.finished
         self._changed()
 
 
 class FinishedStep:
-    """A step that is over."""
+    """A step that has ended."""
 
     def __init__(self, step: Step) -> None:
         self._step = step
 
     def step(self, _now: float) -> Step:
-        """How far it came."""
+        """Return the progress at the step's end."""
         return self._step
 
 
 class RateMeter:
-    """How fast something goes: over the last changes, few of a slow one and many of a fast one."""
+    """Measures a rate over the last changes: a long time of a slow loop, a short one of a fast loop."""
 
     def __init__(self) -> None:
-        self._seen: deque[tuple[float, float]] = deque([(time.monotonic(), 0.0)], RATE_WINDOW)
+        self._samples: deque[tuple[float, float]] = deque([(time.monotonic(), 0.0)], RATE_WINDOW_CHANGES)
 
     def rate(self, now: float, done: float) -> float | None:
-        """How much is done in a second, as far as it can be told."""
-        since, before = self._seen[0]
-        if done != self._seen[-1][1]:
-            self._seen.append((now, done))
+        """Return how much is done in a second; None where that is unknown."""
+        since, before = self._samples[0]
+        if done != self._samples[-1][1]:
+            self._samples.append((now, done))
         return (done - before) / (now - since) if done > before and now > since else None
 
 
 class _End:
-    """Comes after the last item: reached, the loop went through all; dropped before, it was left."""
+    """Follows the last item: reached where the loop went through all items, deleted where it was left before."""
 
     def __init__(self, steps: Steps[Any]) -> None:
         self._steps = steps
@@ -195,15 +196,15 @@ class _End:
 
 
 def counted(iterable: Iterable[T]) -> tuple[Iterator[T], Callable[[], int]]:
-    """An iterator, and how many items it has handed out; neither costs a call of Python's for an item."""
+    """Return an iterator and a function that counts the items it has yielded; neither runs Python code per item."""
     items = iter(iterable)
-    if isinstance(iterable, list):  # it may grow meanwhile
+    if isinstance(iterable, list):  # it may grow during the loop
         return items, lambda: len(iterable) - operator.length_hint(items)
     if type(items) in _EXACT:
         first = operator.length_hint(items)
         return items, lambda: first - operator.length_hint(items)
-    turns = repeat(True, _ENDLESS)
-    return compress(items, turns), lambda: _ENDLESS - operator.length_hint(turns)
+    selectors = repeat(True, _ENDLESS)
+    return compress(items, selectors), lambda: _ENDLESS - operator.length_hint(selectors)
 
 
 def _length(iterable: Iterable[Any]) -> int | None:

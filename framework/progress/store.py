@@ -1,10 +1,11 @@
-"""The last value of a key, kept by the broker, and each new one passed on to those who listen.
+"""Stores the last value of each key on the broker and delivers every new value to the watchers of the key.
 
-A value is published to one exchange under its key. The key's own queue holds the last one alone (a newer drops it) and
-goes away some time after it was last made, looked at or concluded. Whoever listens binds a queue to the keys it wants.
+A process publishes a value to one exchange, with the key as routing key. The queue of the key holds the last value
+(``x-max-length=1``) and expires some time after it was last declared, read or finalized. A watcher binds its queue to
+the keys that it watches.
 
-A concluded key keeps its value: its queue is taken off the exchange first, so that whatever a process that does not
-know of the end publishes later reaches nobody who looks, whenever it comes.
+`finalize` unbinds the queue of a key before it stores the final value: a process that does not know of the end and
+publishes later does not replace it.
 """
 
 import json
@@ -24,32 +25,33 @@ from framework.progress.state import State
 __all__ = [
     "StateStore",
     "ValueInUse",
-    "add",
-    "attach",
-    "conclude",
+    "bind",
+    "bind_watch_queue",
+    "declare_exchange",
+    "declare_value",
+    "declare_watch_queue",
+    "delete",
     "encoded",
     "exists",
-    "forget",
-    "keep",
-    "listen",
-    "look",
+    "finalize",
+    "peek",
     "publish",
-    "put",
-    "ready",
-    "remove",
-    "take_place",
+    "read",
+    "replace",
+    "reserve",
+    "unbind_watch_queue",
 ]
 
-# Not a topic exchange: an id with a wildcard in it would be told of everything.
+# Not a topic exchange: an id that contains a wildcard would receive every state.
 EXCHANGE = "task.state"
 
-#: Characters of the longest key that is used as it is; RabbitMQ's names end at 255 bytes.
-LONGEST_KEY = 60
+#: A longer key is replaced by its hash: RabbitMQ's names have 255 bytes at most.
+MAX_KEY_LENGTH = 60
 
-#: Updates that wait for one who listens and is busy, before the oldest are dropped.
-WATCHER_BACKLOG = 10_000
+#: States that wait for a busy watcher before the broker drops the oldest.
+MAX_WATCHER_BACKLOG = 10_000
 
-#: Seconds until a value is looked at again that another reader holds.
+#: Seconds between two reads of a value that another reader holds.
 RETRY_DELAY_SECONDS = 0.005
 
 #: Seconds that the broker may take to answer.
@@ -57,21 +59,22 @@ TIMEOUT_SECONDS = 3.0
 
 
 class ValueInUse(Exception):
-    """Somebody is looking at the value at this very moment, or the first one is on its way."""
+    """Another reader holds the value, or the first one has not arrived yet."""
 
 
-def ready(channel: Any) -> None:
-    """Declare the exchange, once for a channel."""
+def declare_exchange(channel: Any) -> None:
+    """Declare the exchange of all values; once per channel is enough."""
     channel.exchange_declare(EXCHANGE, "direct", durable=True, auto_delete=False)
 
 
-def take_place(channel: Any, most: int, seconds: float) -> bool:
-    """Whether there is room for one key more, of ``most`` that are kept for ``seconds`` each; its place is taken."""
+def reserve(channel: Any, limit: int, seconds: float) -> bool:
+    """Reserve room for one more key, and return False where ``limit`` keys were reserved in the last ``seconds``."""
     ttl = milliseconds(seconds)
-    name = f"{EXCHANGE}s.{most}.{ttl}"  # other settings count anew: a queue's arguments cannot be changed
+    # Other settings have a queue of their own: a queue's arguments cannot be changed.
+    name = f"{EXCHANGE}s.{limit}.{ttl}"
     arguments = {
         "x-queue-type": "classic",
-        "x-max-length": most,
+        "x-max-length": limit,
         "x-overflow": "reject-publish",
         "x-message-ttl": ttl,
         "x-expires": 2 * ttl,
@@ -85,7 +88,7 @@ def take_place(channel: Any, most: int, seconds: float) -> bool:
 
 
 def exists(channel: Any, key: str) -> bool:
-    """Whether a value of ``key`` is kept; it will be for longer then. Where it is not, the channel is closed."""
+    """Return whether ``key`` has a queue, and restart its expiry; without one, the broker closes the channel."""
     try:
         channel.queue_declare(_queue(key), passive=True)
     except NotFound:
@@ -93,8 +96,8 @@ def exists(channel: Any, key: str) -> bool:
     return True
 
 
-def keep(channel: Any, key: str, seconds: float) -> None:
-    """Make the place for the last value of ``key``, until nothing was heard of it for so many ``seconds``."""
+def declare_value(channel: Any, key: str, seconds: float) -> None:
+    """Declare the queue for the last value of ``key``; it expires after ``seconds`` without use."""
     arguments = {
         "x-queue-type": "classic",
         "x-max-length": 1,
@@ -104,39 +107,39 @@ def keep(channel: Any, key: str, seconds: float) -> None:
     channel.queue_declare(_queue(key), durable=True, auto_delete=False, arguments=arguments)
 
 
-def put(channel: Any, key: str, body: bytes) -> None:
-    """Replace the value of ``key``, whoever else publishes; nobody is told."""
+def replace(channel: Any, key: str, body: bytes) -> None:
+    """Replace the stored value of ``key`` without publishing it to the watchers."""
     channel.basic_publish(_message(body), exchange="", routing_key=_queue(key))
 
 
-def attach(channel: Any, key: str) -> None:
-    """From now on, what is published replaces the value."""
-    channel.queue_bind(_queue(key), EXCHANGE, _short(key))
+def bind(channel: Any, key: str) -> None:
+    """Bind the queue of ``key`` to the exchange: each published value replaces the stored one."""
+    channel.queue_bind(_queue(key), EXCHANGE, _routing_key(key))
 
 
 def publish(channel: Any, key: str, body: bytes) -> None:
-    """Replace the value of ``key``, where it is kept and attached, and tell those who listen."""
-    channel.basic_publish(_message(body), exchange=EXCHANGE, routing_key=_short(key))
+    """Publish a value to the watchers of ``key``, and to its queue where that is bound."""
+    channel.basic_publish(_message(body), exchange=EXCHANGE, routing_key=_routing_key(key))
 
 
-def conclude(channel: Any, key: str, body: bytes) -> None:
-    """Publish the last value that ``key`` will ever have."""
-    channel.queue_unbind(_queue(key), EXCHANGE, _short(key))
-    put(channel, key, body)
-    # In this order: who begins to listen between the two finds it when it looks.
+def finalize(channel: Any, key: str, body: bytes) -> None:
+    """Store and publish the final value of ``key``; values published later do not replace it."""
+    channel.queue_unbind(_queue(key), EXCHANGE, _routing_key(key))
+    # Stored before it is published: a watcher that binds its queue between the two reads the stored value.
+    replace(channel, key, body)
     publish(channel, key, body)
 
 
-def forget(channel: Any, key: str) -> None:
-    """Keep no value of ``key``."""
+def delete(channel: Any, key: str) -> None:
+    """Delete the stored value of ``key``."""
     channel.queue_delete(_queue(key))
 
 
-def look(channel: Any, key: str) -> bytes | None:
-    """The last value of ``key``, which stays; None where none is kept, and the channel is closed then.
+def peek(channel: Any, key: str) -> bytes | None:
+    """Return the last value of ``key`` and leave it there; None where none is stored (the broker closes the channel).
 
     Raises:
-        ValueInUse: there is one, and it cannot be seen right now: look again in some milliseconds.
+        ValueInUse: another reader holds the value; read it again some milliseconds later.
     """
     try:
         message = channel.basic_get(_queue(key))
@@ -144,41 +147,41 @@ def look(channel: Any, key: str) -> bytes | None:
         return None
     if message is None:
         raise ValueInUse
-    # A newer value that came meanwhile drops this one, which goes back to the head.
+    # The value returns to the head of the queue; a newer one that has arrived since drops it.
     channel.basic_reject(message.delivery_tag, requeue=True)
     body = message.body
     return body.encode() if isinstance(body, str) else bytes(body)
 
 
 def read(channel: Any, key: str, *, timeout: float) -> bytes | None:
-    """Return the last value of ``key``, waiting ``timeout`` seconds at most while others look at it.
+    """Return the last value of ``key``, retrying for ``timeout`` seconds while another reader holds it.
 
-    None where none is kept (the channel is closed then), or where it could not be seen in time.
+    None where none is stored (the broker closes the channel), or where it could not be read in time.
     """
     deadline = time.monotonic() + timeout
     while True:
         try:
-            return look(channel, key)
+            return peek(channel, key)
         except ValueInUse:
             if time.monotonic() > deadline:
                 return None
         time.sleep(RETRY_DELAY_SECONDS)
 
 
-def listen(channel: Any) -> str:
-    """A queue of this connection's own for new values; its name."""
-    arguments = {"x-queue-type": "classic", "x-max-length": WATCHER_BACKLOG}
+def declare_watch_queue(channel: Any) -> str:
+    """Declare an exclusive queue for the values that this connection watches, and return its name."""
+    arguments = {"x-queue-type": "classic", "x-max-length": MAX_WATCHER_BACKLOG}
     return str(channel.queue_declare("", exclusive=True, auto_delete=True, arguments=arguments).queue)
 
 
-def add(channel: Any, queue: str, key: str) -> None:
-    """Have the values of ``key`` put into a queue that `listen` made."""
-    channel.queue_bind(queue, EXCHANGE, _short(key))
+def bind_watch_queue(channel: Any, queue: str, key: str) -> None:
+    """Deliver the values of ``key`` to a queue made by `declare_watch_queue`."""
+    channel.queue_bind(queue, EXCHANGE, _routing_key(key))
 
 
-def remove(channel: Any, queue: str, key: str) -> None:
-    """Have them put there no more."""
-    channel.queue_unbind(queue, EXCHANGE, _short(key))
+def unbind_watch_queue(channel: Any, queue: str, key: str) -> None:
+    """Stop delivering the values of ``key`` to that queue."""
+    channel.queue_unbind(queue, EXCHANGE, _routing_key(key))
 
 
 def _message(body: bytes) -> amqp.Message:
@@ -186,22 +189,22 @@ def _message(body: bytes) -> amqp.Message:
 
 
 def _queue(key: str) -> str:
-    return f"{EXCHANGE}.{_short(key)}"
+    return f"{EXCHANGE}.{_routing_key(key)}"
 
 
-def _short(key: str) -> str:
-    return key if len(key) <= LONGEST_KEY and key.isascii() else blake2b(key.encode(), digest_size=20).hexdigest()
+def _routing_key(key: str) -> str:
+    return key if len(key) <= MAX_KEY_LENGTH and key.isascii() else blake2b(key.encode(), digest_size=20).hexdigest()
 
 
 class StateStore:
-    """The connection of the thread, and a channel of it that is always usable."""
+    """The last states of tasks, over one connection that is opened when it is needed."""
 
     def __init__(self, app: Any) -> None:
         self._app = app
         self._connection: Any = None
         self._channel: Any = None
-        self.kept_for = float(setting(app, "task_state_expires"))
-        self.most = int(setting(app, "task_state_max"))
+        self.expires_seconds = float(setting(app, "task_state_expires"))
+        self.max_tasks = int(setting(app, "task_state_max"))
 
     @property
     def channel(self) -> Any:
@@ -210,7 +213,7 @@ class StateStore:
             self._connect()
         if self._channel is None:
             self._channel = self._connection.channel()
-            ready(self._channel)
+            declare_exchange(self._channel)
         return self._channel
 
     def _connect(self) -> None:
@@ -223,48 +226,48 @@ class StateStore:
             raise
         self._connection = connection
 
-    def renew(self) -> None:
-        """Have another channel: the broker closed this one, and what it was confirming is forgotten."""
+    def reset_channel(self) -> None:
+        """Close the channel, which the broker may have closed already; the next use opens another."""
         channel, self._channel = self._channel, None
         with suppress(AMQPError, OSError):
             channel.close()
 
-    def drop(self) -> None:
-        """Let go of a connection that cannot be used."""
+    def discard_connection(self) -> None:
+        """Discard a connection that cannot be used, without talking to the broker."""
         connection, self._connection, self._channel = self._connection, None, None
         if connection is not None:
             connection.collect()
 
     def close(self) -> None:
-        """End the connection."""
+        """Close the connection."""
         connection, self._connection, self._channel = self._connection, None, None
         if connection is not None:
             with suppress(AMQPError, OSError, OperationalError):
                 connection.close()
 
-    def exists(self, key: str) -> bool:
-        """Whether a value of ``key`` is kept; it will be for longer then."""
-        if exists(self.channel, key):
+    def exists(self, task_id: str) -> bool:
+        """Return whether a state of the task is stored, and restart its expiry."""
+        if exists(self.channel, task_id):
             return True
-        self.renew()
+        self.reset_channel()
         return False
 
-    def look(self, key: str) -> State | None:
-        """Return the last state of ``key``; None where none is kept, or others read it for more than a second."""
-        body = read(self.channel, key, timeout=1.0)
+    def last_state(self, task_id: str) -> State | None:
+        """Return the last state of the task; None where none is stored, or others read it for more than a second."""
+        body = read(self.channel, task_id, timeout=1.0)
         if body is None:
-            self.renew()
+            self.reset_channel()
             return None
         return State.from_dict(json.loads(body))
 
-    def make(self, key: str) -> bool:
-        """Make the place where states of ``key`` are kept; False where too many tasks have one."""
-        if not take_place(self.channel, self.most, self.kept_for):
+    def reserve(self, task_id: str) -> bool:
+        """Declare the queue for the states of the task; return False where too many tasks have one."""
+        if not reserve(self.channel, self.max_tasks, self.expires_seconds):
             return False
-        keep(self.channel, key, self.kept_for)
+        declare_value(self.channel, task_id, self.expires_seconds)
         return True
 
 
 def encoded(state: State) -> bytes:
-    """A state as it is sent."""
+    """Return a state as JSON, the body of its message."""
     return json.dumps(state.as_dict(), separators=(",", ":"), ensure_ascii=False).encode(errors="replace")

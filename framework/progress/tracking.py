@@ -1,4 +1,4 @@
-"""Reports that a call is queued, or about to be retried, where its task is tracked."""
+"""Reports that a tracked task is queued or will be retried, when it is called."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ __all__ = ["report_call"]
 
 @contextmanager
 def report_call(app: Any, info: TaskInfo, headers: Mapping[str, Any]) -> Iterator[None]:
-    """Report that a task is queued before it is published inside, so that its worker's reports come later."""
+    """Report a call before the code inside ``with`` publishes it, so that the worker's states come later."""
     task_id = headers.get("id")
     if not task_id:  # a message of Celery's first protocol
         yield

@@ -1,4 +1,4 @@
-"""Watches tasks: one connection and one thread, however many are watched."""
+"""Watches any number of tasks over one connection, in one thread."""
 
 import json
 import os
@@ -25,69 +25,69 @@ __all__ = ["Watcher"]
 
 log = get_logger(__name__)
 
-#: Seconds until a broker that vanished without a word is noticed, twice over.
+#: A lost broker is noticed after twice this time.
 HEARTBEAT_SECONDS = 10
 
-#: Seconds between looks at a connection on which nothing happens.
+#: Seconds between two checks of an idle connection.
 IDLE_SECONDS = 0.5
 
-#: Seconds until a value is looked at again that somebody else was looking at, and after which there is none.
+#: Seconds between two reads of a state that another reader holds, and after which the reads end.
 RETRY_DELAY_SECONDS, READ_TIMEOUT_SECONDS = 0.01, 5.0
 
-#: Seconds between two tries to reach a broker that is away, at first and at most.
-RECONNECT_DELAY_SECONDS, LONGEST_RECONNECT_DELAY_SECONDS = 0.2, 2.0
+#: Seconds between two attempts to reach a broker that is away, at first and at most.
+RECONNECT_DELAY_SECONDS, MAX_RECONNECT_DELAY_SECONDS = 0.2, 2.0
 
 
 class Watcher:
-    """The states of many tasks, over one connection to the broker, in one thread; both begin with the first task.
+    """Watches the states of many tasks over one broker connection, in one thread; both start with the first task.
 
-    A broker that is away is waited for. What was told meanwhile is not lost: the last states are read again then.
+    When the broker is away, the watcher reconnects and reads the last states again, so that it misses no final state.
     """
 
     def __init__(self, app: Any = None) -> None:
         self._app = app or celery.current_app
         self._lock = threading.Lock()
-        self._start_anew()
+        self._reset()
 
-    def _start_anew(self) -> None:
+    def _reset(self) -> None:
         self._pid = os.getpid()
-        self._orders: deque[tuple[bool, _Subscription]] = deque()
+        self._requests: deque[tuple[bool, _Subscription]] = deque()
         self._watched: dict[str, list[_Subscription]] = {}
         self._thread: threading.Thread | None = None
         self._closed = threading.Event()
-        self._bell, self._button = socket.socketpair()
-        self._bell.setblocking(False)
-        self._button.setblocking(False)
+        self._wakeup_reader, self._wakeup_writer = socket.socketpair()
+        self._wakeup_reader.setblocking(False)
+        self._wakeup_writer.setblocking(False)
 
     def subscribe(self, task_id: str, callback: Callable[[State], None]) -> Callable[[], None]:
-        """Call ``callback`` with the last state of a task, then with each as it comes; returns what ends that.
+        """Call ``callback`` with the last state of a task, then with each as it comes; return a function that ends it.
 
-        It is called in the watcher's thread, for one state at a time in their order, with the final one last. It is to
-        be quick: others wait for it.
+        The watcher's thread calls it with one state at a time, in their order, the final one last. It must return
+        quickly: the callbacks of other tasks wait for it.
 
         Raises:
             RuntimeError: the watcher is closed.
         """
         subscription = _Subscription(task_id, callback)
-        self._order(subscription, wanted=True)
+        self._request(subscription, wanted=True)
 
         def end() -> None:
             subscription.ended = True
             with suppress(RuntimeError):
-                self._order(subscription, wanted=False)
+                self._request(subscription, wanted=False)
 
         return end
 
     def close(self) -> None:
-        """End the thread and the connection; nobody is called afterwards."""
+        """End the thread and the connection; no callback is called afterwards."""
         with self._lock:
             self._closed.set()
             thread, self._thread = self._thread, None
-            self._ring()
+            self._wake()
         if thread is not None and thread is not threading.current_thread():
             thread.join(IDLE_SECONDS * 10)
-        self._bell.close()
-        self._button.close()
+        self._wakeup_reader.close()
+        self._wakeup_writer.close()
 
     def __enter__(self) -> Self:
         return self
@@ -95,70 +95,70 @@ class Watcher:
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
-    def _order(self, subscription: "_Subscription", *, wanted: bool) -> None:
+    def _request(self, subscription: "_Subscription", *, wanted: bool) -> None:
         with self._lock:
-            if self._pid != os.getpid():  # neither the thread nor its connection came along into this fork
-                self._start_anew()
+            if self._pid != os.getpid():  # a fork has neither the thread nor its connection
+                self._reset()
             if self._closed.is_set():
                 raise RuntimeError("The watcher is closed.")
-            self._orders.append((wanted, subscription))
+            self._requests.append((wanted, subscription))
             if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="task watcher", daemon=True)
+                self._thread = threading.Thread(target=self._run, name="task watcher", daemon=True)
                 self._thread.start()
-            self._ring()
+            self._wake()
 
-    def _ring(self) -> None:
-        with suppress(OSError):  # full, so it rings already; or closed
-            self._button.send(b"!")
+    def _wake(self) -> None:
+        with suppress(OSError):  # the pipe is full, so the thread wakes anyway; or it is closed
+            self._wakeup_writer.send(b"!")
 
-    def _work(self) -> None:
-        pause = RECONNECT_DELAY_SECONDS
+    def _run(self) -> None:
+        delay = RECONNECT_DELAY_SECONDS
         while not self._closed.is_set():
-            began = time.monotonic()
+            started = time.monotonic()
             try:
-                with _WatchConnection(self._app, self._bell) as link:
-                    self._serve(link)
+                with _WatchConnection(self._app, self._wakeup_reader) as connection:
+                    self._serve(connection)
             except Exception as exc:
-                log.debug("Tasks cannot be watched now, the broker is tried again: %s", describe(exc))
-            pause = (
+                log.debug("Tasks cannot be watched now, the connection is retried: %s", describe(exc))
+            delay = (
                 RECONNECT_DELAY_SECONDS
-                if time.monotonic() - began > LONGEST_RECONNECT_DELAY_SECONDS
-                else min(pause * 2, LONGEST_RECONNECT_DELAY_SECONDS)
+                if time.monotonic() - started > MAX_RECONNECT_DELAY_SECONDS
+                else min(delay * 2, MAX_RECONNECT_DELAY_SECONDS)
             )
-            self._closed.wait(pause)
+            self._closed.wait(delay)
 
-    def _serve(self, link: "_WatchConnection") -> None:
-        link.receive(self._pass_on)
+    def _serve(self, connection: "_WatchConnection") -> None:
+        connection.consume(self._deliver)
         for task_id in self._watched:
-            link.add(task_id)
+            connection.add(task_id)
         while not self._closed.is_set():
-            self._take_orders(link)
-            for state in link.last_states():
-                self._pass_on(state)
-            link.wait()
+            self._process_requests(connection)
+            for state in connection.last_states():
+                self._deliver(state)
+            connection.wait()
 
-    def _take_orders(self, link: "_WatchConnection") -> None:
-        while self._orders:
-            wanted, subscription = self._orders.popleft()
+    def _process_requests(self, connection: "_WatchConnection") -> None:
+        while self._requests:
+            wanted, subscription = self._requests.popleft()
             task_id = subscription.task_id
             others = self._watched.get(task_id, [])
             if wanted:
                 self._watched[task_id] = [*others, subscription]
-                link.add(task_id)
+                connection.add(task_id)
             elif subscription in others:
                 left = [other for other in others if other is not subscription]
                 self._watched[task_id] = left
                 if not left:
                     del self._watched[task_id]
-                    link.remove(task_id)
+                    connection.remove(task_id)
 
-    def _pass_on(self, state: State) -> None:
+    def _deliver(self, state: State) -> None:
         for subscription in self._watched.get(state.id, ()):
             subscription.take(state)
 
 
 class _Subscription:
-    """One who watches a task, and what he has seen."""
+    """A callback for the states of a task, and the last state that it received."""
 
     def __init__(self, task_id: str, callback: Callable[[State], None]) -> None:
         self.task_id = task_id
@@ -167,36 +167,36 @@ class _Subscription:
         self._seen: State | None = None
 
     def take(self, state: State) -> None:
-        """Call back, where it is news."""
+        """Call the callback where the state is newer than the last one."""
         if self.ended or not state.follows(self._seen):
             return
         self._seen = state
         try:
             self._callback(state)
         except Exception:
-            log.exception("What watches task %s raised an error", self.task_id)
+            log.exception("A callback for the states of task %s raised an error", self.task_id)
 
 
 class _WatchConnection:
     """The connection of the watcher's thread, inside ``with``."""
 
-    def __init__(self, app: Any, bell: socket.socket) -> None:
+    def __init__(self, app: Any, wakeup: socket.socket) -> None:
         self._connection = app.connection_for_write(heartbeat=HEARTBEAT_SECONDS)
-        self._bell = bell
+        self._wakeup = wakeup
         self._selector = selectors.DefaultSelector()
         self._to_read: dict[str, tuple[float, float]] = {}
         self._bound: set[str] = set()
-        self._next_beat = 0.0
+        self._next_heartbeat = 0.0
 
     def __enter__(self) -> Self:
         try:
             self._connection.connect()
             self._channel = self._connection.channel()
-            self._looks = self._connection.channel()
-            store.ready(self._channel)
-            self._queue = store.listen(self._channel)
-            self._selector.register(self._bell, selectors.EVENT_READ)
-            # The transport knows what its event loop would have to watch: that is all that is wanted of it.
+            self._read_channel = self._connection.channel()
+            store.declare_exchange(self._channel)
+            self._queue = store.declare_watch_queue(self._channel)
+            self._selector.register(self._wakeup, selectors.EVENT_READ)
+            # The transport registers its file descriptors with this object as with an event loop.
             self._connection.register_with_event_loop(self)
         except BaseException:
             self._connection.collect()
@@ -210,64 +210,64 @@ class _WatchConnection:
         self._selector.close()
 
     def add_reader(self, file: Any, *_: Any) -> None:
-        """Called by the transport with what becomes readable."""
+        """Watch a file of the transport, which calls this."""
         self._selector.register(file, selectors.EVENT_READ)
 
     def remove_reader(self, file: Any) -> None:
-        """Called by the transport when that ends."""
+        """Stop watching a file of the transport, which calls this."""
         with suppress(KeyError, ValueError):
             self._selector.unregister(file)
 
     def call_later(self, *_: Any) -> None:
-        """Called by the transport; `wait` looks often enough."""
+        """Do nothing: the transport calls this, and `wait` returns often enough."""
 
-    def receive(self, pass_on: Callable[[State], None]) -> None:
-        """Have each new state passed on, while `wait` waits."""
+    def consume(self, deliver: Callable[[State], None]) -> None:
+        """Call ``deliver`` with each new state inside `wait`."""
 
         def take(message: Any) -> None:
-            pass_on(State.from_dict(json.loads(message.body)))
+            deliver(State.from_dict(json.loads(message.body)))
 
         self._channel.basic_consume(self._queue, no_ack=True, callback=take)
 
     def add(self, task_id: str) -> None:
-        """Receive the states of a task from now on, and have the last one read."""
+        """Receive the states of a task from now on, and read the last one."""
         if task_id not in self._bound:
-            store.add(self._channel, self._queue, task_id)
+            store.bind_watch_queue(self._channel, self._queue, task_id)
             self._bound.add(task_id)
         now = time.monotonic()
         self._to_read[task_id] = (now, now + READ_TIMEOUT_SECONDS)
 
     def remove(self, task_id: str) -> None:
-        """Receive them no more."""
+        """Stop receiving the states of a task."""
         self._to_read.pop(task_id, None)
         self._bound.discard(task_id)
-        store.remove(self._channel, self._queue, task_id)
+        store.unbind_watch_queue(self._channel, self._queue, task_id)
 
     def last_states(self) -> list[State]:
-        """The last states of the tasks that were added and are known."""
+        """Return the last states of the tasks that were added since the last call."""
         now = time.monotonic()
         found = []
         for task_id in [task_id for task_id, (due, _) in self._to_read.items() if due <= now]:
-            _, end = self._to_read.pop(task_id)
+            _, deadline = self._to_read.pop(task_id)
             try:
-                body = store.look(self._looks, task_id)
+                body = store.peek(self._read_channel, task_id)
             except store.ValueInUse:
-                if now < end:
-                    self._to_read[task_id] = (now + RETRY_DELAY_SECONDS, end)
+                if now < deadline:
+                    self._to_read[task_id] = (now + RETRY_DELAY_SECONDS, deadline)
                 continue
             if body is not None:
                 found.append(State.from_dict(json.loads(body)))
         return found
 
     def wait(self) -> None:
-        """Hand over what has come; then sleep until there is more to do."""
+        """Deliver the states that have arrived, then sleep until there is more to do."""
         with suppress(TimeoutError):
-            while True:  # what was read into memory already makes no file readable
+            while True:  # data that the transport has buffered makes no file readable
                 self._connection.drain_events(timeout=0)
-        if self._connection.supports_heartbeats and time.monotonic() > self._next_beat:
+        if self._connection.supports_heartbeats and time.monotonic() > self._next_heartbeat:
             self._connection.heartbeat_check()
-            self._next_beat = time.monotonic() + 1
+            self._next_heartbeat = time.monotonic() + 1
         ready = self._selector.select(RETRY_DELAY_SECONDS if self._to_read else IDLE_SECONDS)
-        if any(key.fileobj is self._bell for key, _ in ready):
+        if any(key.fileobj is self._wakeup for key, _ in ready):
             with suppress(BlockingIOError):
-                self._bell.recv(4096)
+                self._wakeup.recv(4096)

@@ -1,4 +1,4 @@
-"""A real browser for tests: Debian's Chromium, without a window, driven by Selenium."""
+"""Opens a real browser for tests: Debian's Chromium without a window, driven by Selenium."""
 
 import shutil
 import sys
@@ -30,16 +30,16 @@ FLAGS = (
 def open_browser(
     profile: Path, *, language: str = "en", size: tuple[int, int] = (900, 700), reduced_motion: bool = False
 ) -> "Chrome":
-    """A browser of one's own, to be ended with ``quit()``.
+    """Open a browser, to be closed with ``quit()``.
 
     Args:
-        profile: an empty folder for what it keeps.
-        language: what its user reads.
+        profile: an empty folder for the browser's data.
+        language: the language of its user.
         size: the page's width and height, in pixels.
-        reduced_motion: whether its user asked for few movements.
+        reduced_motion: whether its user prefers reduced motion.
 
     Raises:
-        BrowserMissing: it is not installed.
+        BrowserMissing: Chromium is not installed.
     """
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not chromium or not driver:
@@ -58,9 +58,9 @@ def open_browser(
 
 
 def main(args: list[str]) -> int:
-    """``python -m framework.testing.browser install``: get a browser for tests where there is none and we may.
+    """Run ``python -m framework.testing.browser install``: install a browser where it is missing and this user may.
 
-    Without one the other tests still run, so this never fails, and says what is missing.
+    The other tests run without a browser, so this never fails, and prints what is missing.
     """
     if args != ["install"]:
         raise SystemExit("Usage: python -m framework.testing.browser install")

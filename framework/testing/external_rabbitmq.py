@@ -1,4 +1,4 @@
-"""A RabbitMQ that somebody else runs, used by tests without touching what is on it."""
+"""A RabbitMQ server that runs already: tests use virtual hosts of their own on it."""
 
 import json
 import os
@@ -9,18 +9,20 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 from urllib.request import HTTPBasicAuthHandler, HTTPPasswordMgrWithDefaultRealm, Request, build_opener
 from uuid import uuid4
 
-from framework.errors import RabbitMQNotLent
+from framework.errors import ExternalRabbitMQUnusable
+
+__all__ = ["ExternalRabbitMQ"]
 
 
-class BorrowedRabbitMQ:
-    """A server that tests may use: each gets a virtual host of its own there, removed at the end.
+class ExternalRabbitMQ:
+    """A server on which each test gets a virtual host, which is removed at the end.
 
     Args:
-        url: Where it is, ``amqp://user:password@host:port//``; the user is an administrator.
-        management: Where its management plugin answers; port 15672 of the same host when not given.
+        url: The server's URL, ``amqp://user:password@host:port//``; the user is an administrator.
+        management: The URL of its management plugin; port 15672 of the same host by default.
 
     Raises:
-        RabbitMQNotLent: A virtual host cannot be made.
+        ExternalRabbitMQUnusable: A virtual host cannot be made.
     """
 
     def __init__(self, url: str, management: str | None = None) -> None:
@@ -41,12 +43,12 @@ class BorrowedRabbitMQ:
         self.close()
 
     def vhost(self) -> str:
-        """The URL of a new, empty virtual host, so that one test sees nothing of another."""
+        """Make an empty virtual host, which no other test uses, and return its URL."""
         name = f"test-{os.getpid()}-{uuid4().hex}"
         self._call("PUT", f"/api/vhosts/{name}", {})
         self._vhosts.append(name)
-        rights = {"configure": ".*", "write": ".*", "read": ".*"}
-        self._call("PUT", f"/api/permissions/{name}/{quote(self._user, safe='')}", rights)
+        permissions = {"configure": ".*", "write": ".*", "read": ".*"}
+        self._call("PUT", f"/api/permissions/{name}/{quote(self._user, safe='')}", permissions)
         return urlunsplit(self._parts._replace(path=f"/{name}"))
 
     def drop_vhost(self, url: str) -> None:
@@ -56,7 +58,7 @@ class BorrowedRabbitMQ:
         self._call("DELETE", f"/api/vhosts/{name}")
 
     def close(self) -> None:
-        """Remove the virtual hosts that are left."""
+        """Remove the remaining virtual hosts."""
         for name in [*self._vhosts]:
             self.drop_vhost(name)
 
@@ -67,4 +69,4 @@ class BorrowedRabbitMQ:
         try:
             self._opener.open(request, timeout=10).close()
         except (HTTPError, URLError, OSError) as cause:
-            raise RabbitMQNotLent.because(self._management, cause) from cause
+            raise ExternalRabbitMQUnusable.because(self._management, cause) from cause

@@ -1,4 +1,4 @@
-"""A real SMTP server on this machine that keeps what it is sent: for tests, and to see mail while developing."""
+"""A real SMTP server that stores the mails it receives: for tests, and to see mail during development."""
 
 import socket
 import ssl
@@ -33,15 +33,15 @@ class Mailbox:
     ('Hello', 'ann@example.org', 'bob@example.org')
 
     Args:
-        port: where to listen; any free port if 0.
-        host: at which address: this machine's own, unless another machine is to send mail here.
-        fail_first: so many mails are answered with 451, try again later, before the first is taken.
-        login: the user and password that a client must log in with; none is asked for if None.
+        port: the port to listen on; any free port if 0.
+        host: the address to listen on; other machines cannot send mail to the default.
+        fail_first: how many mails are refused with 451 before the first is accepted.
+        login: the user and password that a client must log in with; no login is needed if None.
         certificate: a PEM file; with it, clients must use STARTTLS.
         key: the certificate's private key, unless it is in the same file.
 
     Raises:
-        PortTaken: another program listens there.
+        PortTaken: another program listens on the port.
     """
 
     def __init__(
@@ -56,9 +56,9 @@ class Mailbox:
     ) -> None:
         self.port = port
         self.host = host
-        #: The mails taken so far, in order, each with its envelope in ``Return-Path`` and ``Delivered-To``.
+        #: The mails received so far, in order, each with its envelope in ``Return-Path`` and ``Delivered-To``.
         self.messages: list[EmailMessage] = []
-        #: How many mails were answered with 451.
+        #: How many mails were refused with 451.
         self.refused = 0
         self._fail_first = fail_first
         self._login = login
@@ -67,11 +67,11 @@ class Mailbox:
         self._server: _Server | None = None
 
     def __enter__(self) -> Self:
-        listening = _listen(self.host, self.port)
-        self.port = listening.getsockname()[1]
+        listener = _listen(self.host, self.port)
+        self.port = listener.getsockname()[1]
         self._server = _Server(
             self,
-            listening,
+            listener,
             tls_context=self._tls,
             require_starttls=self._tls is not None,
             authenticator=self._authenticate,
@@ -87,7 +87,7 @@ class Mailbox:
             self._server.stop()
 
     def wait_for(self, count: int, timeout: float = 10.0) -> list[EmailMessage]:
-        """The mails, as soon as there are ``count`` of them.
+        """Wait until there are ``count`` mails, and return them.
 
         Raises:
             TimeoutError: there are fewer after ``timeout`` seconds.
@@ -109,7 +109,7 @@ class Mailbox:
         address: str,
         options: list[str],
     ) -> str:
-        """Ask for a login where one is needed; the sender is remembered."""
+        """Refuse the sender where a login is needed, or store it."""
         if self._login and not session.authenticated:
             return "530 5.7.0 Authentication required"
         envelope.mail_from = address
@@ -117,7 +117,7 @@ class Mailbox:
         return "250 OK"
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: ARG002, N802
-        """Take a mail, or refuse it for now."""
+        """Store a mail, or refuse it with 451."""
         with self._arrived:
             if self.refused < self._fail_first:
                 self.refused += 1
@@ -128,14 +128,14 @@ class Mailbox:
 
 
 class _Server(Controller):
-    """aiosmtpd's server in a thread, on a socket that is bound already: so port 0 can be any free port."""
+    """aiosmtpd's server in a thread, on a socket that is already bound: with port 0, the port is known."""
 
-    def __init__(self, handler: Mailbox, listening: socket.socket, **options: Any) -> None:
+    def __init__(self, handler: Mailbox, listener: socket.socket, **options: Any) -> None:
         super().__init__(handler, hostname=handler.host, port=handler.port, **options)
-        self._listening = listening
+        self._listener = listener
 
     def _create_server(self) -> Awaitable[Any]:
-        return self.loop.create_server(self._factory_invoker, sock=self._listening)
+        return self.loop.create_server(self._factory_invoker, sock=self._listener)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -1,16 +1,16 @@
-"""A plugin of pytest for tests of tasks: ``pytest_plugins = ["framework.testing.pytest_plugin"]`` in ``conftest.py``.
+"""A pytest plugin for tests of tasks: ``pytest_plugins = ["framework.testing.pytest_plugin"]`` in ``conftest.py``.
 
-With it, whatever a test calls goes to an embedded broker of the test run, in a temporary folder, and never to the
-broker of the settings. ``pytest --task-broker URL`` runs the same tests on another broker, which should be empty.
+With it, all calls go to an embedded broker of the test run, in a temporary folder, and never to the broker of the
+settings. ``pytest --task-broker URL`` runs the same tests on another broker, which should be empty.
 
 ==================  ====================================================================
-fixture             what it gives
+fixture             value
 ==================  ====================================================================
 ``task_broker``     the URL of that broker
 ``task_worker``     a `framework.testing.worker.Worker` on it, in processes of its own
 ==================  ====================================================================
 
-There is one of each for the whole run; the worker starts when the first test asks for it.
+There is one of each for the whole run; the worker starts with the first test that uses it.
 """
 
 from collections.abc import Iterator
@@ -27,12 +27,12 @@ BROKER = pytest.StashKey[str]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Called by pytest for the options of its command line."""
+    """Add the option ``--task-broker``."""
     parser.addoption("--task-broker", metavar="URL", help="the broker of this run, instead of an embedded one")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Called by pytest before it reads any test: an application that had connected already would stay where it is."""
+    """Set the broker before any test is imported: an application that has connected would keep its broker."""
     folder = TemporaryDirectory(prefix="broker-")
     config.add_cleanup(folder.cleanup)
     patch = pytest.MonkeyPatch()
@@ -43,12 +43,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def task_broker(pytestconfig: pytest.Config) -> str:
-    """The URL of the broker to which all calls of this run go."""
+    """The URL of the broker of this run."""
     return pytestconfig.stash[BROKER]
 
 
 @pytest.fixture(scope="session")
 def task_worker(task_broker: str) -> Iterator[Worker]:
-    """A worker that runs what is called; it has the environment that there is when the first test asks for it."""
+    """A worker on that broker; it has the environment of the first test that uses it."""
     with Worker(task_broker) as worker:
         yield worker

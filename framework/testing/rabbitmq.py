@@ -1,6 +1,6 @@
-"""A private RabbitMQ for tests: on free ports, in a temporary folder, gone when the tests are.
+"""Starts a private RabbitMQ node for tests: on free ports, in a temporary folder, ended with the tests.
 
-It needs the server's package and nothing else: no root, no service, no plugin, no other node's data or cookie.
+It needs only the server's package: no root, no service, no plugin, and no data or cookie of another node.
 """
 
 import os
@@ -23,15 +23,15 @@ from amqp.exceptions import AMQPError
 
 from framework.errors import RabbitMQFailed, RabbitMQMissing
 from framework.testing.apt import apt_install
-from framework.testing.reaper import guard
+from framework.testing.reaper import end_with_this_process
 
-# Debian's and Fedora's /usr/sbin/rabbitmq-server become the user "rabbitmq" first; this is what they run then.
-PACKAGED = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
-# Where a package puts it and a plain user's PATH does not look.
-SBIN = "/usr/local/sbin:/usr/sbin:/sbin:/opt/homebrew/sbin"
-# Below the ports that the system hands out itself, so that no client takes ours while the node is down.
+# Debian's and Fedora's /usr/sbin/rabbitmq-server become the user "rabbitmq" and run this script.
+PACKAGED_SCRIPT = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+# Folders of packages that are not in the PATH of a user without privileges.
+SBIN_PATH = "/usr/local/sbin:/usr/sbin:/sbin:/opt/homebrew/sbin"
+# Below the system's ephemeral ports, so that no client takes the node's port while it is down.
 PORTS = range(20_000, 32_000)
-VHOSTS_AT_ONCE = 25
+VHOST_BATCH_SIZE = 25
 REPLACE_VHOSTS = (
     '[rabbit_vhost:delete(V, <<"test">>) || V <- [{}]], '
     '[begin ok = rabbit_vhost:add(V, <<"test">>), ok = rabbit_auth_backend_internal:set_permissions('
@@ -39,30 +39,30 @@ REPLACE_VHOSTS = (
 )
 
 
-#: Erlang does not wait for work in busy loops, since tests share the processors.
-UNHURRIED = "+sbwt none +sbwtdcpu none +sbwtdio none"
+#: Erlang does not busy-wait for work, since tests share the processors.
+NO_BUSY_WAIT = "+sbwt none +sbwtdcpu none +sbwtdio none"
 
 
 def server_script() -> Path | None:
-    """Where the server's own start script is, or None when it is not installed."""
-    found = shutil.which("rabbitmq-server", path=f"{os.environ.get('PATH', os.defpath)}:{SBIN}")
-    return PACKAGED if PACKAGED.exists() else Path(found) if found else None
+    """Return the path of the server's start script, or None when it is not installed."""
+    found = shutil.which("rabbitmq-server", path=f"{os.environ.get('PATH', os.defpath)}:{SBIN_PATH}")
+    return PACKAGED_SCRIPT if PACKAGED_SCRIPT.exists() else Path(found) if found else None
 
 
 class RabbitMQ:
-    """A private RabbitMQ node: it runs inside the ``with`` and is gone after it.
+    """A private RabbitMQ node that runs inside ``with``.
 
-    Its AMQP, distribution and epmd ports listen on the loopback interface alone. No process of it outlives this one,
-    even when this one is killed. ``kill``, ``stop`` and ``start`` keep its data, which goes at the end.
+    Its AMQP, distribution and epmd ports listen on the loopback interface alone. Its processes end with this one, even
+    when this one is killed. ``kill``, ``stop`` and ``start`` keep its data, which is removed at the end.
 
     Args:
         config: Lines for its ``rabbitmq.conf``.
         name: Its node name, before ``@localhost``.
-        beside: Another node, which started before it and ends after it; the two can then be a cluster.
+        beside: Another node, which starts before it and ends after it; the two can be a cluster.
 
     Raises:
         RabbitMQMissing: The server is not installed.
-        RabbitMQFailed: It did not start.
+        RabbitMQFailed: The node did not start.
     """
 
     folder: Path
@@ -97,7 +97,7 @@ class RabbitMQ:
 
     @property
     def url(self) -> str:
-        """The URL of its default virtual host, as Celery and kombu understand it."""
+        """The URL of its default virtual host."""
         return f"amqp://guest:guest@127.0.0.1:{self.port}//"
 
     @property
@@ -107,7 +107,7 @@ class RabbitMQ:
 
     @property
     def running(self) -> bool:
-        """Whether its process lives."""
+        """Whether its process runs."""
         return self._node.poll() is None
 
     def start(self, timeout: float = 60.0) -> None:
@@ -117,7 +117,7 @@ class RabbitMQ:
             timeout: Seconds that it may take.
 
         Raises:
-            RabbitMQFailed: It ended, or was not ready in time; the message shows what it said.
+            RabbitMQFailed: The node ended, or was not ready in time; the message contains its output.
         """
         with self.output.open("wb") as output:
             self._node = Popen(
@@ -133,28 +133,28 @@ class RabbitMQ:
         self._wait_until_ready(time.monotonic() + timeout)
 
     def stop(self) -> None:
-        """Shut the node down in good order."""
+        """Shut the node down with SIGTERM."""
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End the node with ``kill -9``. Harmless when it has ended already."""
+        """Kill the node with SIGKILL. Harmless when it has ended already."""
         self._end(signal.SIGKILL)
 
     def vhost(self) -> str:
-        """The URL of a new, empty virtual host, so that one test sees nothing of another."""
+        """Make an empty virtual host, which no other test uses, and return its URL."""
         if not self._vhosts:
             self._make_vhosts()
         return self.url.removesuffix("/") + self._vhosts.pop()
 
     def drop_vhost(self, url: str) -> None:
-        """Remove a virtual host, at the latest when there is need for new ones: many slow the node down."""
+        """Remove a virtual host, at the latest when new ones are made: many of them slow the node down."""
         self._vhosts_used.append(url.rpartition("/")[2])
 
     def ctl(self, *args: str) -> str:
-        """What ``rabbitmqctl`` answers to ``args`` (about half a second).
+        """Run ``rabbitmqctl`` with ``args`` and return its output (about half a second).
 
         Raises:
-            RabbitMQFailed: It refused; the message says why.
+            RabbitMQFailed: The command failed; the message contains its output.
         """
         command = [str(self._script.with_name("rabbitmqctl")), "--silent", *args]
         done = subprocess.run(
@@ -163,7 +163,7 @@ class RabbitMQ:
             capture_output=True,
             text=True,
             check=False,
-            process_group=self._epmd.pid,  # the guard ends it too
+            process_group=self._epmd.pid,  # the reaper ends it too
         )
         if done.returncode:
             raise RabbitMQFailed.because(f"rabbitmqctl {args[0]} failed", done.stderr + done.stdout)
@@ -182,9 +182,9 @@ class RabbitMQ:
         (self.folder / "rabbitmq-env.conf").touch()
 
     def _environment_with(self, distribution: int, epmd: int) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("RABBITMQ_", "ERL_"))}
-        return kept | {
-            "HOME": str(self.folder),  # the cookie is made there
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("RABBITMQ_", "ERL_"))}
+        return inherited | {
+            "HOME": str(self.folder),  # the node writes its cookie there
             "LC_ALL": "C.UTF-8",
             "ERL_CRASH_DUMP_SECONDS": "0",
             "ERL_EPMD_ADDRESS": "127.0.0.1",
@@ -198,31 +198,31 @@ class RabbitMQ:
             "RABBITMQ_NODENAME": self.name,
             "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
             "RABBITMQ_NODE_PORT": str(self.port),
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": f"{UNHURRIED} -kernel inet_dist_use_interface {{127,0,0,1}}",
-            "RUNNING_UNDER_SYSTEMD": "true",  # the script becomes the node: the pid is the node's own
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": f"{NO_BUSY_WAIT} -kernel inet_dist_use_interface {{127,0,0,1}}",
+            "RUNNING_UNDER_SYSTEMD": "true",  # the script execs the node, which keeps the pid
         }
 
     def _join_or_start_epmd(self, port: int) -> None:
         if self._beside is None:
             return self._start_epmd(port)
-        # Nodes find each other through one epmd, and trust who has the cookie.
+        # The nodes of a cluster share an epmd and a cookie.
         self._epmd = self._beside._epmd
         for shared in ("HOME", "ERL_EPMD_PORT"):
             self._environment[shared] = self._beside._environment[shared]
         return None
 
     def _start_epmd(self, port: int) -> None:
-        # Were none running, the node would start one as a daemon, which nobody ends.
+        # Without epmd, the node would start one as a daemon that stays.
         command = [shutil.which("epmd") or "epmd", "-port", str(port), "-address", "127.0.0.1"]
         self._epmd = Popen(
             command, env=self._environment, stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL, process_group=0
         )
-        self._cleanup.callback(guard(self._epmd.pid, self.folder))
+        self._cleanup.callback(end_with_this_process(self._epmd.pid, self.folder))
         self._cleanup.callback(self._epmd.wait)
         self._cleanup.callback(self._epmd.kill)
 
     def _wait_until_ready(self, deadline: float) -> None:
-        while not self._answers():
+        while not self._is_ready():
             ended = self._node.poll() is not None
             if ended or time.monotonic() > deadline:
                 self.kill()
@@ -230,15 +230,15 @@ class RabbitMQ:
                 raise RabbitMQFailed.because(what, self.output.read_text(errors="replace"))
             time.sleep(0.05)
 
-    def _answers(self) -> bool:
+    def _is_ready(self) -> bool:
         try:
             with Connection(f"127.0.0.1:{self.port}", connect_timeout=5, read_timeout=5):
                 return True
         except (OSError, AMQPError):
             return False
 
-    def _end(self, how: signal.Signals) -> None:
-        self._node.send_signal(how)
+    def _end(self, number: signal.Signals) -> None:
+        self._node.send_signal(number)
         try:
             self._node.wait(30)
         except subprocess.TimeoutExpired:
@@ -246,7 +246,7 @@ class RabbitMQ:
             self._node.wait()
 
     def _make_vhosts(self) -> None:
-        first, self._vhosts_made = self._vhosts_made, self._vhosts_made + VHOSTS_AT_ONCE
+        first, self._vhosts_made = self._vhosts_made, self._vhosts_made + VHOST_BATCH_SIZE
         self._vhosts = [f"test-{number}" for number in reversed(range(first, self._vhosts_made))]
         self.ctl("eval", REPLACE_VHOSTS.format(_erlang(self._vhosts_used), _erlang(self._vhosts)))
         self._vhosts_used.clear()
@@ -257,7 +257,7 @@ def _erlang(names: list[str]) -> str:
 
 
 def free_ports(count: int) -> list[int]:
-    """So many TCP ports of the loopback interface that nobody listens on."""
+    """Return ``count`` free TCP ports of the loopback interface."""
     return list(islice(filter(_is_free, random.sample(PORTS, len(PORTS))), count))
 
 
@@ -272,9 +272,9 @@ def _is_free(port: int) -> bool:
 
 
 def main(args: list[str]) -> int:
-    """``python -m framework.testing.rabbitmq install``: get a server for tests where there is none and we may.
+    """Run ``python -m framework.testing.rabbitmq install``: install a server where it is missing and this user may.
 
-    Without one tests still run, on the embedded broker alone; so this never fails, and says what is missing.
+    Without a server the tests run on the embedded broker, so this never fails, and prints what is missing.
     """
     if args != ["install"]:
         raise SystemExit("Usage: python -m framework.testing.rabbitmq install")

@@ -1,4 +1,4 @@
-"""Private RabbitMQ nodes that are one cluster, for tests of what happens when one of them dies."""
+"""Starts a cluster of private RabbitMQ nodes, for tests in which nodes die."""
 
 from contextlib import ExitStack
 from typing import Self
@@ -12,12 +12,12 @@ CONFIG = "cluster_formation.peer_discovery_backend = classic_config\n"
 
 
 class Cluster:
-    """A cluster of RabbitMQ nodes: it runs inside the ``with`` and is gone after it.
+    """A cluster of RabbitMQ nodes that runs inside ``with``.
 
-    Each of ``nodes`` is a `framework.testing.rabbitmq.RabbitMQ` that can be killed and started again by itself.
+    Each of ``nodes`` is a `framework.testing.rabbitmq.RabbitMQ` that can be killed and started again.
 
     Args:
-        size: How many nodes; a majority of them must live for quorum queues to work.
+        size: How many nodes; a majority of them must run for quorum queues to work.
 
     Raises:
         RabbitMQMissing: The server is not installed.
@@ -27,7 +27,7 @@ class Cluster:
     def __init__(self, size: int = 3) -> None:
         self.nodes: list[RabbitMQ] = []
         for number in range(1, size + 1):
-            # Each looks for those before it alone, so the first need not wait for anybody.
+            # Each node looks for the nodes before it, so the first starts without waiting.
             found = (f"cluster_formation.classic_config.nodes.{n} = test{n}@localhost" for n in range(1, number + 1))
             first = self.nodes[0] if self.nodes else None
             self.nodes.append(RabbitMQ(CONFIG + "\n".join(found), name=f"test{number}", beside=first))
@@ -45,31 +45,31 @@ class Cluster:
 
     @property
     def url(self) -> str:
-        """The URLs of all nodes, as Celery and kombu take them; a client goes to the next when one is down."""
+        """The URLs of all nodes in one string; a client connects to the next when one is down."""
         return ";".join(node.url for node in self.nodes)
 
     def vhost(self) -> str:
-        """The URLs of a new, empty virtual host, as in `url`."""
-        name = self._a_living_node().vhost().rpartition("/")[2]
+        """Make an empty virtual host, and return its URLs as in `url`."""
+        name = self._running_node().vhost().rpartition("/")[2]
         return ";".join(node.url.removesuffix("/") + name for node in self.nodes)
 
     def leader(self, queue: str, url: str) -> RabbitMQ:
-        """The node that leads a quorum queue.
+        """Return the node that leads a quorum queue.
 
         Args:
-            queue: Its name.
-            url: What `url` or `vhost` gave.
+            queue: The queue's name.
+            url: The value of `url`, or the result of `vhost`.
 
         Raises:
-            RabbitMQFailed: There is no such queue, or it has no leader.
+            RabbitMQFailed: The queue does not exist, or has no leader.
         """
         vhost = url.rpartition("/")[2] or "/"
-        said = self._a_living_node().ctl("list_queues", "--vhost", vhost, "name", "leader")
-        leaders = dict(line.split("\t", 1) for line in said.splitlines() if "\t" in line)
+        output = self._running_node().ctl("list_queues", "--vhost", vhost, "name", "leader")
+        leaders = dict(line.split("\t", 1) for line in output.splitlines() if "\t" in line)
         for node in self.nodes:
             if leaders.get(queue) == node.name:
                 return node
-        raise RabbitMQFailed.because(f"The queue {queue} has no leader", said)
+        raise RabbitMQFailed.because(f"The queue {queue} has no leader", output)
 
-    def _a_living_node(self) -> RabbitMQ:
+    def _running_node(self) -> RabbitMQ:
         return next((node for node in self.nodes if node.running), self.nodes[0])

@@ -1,4 +1,4 @@
-"""A real worker for tests: a process of its own, on a broker of the test's own."""
+"""Starts a real worker for tests, in a separate process."""
 
 import os
 import shutil
@@ -15,30 +15,30 @@ from typing import Self
 
 from framework.config import READY_FD_VARIABLE
 from framework.errors import ServiceDied
-from framework.testing.reaper import guard
+from framework.testing.reaper import end_with_this_process
 
 __all__ = ["Worker"]
 
-#: Seconds that it has to become ready, and to end in good order.
-PATIENCE, GRACE = 60.0, 20.0
-#: How many of its last lines are shown when it does not become ready.
+#: Seconds that the worker has to become ready, and to end after SIGTERM.
+READY_TIMEOUT_SECONDS, GRACE_SECONDS = 60.0, 20.0
+#: Lines of the log that the error contains when the worker does not become ready.
 LAST_LINES = 8
-# A lone worker has no neighbours to ask what they know.
+# A single worker has no other workers to exchange state with.
 OPTIONS = ("--concurrency=2", "--loglevel=INFO", "--without-mingle", "--without-gossip")
 
 
 class Worker:
-    """A worker that runs inside ``with``, with the modules and the environment that the test has when it begins.
+    """A worker that runs inside ``with``, with the modules and the environment that the test has at its start.
 
-    No process of it outlives the test, even when that is killed.
+    Its processes end with the test, even when that is killed.
 
     Args:
-        broker_url: where it takes its tasks from, such as ``sqlite:////tmp/broker.db``.
+        broker_url: the broker of its tasks, such as ``sqlite:////tmp/broker.db``.
         options: more options of the command ``framework worker``, such as ``"--queues=mail"``.
-        app: the application, as ``--app`` names it; the framework's own unless given.
+        app: the application, as for ``--app``; the framework's own by default.
 
     Raises:
-        ServiceDied: it ended before it was ready, or is not ready within a minute; its last lines are shown.
+        ServiceDied: the worker ended, or was not ready within a minute; the message contains the last lines of its log.
     """
 
     def __init__(self, broker_url: str, *options: str, app: str = "framework.celery.celery") -> None:
@@ -67,39 +67,39 @@ class Worker:
 
     @property
     def output(self) -> str:
-        """What it has said so far."""
+        """Its output so far."""
         return self._log.read_text(errors="replace")
 
     def start(self) -> None:
-        """Start it, also again after its end, and return when it takes tasks; at the beginning of ``with``."""
-        pipe, theirs = os.pipe()
-        with self._log.open("ab") as log, os.fdopen(pipe, "rb", 0) as told:
+        """Start the worker, also again after its end, and return when it is ready; ``with`` calls this."""
+        pipe, worker_end = os.pipe()
+        with self._log.open("ab") as log, os.fdopen(pipe, "rb", 0) as ready:
             try:
                 self._process = Popen(
                     self._command,
-                    env=self._environment() | {READY_FD_VARIABLE: str(theirs)},
+                    env=self._environment() | {READY_FD_VARIABLE: str(worker_end)},
                     stdin=DEVNULL,
                     stdout=log,
                     stderr=STDOUT,
-                    pass_fds=[theirs],
+                    pass_fds=[worker_end],
                     process_group=0,
                 )
             finally:
-                os.close(theirs)
-            self._dismiss: Callable[[], object] = guard(self.pid, self._folder)
-            if not (select([told], [], [], PATIENCE)[0] and told.read(1)):
+                os.close(worker_end)
+            self._dismiss: Callable[[], object] = end_with_this_process(self.pid, self._folder)
+            if not (select([ready], [], [], READY_TIMEOUT_SECONDS)[0] and ready.read(1)):
                 self.kill()
                 raise self._never_ready()
 
     def stop(self) -> None:
-        """End it in good order: what it runs ends first. Harmless when it has ended already."""
+        """Shut the worker down after its running tasks. Harmless when it has ended already."""
         self._process.terminate()
         with suppress(subprocess.TimeoutExpired):
-            self._process.wait(GRACE)
+            self._process.wait(GRACE_SECONDS)
         self.kill()
 
     def kill(self) -> None:
-        """End it with all its processes by ``kill -9``: the broker hands what it was running to another worker."""
+        """Kill all its processes with SIGKILL: the broker requeues the tasks that were running."""
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
         self._process.wait()
@@ -110,5 +110,5 @@ class Worker:
 
     def _never_ready(self) -> ServiceDied:
         status = self._process.returncode
-        how = f"ended with exit status {status}" if status >= 0 else f"was not ready in {PATIENCE:g} s"
+        how = f"ended with exit status {status}" if status >= 0 else f"was not ready in {READY_TIMEOUT_SECONDS:g} s"
         return ServiceDied.of(how, "worker", None, self.output.splitlines()[-LAST_LINES:])

@@ -1,6 +1,6 @@
-"""The same for every ASGI server: an application to mount in Starlette, FastAPI or beside Django.
+"""The application for every ASGI server, to mount in Starlette, FastAPI or beside Django.
 
-It needs no framework: ``/<token>`` is the last state, ``/<token>/live`` the WebSocket, ``/task-progress.js`` the
+It needs no web framework: ``/<token>`` is the last state, ``/<token>/live`` the WebSocket, ``/task-progress.js`` the
 script.
 """
 
@@ -12,8 +12,16 @@ from typing import Any
 from kombu.exceptions import OperationalError
 
 from framework.errors import BadTaskToken, ExpiredTaskToken, FrameworkError
-from framework.web.core import LIFETIME, SCRIPT, UNKNOWN_AFTER, LiveStates, as_json, may_come_from, shown
-from framework.web.tokens import DAY, Tokens
+from framework.web.core import (
+    MAX_SOCKET_SECONDS,
+    SCRIPT,
+    UNKNOWN_AFTER_SECONDS,
+    LiveStates,
+    as_json,
+    may_come_from,
+    public_view,
+)
+from framework.web.tokens import DAY_SECONDS, Tokens
 
 __all__ = ["TaskProgress"]
 
@@ -25,17 +33,17 @@ HEADERS = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosnif
 
 
 class TaskProgress:
-    """An ASGI application that shows visitors how far their tasks are.
+    """An ASGI application that serves the progress of tasks to the visitors who started them.
 
     Args:
         secret: signs addresses; the same in every process. Of several, the last signs.
-        visitor: who asks, as text, given the ``scope``; None is nobody, who may watch nothing.
+        visitor: returns the visitor's id for a ``scope``; with None, the visitor may watch no task.
         celery: the Celery application; the framework's own where none is given.
-        expires: seconds that an address is good for.
+        expires: seconds that an address is valid.
         origins: other sites whose pages may open sockets, such as ``https://www.example.com``.
 
     Raises:
-        framework.errors.MissingSecret: there is no secret.
+        framework.errors.MissingSecret: the secret is empty.
     """
 
     def __init__(
@@ -44,7 +52,7 @@ class TaskProgress:
         visitor: Callable[[Scope], str | None],
         *,
         celery: Any = None,
-        expires: int = DAY,
+        expires: int = DAY_SECONDS,
         origins: Collection[str] = (),
     ) -> None:
         self.tokens = Tokens(secret, expires)
@@ -53,22 +61,22 @@ class TaskProgress:
         self._origins = origins
 
     def path(self, task_id: str, visitor: str) -> str:
-        """The path, below where this is mounted, at which ``visitor`` may watch a task."""
+        """Return the path, below the mount point, at which ``visitor`` may watch a task."""
         return f"/{self.tokens.make(task_id, visitor)}"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, or serve one socket."""
+        """Respond to a request, or serve a socket."""
         path = scope["path"].removeprefix(scope.get("root_path", "")).strip("/")
         if scope["type"] == "http":
-            await self._answer(scope, path, send)
+            await self._respond(scope, path, send)
         elif scope["type"] == "websocket":
             await self._live(scope, path.removesuffix("/live"), receive, send)
 
-    async def _answer(self, scope: Scope, path: str, send: Send) -> None:
+    async def _respond(self, scope: Scope, path: str, send: Send) -> None:
         if scope["method"] not in ("GET", "HEAD"):
             return await _reply(send, 405, {"error": "This is only to be read."})
         if path == SCRIPT.name:
-            return await _respond(send, 200, SCRIPT.read_bytes(), b"text/javascript; charset=utf-8")
+            return await _send_response(send, 200, SCRIPT.read_bytes(), b"text/javascript; charset=utf-8")
         try:
             task_id = self.tokens.task_id(path, self._visitor(scope))
             state = await asyncio.to_thread(self.live.last, task_id)
@@ -78,10 +86,10 @@ class TaskProgress:
             return await _reply(send, 410, {"error": exc.message})
         except OperationalError:
             return await _reply(send, 503, {"error": "The broker does not answer."})
-        return await _reply(send, 200 if state else 404, shown(state))
+        return await _reply(send, 200 if state else 404, public_view(state))
 
     async def _live(self, scope: Scope, token: str, receive: Receive, send: Send) -> None:
-        await receive()  # that somebody wants to connect
+        await receive()  # the event websocket.connect
         headers = dict(scope["headers"])
         origin, host = headers.get(b"origin"), headers.get(b"host", b"")
         try:
@@ -89,55 +97,57 @@ class TaskProgress:
                 raise BadTaskToken.refused()
             task_id = self.tokens.task_id(token, self._visitor(scope))
         except FrameworkError:
-            return await send({"type": "websocket.close", "code": 1008})  # before it is open: 403
+            return await send(
+                {"type": "websocket.close", "code": 1008}
+            )  # before it is accepted: the server responds with 403
         await send({"type": "websocket.accept"})
-        gone = asyncio.create_task(_gone(receive))
-        telling = asyncio.create_task(self._tell(task_id, send))
+        disconnected = asyncio.create_task(_disconnected(receive))
+        sending = asyncio.create_task(self._send_states(task_id, send))
         try:
-            await asyncio.wait([gone, telling], timeout=LIFETIME, return_when=asyncio.FIRST_COMPLETED)
-            if not gone.done() and not (telling.done() and telling.exception()):
-                await send({"type": "websocket.close", "code": 1000 if telling.done() else 1001})
+            await asyncio.wait([disconnected, sending], timeout=MAX_SOCKET_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            if not disconnected.done() and not (sending.done() and sending.exception()):
+                await send({"type": "websocket.close", "code": 1000 if sending.done() else 1001})
         finally:
-            await _cancelled(gone, telling)
+            await _cancel(disconnected, sending)
         return None
 
-    async def _tell(self, task_id: str, send: Send) -> None:
-        """Send each state, until the final one was sent."""
-        loop, news = asyncio.get_running_loop(), asyncio.Event()
+    async def _send_states(self, task_id: str, send: Send) -> None:
+        """Send each state, up to the final one."""
+        loop, arrived = asyncio.get_running_loop(), asyncio.Event()
 
-        def ring() -> None:
+        def notify() -> None:
             with suppress(RuntimeError):  # the loop is closed
-                loop.call_soon_threadsafe(news.set)
+                loop.call_soon_threadsafe(arrived.set)
 
-        newest = self.live.watch(task_id, ring)
+        latest = self.live.watch(task_id, notify)
         try:
-            if not await _within(UNKNOWN_AFTER, news):
-                await send(_text(shown(None)))
+            if not await _within(UNKNOWN_AFTER_SECONDS, arrived):
+                await send(_text(public_view(None)))
             while True:
-                await news.wait()
-                news.clear()
-                state = newest.take()
+                await arrived.wait()
+                arrived.clear()
+                state = latest.take()
                 if state is None:
                     continue
-                await send(_text(shown(state)))
+                await send(_text(public_view(state)))
                 if state.final:
                     return
         finally:
-            newest.close()
+            latest.close()
 
 
-async def _within(seconds: float, news: asyncio.Event) -> bool:
+async def _within(seconds: float, event: asyncio.Event) -> bool:
     with suppress(TimeoutError):
-        return await asyncio.wait_for(news.wait(), seconds)
+        return await asyncio.wait_for(event.wait(), seconds)
     return False
 
 
-async def _gone(receive: Receive) -> None:
+async def _disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "websocket.disconnect":
         pass
 
 
-async def _cancelled(*tasks: "asyncio.Task[None]") -> None:
+async def _cancel(*tasks: "asyncio.Task[None]") -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -148,10 +158,10 @@ def _text(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 async def _reply(send: Send, status: int, fields: dict[str, Any]) -> None:
-    await _respond(send, status, as_json(fields).encode(), b"application/json")
+    await _send_response(send, status, as_json(fields).encode(), b"application/json")
 
 
-async def _respond(send: Send, status: int, body: bytes, kind: bytes) -> None:
+async def _send_response(send: Send, status: int, body: bytes, kind: bytes) -> None:
     headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode()), *HEADERS]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -1,4 +1,4 @@
-"""What every web framework needs to show a task: its last state, its next ones, and who may see them."""
+"""The last and the next states of a task for any web framework, and the check of a socket's origin."""
 
 import json
 import math
@@ -16,39 +16,50 @@ from kombu.exceptions import OperationalError
 from framework.errors import BrokerAway
 from framework.progress import State, Watcher, last_state
 
-__all__ = ["LATER", "SCRIPT", "UNKNOWN", "LiveStates", "Newest", "as_json", "may_come_from", "shown"]
+__all__ = [
+    "RETRY_AFTER_SECONDS",
+    "SCRIPT",
+    "UNKNOWN",
+    "LatestState",
+    "LiveStates",
+    "as_json",
+    "may_come_from",
+    "public_view",
+]
 
 
 #: The script with the element ``<task-progress>``.
 SCRIPT = Path(__file__).with_name("static") / "task-progress.js"
 
-#: What is shown of a task that nothing is known of, yet or any longer.
+#: The fields that a visitor receives where no state of the task is stored.
 UNKNOWN: dict[str, Any] = {"status": "unknown", "final": False}
 
-#: Seconds after which a socket on which nothing came is told that nothing is known.
-UNKNOWN_AFTER = 2.0
+#: Seconds without a state after which a socket receives `UNKNOWN`.
+UNKNOWN_AFTER_SECONDS = 2.0
 
-#: Seconds between two signs of life on a socket; most proxies cut one that is silent for 60.
-BEAT = 25.0
+#: Seconds between two pings on a socket; most proxies close one that is silent for 60.
+PING_INTERVAL_SECONDS = 25.0
 
-#: Seconds that a socket lasts: then the page connects again, and its token is looked at again.
-LIFETIME = 3600.0
+#: Seconds after which a socket is closed: the page connects again, and its token is checked again.
+MAX_SOCKET_SECONDS = 3600.0
 
-#: Seconds after which a broker that was away is tried again.
-LATER = 5
+#: Seconds after which a broker that was away is retried.
+RETRY_AFTER_SECONDS = 5
 
-# Named one by one, so that what a state comes to hold later is not shown by itself. The task's name is our own affair.
-_SHOWN = ("status", "number", "at", "attempt", "progress", "retry_at", "result", "error", "final")
+# An explicit list: a field that `State` gets later is not published by accident, and the task's name stays internal.
+_PUBLIC_FIELDS = ("status", "number", "at", "attempt", "progress", "retry_at", "result", "error", "final")
 
 
-def shown(state: State | None) -> dict[str, Any]:
-    """What a visitor is shown of a task, as JSON has it; ``now`` is the server's time, since theirs may be wrong."""
-    fields = UNKNOWN if state is None else {name: value for name, value in state.as_dict().items() if name in _SHOWN}
+def public_view(state: State | None) -> dict[str, Any]:
+    """Return the fields of a state that a visitor may see, and ``now``: the server's time, for countdowns."""
+    fields = (
+        UNKNOWN if state is None else {name: value for name, value in state.as_dict().items() if name in _PUBLIC_FIELDS}
+    )
     return {**fields, "now": time.time()}
 
 
 def as_json(fields: Any) -> str:
-    """JSON that browsers read: in theirs there is no infinity, and nothing that is not a number."""
+    """Return JSON that browsers accept: null for NaN and infinity."""
     try:
         return json.dumps(fields, allow_nan=False, separators=(",", ":"))
     except ValueError:
@@ -64,41 +75,41 @@ def _finite(value: Any) -> Any:
 
 
 def may_come_from(origin: str | None, host: str, origins: Collection[str] = ()) -> bool:
-    """Whether a socket may be opened by a page of ``origin``: one of this host, or of the ``origins`` given.
+    """Return whether a page of ``origin`` may open a socket: a page of this ``host``, or of one of the ``origins``.
 
-    Browsers send the cookies of a visitor with every socket, whoever's page opens it, and always say whose it is.
-    What is no browser says nothing, and has no cookies of anybody's.
+    A browser sends the visitor's cookies with every socket, also for a page of another site, and always sends the
+    origin of the page. Clients other than browsers send no origin, and have no cookies of other people.
     """
     if origin is None or origin in origins:
         return True
-    with suppress(ValueError):  # what is no address
+    with suppress(ValueError):  # not a URL
         return urlsplit(origin).netloc.lower() == host.lower() != ""
     return False
 
 
-class Newest:
-    """The newest state of a task, until it is taken: who reads slowly misses some, and never the final one."""
+class LatestState:
+    """Holds the latest state of a task until it is taken: a slow reader misses some states, but never the final one."""
 
-    def __init__(self, ring: Callable[[], object]) -> None:
-        self._ring = ring
-        self._newest: deque[State] = deque(maxlen=1)
+    def __init__(self, notify: Callable[[], object]) -> None:
+        self._notify = notify
+        self._latest: deque[State] = deque(maxlen=1)
         self.close: Callable[[], None] = lambda: None
 
     def put(self, state: State) -> None:
-        """Replace what was not taken yet, and ring; called in the watcher's thread."""
-        self._newest.append(state)
-        self._ring()
+        """Replace the state and notify the reader; called in the watcher's thread."""
+        self._latest.append(state)
+        self._notify()
 
     def take(self) -> State | None:
-        """The newest state; None where there is no other than before."""
+        """Return the latest state and remove it; None where none has come since the last call."""
         try:
-            return self._newest.popleft()
+            return self._latest.popleft()
         except IndexError:
             return None
 
 
 class LiveStates:
-    """The states of tasks for all who watch in this process: one connection to the broker, however many they are.
+    """The states of tasks for all visitors of this process, over one connection to the broker.
 
     Args:
         app: the Celery application; the framework's own where none is given.
@@ -108,57 +119,57 @@ class LiveStates:
         self._app = app
         self._watcher: Watcher | None = None
         self._away_until: float | None = None
-        self._trying = threading.Lock()
+        self._retry_lock = threading.Lock()
 
     @property
     def app(self) -> Any:
         """The Celery application."""
         if self._app is None:
-            # Only now: whoever makes an application factory does not mean to read the settings yet.
+            # Imported late: an application factory must not read the settings when it is imported.
             from framework.celery.celery import celery
 
             self._app = celery
         return self._app
 
     def last(self, task_id: str) -> State | None:
-        """The last state of a task; None where nothing is known.
+        """Return the last state of a task; None where none is stored.
 
-        While the broker is away, one thread at a time finds that out, and the others are told at once.
+        While the broker is away, one thread at a time retries it, and the others raise at once.
 
         Raises:
             kombu.exceptions.OperationalError: the broker cannot be reached.
         """
         if self._away_until is None:
-            return self._look(task_id)
-        if time.monotonic() < self._away_until or not self._trying.acquire(blocking=False):
-            raise BrokerAway.still(LATER)
+            return self._read(task_id)
+        if time.monotonic() < self._away_until or not self._retry_lock.acquire(blocking=False):
+            raise BrokerAway.still(RETRY_AFTER_SECONDS)
         try:
-            return self._look(task_id)
+            return self._read(task_id)
         finally:
-            self._trying.release()
+            self._retry_lock.release()
 
-    def _look(self, task_id: str) -> State | None:
+    def _read(self, task_id: str) -> State | None:
         try:
             state = last_state(task_id, app=self.app)
         except OperationalError:
-            self._away_until = time.monotonic() + LATER
+            self._away_until = time.monotonic() + RETRY_AFTER_SECONDS
             raise
         self._away_until = None
         return state
 
-    def watch(self, task_id: str, ring: Callable[[], object]) -> Newest:
-        """The states of a task from now on, the last one first; ``ring`` is called from another thread for each.
+    def watch(self, task_id: str, notify: Callable[[], object]) -> LatestState:
+        """Return the latest state of a task, which is updated and calls ``notify`` from another thread for each state.
 
-        ``close()`` of what is returned ends it.
+        Its ``close()`` ends that.
         """
         if self._watcher is None:
             self._watcher = Watcher(self.app)
-        newest = Newest(ring)
-        newest.close = self._watcher.subscribe(task_id, newest.put)
-        return newest
+        latest = LatestState(notify)
+        latest.close = self._watcher.subscribe(task_id, latest.put)
+        return latest
 
     def close(self) -> None:
-        """End the connection; nobody is told of anything afterwards."""
+        """Close the connection; no state is delivered afterwards."""
         watcher, self._watcher = self._watcher, None
         if watcher is not None:
             watcher.close()

@@ -1,17 +1,16 @@
 """The extension for Flask: ``TaskProgress(app)``, then ``{{ task_progress(result.id) }}`` in a template.
 
 =================================  ====================================================  =============
-setting                            what it is                                            default
+setting                            meaning                                               default
 =================================  ====================================================  =============
-``TASK_PROGRESS_URL_PREFIX``       where its addresses begin                             ``/tasks``
-``TASK_PROGRESS_TOKEN_EXPIRES``    seconds that an address is good for                   ``86400``
+``TASK_PROGRESS_URL_PREFIX``       prefix of its addresses                               ``/tasks``
+``TASK_PROGRESS_TOKEN_EXPIRES``    seconds that an address is valid                      ``86400``
 ``TASK_PROGRESS_ORIGINS``          other sites whose pages may open sockets, such as     none
                                    ``https://www.example.com``
-``TASK_PROGRESS_MAX_SOCKETS``      sockets in one process; whoever comes then is asked   ``1000``
-                                   to poll
+``TASK_PROGRESS_MAX_SOCKETS``      sockets in one process; further pages poll            ``1000``
 =================================  ====================================================  =============
 
-``SECRET_KEY`` signs, and ``SECRET_KEY_FALLBACKS`` are understood too.
+``SECRET_KEY`` signs the addresses; ``SECRET_KEY_FALLBACKS`` are accepted too.
 """
 
 import secrets
@@ -24,9 +23,9 @@ from kombu.exceptions import OperationalError
 from markupsafe import Markup
 
 from framework.errors import BadTaskToken, ExpiredTaskToken, MissingExtra, NoSocket
-from framework.web.core import LATER, SCRIPT, LiveStates, as_json, may_come_from, shown
-from framework.web.sockets import Hub, Opening
-from framework.web.tokens import DAY, Tokens
+from framework.web.core import RETRY_AFTER_SECONDS, SCRIPT, LiveStates, as_json, may_come_from, public_view
+from framework.web.sockets import Handshake, SocketServer
+from framework.web.tokens import DAY_SECONDS, Tokens
 
 try:
     from flask import Blueprint, Flask, Response, current_app, request, send_file, session, url_for
@@ -39,18 +38,18 @@ NAME, SOCKETS = "task_progress", "task_progress_sockets"
 
 
 def visitor_of_session() -> str:
-    """A random name for this visitor, kept in Flask's session."""
+    """Return a random id for this visitor, stored in Flask's session."""
     if "task_visitor" not in session:
         session["task_visitor"] = secrets.token_urlsafe(16)
     return str(session["task_visitor"])
 
 
 class TaskProgress:
-    """Shows visitors how far their tasks are.
+    """Serves the progress of tasks to the visitors who started them.
 
     Args:
         app: the Flask application, or None and `init_app` later.
-        visitor: who asks, as text: a user's id, say. Called in a request; None is nobody, who may watch nothing.
+        visitor: returns the visitor's id, such as a user's, in a request; with None, the visitor may watch no task.
         celery: the Celery application; the framework's own where none is given.
     """
 
@@ -69,22 +68,22 @@ class TaskProgress:
             framework.errors.MissingSecret: ``SECRET_KEY`` is not set.
         """
         app.config.setdefault("TASK_PROGRESS_URL_PREFIX", "/tasks")
-        app.config.setdefault("TASK_PROGRESS_TOKEN_EXPIRES", DAY)
+        app.config.setdefault("TASK_PROGRESS_TOKEN_EXPIRES", DAY_SECONDS)
         app.config.setdefault("TASK_PROGRESS_ORIGINS", ())
         app.config.setdefault("TASK_PROGRESS_MAX_SOCKETS", 1000)
         _tokens(app)
         app.extensions[NAME] = self
-        app.extensions[SOCKETS] = Hub(self.live, app.config["TASK_PROGRESS_MAX_SOCKETS"])
+        app.extensions[SOCKETS] = SocketServer(self.live, app.config["TASK_PROGRESS_MAX_SOCKETS"])
         app.register_blueprint(self._blueprint(), url_prefix=app.config["TASK_PROGRESS_URL_PREFIX"])
         app.jinja_env.globals.update(
             task_progress=self.element, task_progress_url=self.url, task_progress_script=self.script
         )
 
     def url(self, task_id: str) -> str:
-        """The address at which this visitor may watch a task.
+        """Return the address at which this visitor may watch a task.
 
         Raises:
-            framework.errors.BadTaskToken: this visitor is nobody.
+            framework.errors.BadTaskToken: this visitor has no id.
         """
         visitor = self._visitor()
         if visitor is None:
@@ -92,14 +91,14 @@ class TaskProgress:
         return url_for(f"{NAME}.state", token=_tokens().make(task_id, visitor))
 
     def element(self, task_id: str, **attributes: str) -> Markup:
-        """The element that shows a task to this visitor; ``attributes`` are HTML's."""
+        """Return the element that displays a task to this visitor; ``attributes`` are HTML's."""
         pairs = {"src": self.url(task_id), **attributes}.items()
         return Markup("<task-progress{}></task-progress>").format(
             Markup("").join(Markup(' {}="{}"').format(name, value) for name, value in pairs)
         )
 
     def script(self) -> Markup:
-        """The script that the element needs, once for a page."""
+        """Return the script tag that a page with the element needs once."""
         address = url_for(f"{NAME}.script", v=self._version)
         return Markup('<script type="module" src="{}"></script>').format(address)
 
@@ -118,26 +117,26 @@ class TaskProgress:
         return blueprint
 
     def _state(self, token: str) -> Response:
-        """The last state, as JSON; 404 where nothing is known of the task."""
+        """Return the last state as JSON; 404 where none is stored."""
         task_id = _tokens().task_id(token, self._visitor())
         try:
             state = self.live.last(task_id)
         except OperationalError:
-            return _json(503, {"error": "The broker does not answer."}, {"Retry-After": str(LATER)})
-        return _json(200 if state else 404, shown(state))
+            return _json(503, {"error": "The broker does not answer."}, {"Retry-After": str(RETRY_AFTER_SECONDS)})
+        return _json(200 if state else 404, public_view(state))
 
     def _socket(self, token: str) -> Response:
-        """A WebSocket with each state as JSON, which ends with the final one."""
+        """Open a WebSocket that sends each state as JSON, up to the final one."""
         if not may_come_from(request.origin, request.host, current_app.config["TASK_PROGRESS_ORIGINS"]):
             raise BadTaskToken.refused()
         task_id = _tokens().task_id(token, self._visitor())
         try:
-            far_end = current_app.extensions[SOCKETS].adopt(Opening(request.environ), task_id)
+            pipe_end = current_app.extensions[SOCKETS].adopt(Handshake(request.environ), task_id)
         except NoSocket as exc:
             return _refusal(exc.status, exc)
-        # What the server writes from here on goes nowhere; the status is for its log.
+        # The server writes this response into a pipe that is not read; the status is for its log.
         response = Response(status=101, headers={"Connection": "close"})
-        response.call_on_close(far_end.close)
+        response.call_on_close(pipe_end.close)
         return response
 
 
@@ -147,12 +146,14 @@ def _tokens(app: Flask | None = None) -> Tokens:
     return Tokens(keys, config["TASK_PROGRESS_TOKEN_EXPIRES"])
 
 
-def _not_a_socket(token: str) -> Response:  # noqa: ARG001 - a name of the address
+def _not_a_socket(token: str) -> Response:  # noqa: ARG001 - a variable of the route
     return _json(426, {"error": "This is the address of a WebSocket."}, {"Upgrade": "websocket"})
 
 
 def _send_script() -> Response:
-    response = send_file(SCRIPT, mimetype="text/javascript", max_age=DAY * 365 if request.args.get("v") else None)
+    response = send_file(
+        SCRIPT, mimetype="text/javascript", max_age=DAY_SECONDS * 365 if request.args.get("v") else None
+    )
     response.headers["X-Content-Type-Options"] = "nosniff"
     return response
 

@@ -1,7 +1,7 @@
-"""WebSockets under WSGI: taken from the server once they are open, and served by one thread, however many they are.
+"""WebSockets under WSGI: the connections are taken from the server, and one thread serves all of them.
 
-A WSGI server has a thread for each request, and a socket is a request that lasts for hours: eight visitors who wait
-would be all that a server with eight threads has room for. So the request ends, and its connection stays.
+A WSGI server has a thread per request, and a socket is a request that lasts for hours: eight sockets would occupy a
+server with eight threads. So the request ends and its connection stays open.
 """
 
 import os
@@ -30,28 +30,35 @@ from wsproto.frame_protocol import CloseReason
 from wsproto.utilities import ProtocolError
 
 from framework.errors import NoSocket
-from framework.web.core import BEAT, LIFETIME, UNKNOWN_AFTER, LiveStates, as_json, shown
+from framework.web.core import (
+    MAX_SOCKET_SECONDS,
+    PING_INTERVAL_SECONDS,
+    UNKNOWN_AFTER_SECONDS,
+    LiveStates,
+    as_json,
+    public_view,
+)
 
-__all__ = ["Hub", "Opening"]
+__all__ = ["Handshake", "SocketServer"]
 
 
 log = get_logger(__name__)
 
-#: Seconds between looks at sockets on which nothing happens.
-LOOK = 1.0
+#: Seconds between two checks of idle sockets.
+CHECK_INTERVAL_SECONDS = 1.0
 
-#: Seconds that a visitor's side may take to read what was sent, or to end what it was told is over.
-PATIENCE = 20.0
+#: Seconds that a visitor's side may take to read what was sent, or to confirm that the socket is closed.
+TIMEOUT_SECONDS = 20.0
 
 
-class Opening:
-    """A request for a socket, understood and not answered yet.
+class Handshake:
+    """A request for a socket that was read and has no response yet.
 
     Args:
         environ: the request, as WSGI has it.
 
     Raises:
-        NoSocket: it is no such request, or this server hands nothing over.
+        NoSocket: the request is malformed, or this server does not give access to its connections.
     """
 
     def __init__(self, environ: Mapping[str, Any]) -> None:
@@ -63,7 +70,7 @@ class Opening:
         ]
         try:
             self.protocol.initiate_upgrade_connection(headers, "/")
-            self.answer = self.protocol.send(AcceptConnection())
+            self.response = self.protocol.send(AcceptConnection())
         except (ProtocolError, LocalProtocolError) as exc:
             raise NoSocket.malformed(exc) from exc
         found = environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
@@ -72,88 +79,88 @@ class Opening:
         self._socket = found
 
     def take(self) -> tuple[socket.socket, socket.socket]:
-        """The connection, which the server has no longer.
+        """Take the connection from the server; return it and the end of a pipe, to be closed when the request ends.
 
-        The server holds the end of a pipe instead, under the same number: it writes its answer there, and may close
-        it. The other end comes second, and is to be closed when the request ends.
+        The server gets the other end of the pipe under the same file descriptor: it writes its response there, and may
+        close it.
         """
-        ours = self._socket.dup()
-        theirs, far_end = socket.socketpair()
-        with theirs:
-            os.dup2(theirs.fileno(), self._socket.fileno(), inheritable=False)
-        return ours, far_end
+        connection = self._socket.dup()
+        server_end, pipe_end = socket.socketpair()
+        with server_end:
+            os.dup2(server_end.fileno(), self._socket.fileno(), inheritable=False)
+        return connection, pipe_end
 
 
-class Hub:
-    """All sockets of a process, in one thread that begins with the first.
+class SocketServer:
+    """Serves all sockets of a process in one thread, which starts with the first.
 
     Args:
-        live: where states come from.
-        most: how many sockets there may be.
+        live: the states of tasks.
+        max_sockets: how many sockets may be open.
     """
 
-    def __init__(self, live: LiveStates, most: int = 1000) -> None:
+    def __init__(self, live: LiveStates, max_sockets: int = 1000) -> None:
         self._live = live
-        self._most = most
+        self._max_sockets = max_sockets
         self._lock = threading.Lock()
         self._pid = 0
 
     def __len__(self) -> int:
         return len(self._sockets) if self._pid == os.getpid() else 0
 
-    def adopt(self, opening: Opening, task_id: str) -> socket.socket:
-        """Serve a socket from now on; what is to be closed when its request ends.
+    def adopt(self, handshake: Handshake, task_id: str) -> socket.socket:
+        """Serve a socket from now on; return the end of a pipe, to be closed when its request ends.
 
         Raises:
-            NoSocket: there are as many as there may be.
+            NoSocket: ``max_sockets`` are open.
         """
         with self._lock:
-            if self._pid != os.getpid():  # a thread does not come along into a fork
+            if self._pid != os.getpid():  # a fork does not have the thread
                 self._start()
-            if len(self._sockets) >= self._most:
-                raise NoSocket.full(self._most)
-            connection, far_end = opening.take()
-            served = Socket(connection, opening.protocol, task_id)
+            if len(self._sockets) >= self._max_sockets:
+                raise NoSocket.full(self._max_sockets)
+            connection, pipe_end = handshake.take()
+            served = Socket(connection, handshake.protocol, task_id)
             self._sockets.add(served)
-        served.put(opening.answer)
-        self._news(served)
-        return far_end
+        served.put(handshake.response)
+        self._wake(served)
+        return pipe_end
 
     def _start(self) -> None:
         self._pid = os.getpid()
         self._sockets: set[Socket] = set()
-        self._ringing: set[Socket] = set()
-        self._bell, self._button = socket.socketpair()
-        self._bell.setblocking(False)
-        self._button.setblocking(False)
+        self._pending: set[Socket] = set()
+        self._wakeup_reader, self._wakeup_writer = socket.socketpair()
+        self._wakeup_reader.setblocking(False)
+        self._wakeup_writer.setblocking(False)
         self._selector = selectors.DefaultSelector()
-        self._selector.register(self._bell, selectors.EVENT_READ)
-        threading.Thread(target=self._work, name="task sockets", daemon=True).start()
+        self._selector.register(self._wakeup_reader, selectors.EVENT_READ)
+        threading.Thread(target=self._run, name="task sockets", daemon=True).start()
 
-    def _news(self, served: "Socket") -> None:
-        self._ringing.add(served)
-        with suppress(OSError):  # full, so the bell rings already
-            self._button.send(b"!")
+    def _wake(self, served: "Socket") -> None:
+        self._pending.add(served)
+        with suppress(OSError):  # the pipe is full, so the thread wakes anyway
+            self._wakeup_writer.send(b"!")
 
-    def _work(self) -> None:
-        next_look = 0.0
+    def _run(self) -> None:
+        next_check = 0.0
         while True:
-            for key, _ in self._selector.select(LOOK):
+            for key, _ in self._selector.select(CHECK_INTERVAL_SECONDS):
                 if key.data is None:
-                    self._silence()
+                    self._drain_wakeup()
                 else:
                     self._serve(key.data, key.data.receive)
-            while self._ringing:
-                self._serve(self._ringing.pop(), lambda: None)
-            if (now := time.monotonic()) >= next_look:
-                next_look = now + LOOK
+            while self._pending:
+                self._serve(self._pending.pop(), lambda: None)
+            if (now := time.monotonic()) >= next_check:
+                next_check = now + CHECK_INTERVAL_SECONDS
                 for served in list(self._sockets):
                     if served.registered:
-                        self._serve(served, partial(served.look_after, now))
+                        self._serve(served, partial(served.check, now))
 
-    def _silence(self) -> None:
+    def _drain_wakeup(self) -> None:
         with suppress(BlockingIOError):
-            while self._bell.recv(4096):
+            while self._wakeup_reader.recv(4096):
                 pass
 
     def _serve(self, served: "Socket", do: Any) -> None:
@@ -163,27 +170,27 @@ class Hub:
             if not served.registered:
                 self._begin(served)
             do()
-            served.tell()
+            served.send_state()
             served.flush()
-            self._selector.modify(served.connection, served.waits_for, served)
-            over = served.over
+            self._selector.modify(served.connection, served.events, served)
+            finished = served.finished
         except (OSError, ProtocolError):
-            over = True
+            finished = True
         except Exception:
-            log.exception("The socket of somebody who watches task %s", served.task_id)
-            over = True
-        if over:
+            log.exception("A socket on which task %s is watched failed", served.task_id)
+            finished = True
+        if finished:
             self._end(served)
 
     def _begin(self, served: "Socket") -> None:
         served.connection.setblocking(False)
         self._selector.register(served.connection, selectors.EVENT_READ, served)
         served.registered = True
-        served.newest = self._live.watch(served.task_id, partial(self._news, served))
+        served.latest = self._live.watch(served.task_id, partial(self._wake, served))
 
     def _end(self, served: "Socket") -> None:
-        if served.newest is not None:
-            served.newest.close()
+        if served.latest is not None:
+            served.latest.close()
         with suppress(KeyError, ValueError):
             self._selector.unregister(served.connection)
         served.connection.close()
@@ -191,62 +198,62 @@ class Hub:
 
 
 class Socket:
-    """One visitor's socket: what is to be sent, and since when it has been waited for."""
+    """A visitor's socket: its unsent data, and when data was last sent or received."""
 
     def __init__(self, connection: socket.socket, protocol: WSConnection, task_id: str) -> None:
         self.connection = connection
         self.task_id = task_id
-        self.newest: Any = None
+        self.latest: Any = None
         self.registered = False
         self._protocol = protocol
         self._out = bytearray()
-        self._began = self._progressed = self._beat = time.monotonic()
-        self._heard = True
-        self._told = False
+        self._opened_at = self._sent_at = self._pinged_at = time.monotonic()
+        self._received = True
+        self._sent_state = False
         self._closing = False
         self._closed = False
 
     @property
-    def over(self) -> bool:
-        """Whether both sides have said so, and all was sent."""
+    def finished(self) -> bool:
+        """Whether both sides have closed the socket and everything was sent."""
         return self._closed and not self._out
 
     @property
-    def waits_for(self) -> int:
-        """What the selector is to look for."""
+    def events(self) -> int:
+        """The events for the selector."""
         return selectors.EVENT_READ | (selectors.EVENT_WRITE if self._out else 0)
 
     def put(self, data: bytes) -> None:
-        """Send it, as soon as the other side reads."""
+        """Queue data, which `flush` sends."""
         if not self._out:
-            self._progressed = time.monotonic()
+            self._sent_at = time.monotonic()
         self._out += data
 
     def flush(self) -> None:
-        """Send what the other side takes now."""
+        """Send as much of the queued data as the other side takes now."""
         with suppress(BlockingIOError):
             while self._out:
                 del self._out[: self.connection.send(self._out)]
-                self._progressed = time.monotonic()
+                self._sent_at = time.monotonic()
 
-    def tell(self) -> None:
-        """Send the newest state, if the one before is gone."""
-        if self._out or self._closing or self.newest is None:
+    def send_state(self) -> None:
+        """Send the latest state, if the one before was sent completely."""
+        if self._out or self._closing or self.latest is None:
             return
-        state = self.newest.take()
+        state = self.latest.take()
         if state is None:
             return
-        self._send(TextMessage(as_json(shown(state))))
+        self._send(TextMessage(as_json(public_view(state))))
         if state.final:
             self._close(CloseReason.NORMAL_CLOSURE)
 
     def receive(self) -> None:
-        """Answer what the other side sends; it has nothing to say but that it lives, or goes."""
+        """Respond to pings and to the end; close the socket where the other side sends anything else."""
         try:
             data = self.connection.recv(4096)
         except BlockingIOError:
             return
-        self._heard = True
+        self._received = True
         if not data:
             raise ConnectionResetError
         self._protocol.receive_data(data)
@@ -260,27 +267,31 @@ class Socket:
             elif isinstance(event, Message):
                 self._close(CloseReason.POLICY_VIOLATION)
 
-    def look_after(self, now: float) -> None:
-        """Say that nothing is known, that we live, or that it is over; called every second."""
-        late = now - self._progressed > PATIENCE
+    def check(self, now: float) -> None:
+        """Send `UNKNOWN`, a ping or the end where it is time; called every second.
+
+        Raises:
+            TimeoutError: the other side does not read or respond.
+        """
+        late = now - self._sent_at > TIMEOUT_SECONDS
         if late and (self._out or self._closing):
             raise TimeoutError
         if self._closing:
             return
-        if not self._told and now - self._began > UNKNOWN_AFTER:
-            self._send(TextMessage(as_json(shown(None))))
-        if now - self._began > LIFETIME:
+        if not self._sent_state and now - self._opened_at > UNKNOWN_AFTER_SECONDS:
+            self._send(TextMessage(as_json(public_view(None))))
+        if now - self._opened_at > MAX_SOCKET_SECONDS:
             self._close(CloseReason.GOING_AWAY)
-        elif now - self._beat > BEAT:
-            if not self._heard:
+        elif now - self._pinged_at > PING_INTERVAL_SECONDS:
+            if not self._received:
                 raise TimeoutError
-            self._heard, self._beat = False, now
+            self._received, self._pinged_at = False, now
             self._send(Ping())
 
     def _send(self, event: Event) -> None:
         if self._closing or self._closed:
             return
-        self._told = self._told or isinstance(event, TextMessage)
+        self._sent_state = self._sent_state or isinstance(event, TextMessage)
         self.put(self._protocol.send(event))
 
     def _close(self, reason: CloseReason) -> None:

@@ -1,4 +1,4 @@
-"""Who may watch which task: signed tokens, each for one task and one visitor, for a time."""
+"""Signed tokens: each allows one visitor to watch one task for a limited time."""
 
 from collections.abc import Sequence
 from hashlib import sha256
@@ -15,24 +15,24 @@ except ImportError as missing:
 
 PURPOSE = "framework.web.task"
 
-#: Seconds that a token is good for, where nothing else is said.
-DAY = 24 * 3600
+#: Seconds that a token is valid by default.
+DAY_SECONDS = 24 * 3600
 
 
 class Tokens:
-    """Makes tokens and tells what they are for.
+    """Makes and reads tokens.
 
-    The visitor is part of the key that signs, so a token tells nobody whose it is and is worth nothing to others.
+    The visitor is part of the signing key: a token does not contain the visitor, and is invalid for any other.
 
     Args:
-        secret: what signs; the same in every process. Of several, the last signs and the others are still understood.
-        expires: seconds that a token is good for.
+        secret: signs the tokens; the same in every process. Of several, the last signs; all are accepted.
+        expires: seconds that a token is valid.
 
     Raises:
-        MissingSecret: there is none.
+        MissingSecret: the secret is empty.
     """
 
-    def __init__(self, secret: "str | bytes | Sequence[str | bytes] | None", expires: int = DAY) -> None:
+    def __init__(self, secret: "str | bytes | Sequence[str | bytes] | None", expires: int = DAY_SECONDS) -> None:
         given = [secret] if isinstance(secret, str | bytes) else list(secret or ())
         self._secrets = [each.encode() if isinstance(each, str) else each for each in given]
         self._expires = expires
@@ -40,15 +40,15 @@ class Tokens:
             raise MissingSecret.here()
 
     def make(self, task_id: str, visitor: str) -> str:
-        """A token with which ``visitor`` may watch a task; fit for a URL."""
+        """Return a token, fit for a URL, with which ``visitor`` may watch a task."""
         return str(self._signer(visitor).dumps(task_id))
 
     def task_id(self, token: str, visitor: str | None) -> str:
-        """The task that ``visitor`` may watch with a token.
+        """Return the id of the task that ``visitor`` may watch with a token.
 
         Raises:
-            BadTaskToken: it was not made here, or for somebody else.
-            ExpiredTaskToken: it was made for this visitor, too long ago.
+            BadTaskToken: the token was not made with this secret, or was made for another visitor.
+            ExpiredTaskToken: the token was made for this visitor and has expired.
         """
         if visitor is None:
             raise BadTaskToken.refused()
@@ -60,7 +60,7 @@ class Tokens:
             raise BadTaskToken.refused() from None
 
     def _signer(self, visitor: str) -> URLSafeTimedSerializer:
-        # Of a fixed length: no visitor's name can be read as another purpose's salt.
+        # Hashed to a fixed length: no visitor's name can be read as the salt of another purpose.
         salt = f"{PURPOSE}.{sha256(visitor.encode('utf-8', 'surrogatepass')).hexdigest()}"
         options = {"key_derivation": "hmac", "digest_method": sha256}
         return URLSafeTimedSerializer(self._secrets, salt=salt, signer_kwargs=options)

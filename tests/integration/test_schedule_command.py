@@ -133,7 +133,7 @@ def test_a_paused_entry_stays_so_whoever_leads_until_it_is_resumed(start_beat, t
 
     (each,) = (entry for entry in status()["entries"] if entry["name"] == "each")
     assert (each["paused"], each["next"]) == (True, None)
-    assert typed("schedule", "resume", "each") == "each goes on.\n"
+    assert typed("schedule", "resume", "each") == "each is resumed.\n"
     (again,) = (entry for entry in status()["entries"] if entry["name"] == "each")
     assert again["paused"] is False
     assert again["next"] is not None

@@ -1,4 +1,4 @@
-"""A process in a group of its own, which ends with everything it started."""
+"""A program in its own process group, which is ended as a whole."""
 
 import asyncio
 import os
@@ -10,8 +10,8 @@ from typing import Any, Self
 __all__ = ["ProcessGroup"]
 
 
-#: Seconds that a process has to end in good order.
-GRACE = 10.0
+#: Seconds that a process has to end after SIGTERM.
+GRACE_SECONDS = 10.0
 
 
 class ProcessGroup:
@@ -26,11 +26,11 @@ class ProcessGroup:
         return cls(await asyncio.create_subprocess_exec(*argv, process_group=0, **options))
 
     async def wait(self) -> int:
-        """Wait for the program's end; returns its exit status, or minus the signal that ended it."""
+        """Wait for the program's end; return its exit status, or minus the signal that ended it."""
         return await self.process.wait()
 
     async def ended_within(self, seconds: float, hurry: asyncio.Event) -> bool:
-        """Whether the program ends in so many seconds; False at once when ``hurry`` is set."""
+        """Return whether the program ends within ``seconds``; False at once when ``hurry`` is set."""
         waits = [asyncio.create_task(each) for each in (self.process.wait(), hurry.wait())]
         await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         for each in waits:
@@ -38,18 +38,18 @@ class ProcessGroup:
         return self.process.returncode is not None
 
     async def finish(self, hurry: asyncio.Event) -> int:
-        """Wait `GRACE` seconds for a program that was told to end, then kill it and its group; returns as `wait`."""
-        await self.ended_within(GRACE, hurry)
+        """Wait `GRACE_SECONDS` for a program that was signalled to end, then kill its group; return as `wait` does."""
+        await self.ended_within(GRACE_SECONDS, hurry)
         self.send_group(signal.SIGKILL)
         return await self.wait()
 
-    def send(self, how: int) -> None:
+    def send(self, number: int) -> None:
         """Send a signal to the program alone."""
         with suppress(ProcessLookupError):
-            self.process.send_signal(how)
+            self.process.send_signal(number)
 
-    def send_group(self, how: int) -> None:
-        """Send a signal to the program and what it started, also after its end."""
-        # Where all of a group are dead and not yet buried, some systems say that it may not be signalled.
+    def send_group(self, number: int) -> None:
+        """Send a signal to the program's group, also after the program's end."""
+        # Some systems raise PermissionError for a group of zombies.
         with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid, how)
+            os.killpg(self.process.pid, number)

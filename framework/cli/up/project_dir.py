@@ -1,4 +1,4 @@
-"""The folder ``.framework`` of a project: where ``framework up`` keeps its broker's file, its logs and its lock."""
+"""The folder ``.framework`` of a project, with the broker's file, the logs and the lock of ``framework up``."""
 
 import fcntl
 import os
@@ -20,11 +20,11 @@ class ProjectDir:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Make the folder and keep it for this process and those forked from it, until the last of them ends.
+        """Make the folder and lock it for this process and its forks, until the last of them ends.
 
         Raises:
-            FolderNotUsable: it cannot be made or written.
-            AlreadyUp: another process has it.
+            FolderNotUsable: the folder cannot be made or written.
+            AlreadyUp: another process has locked it.
         """
         with self._open("up.lock").open("r+") as lock:
             try:
@@ -36,7 +36,7 @@ class ProjectDir:
             yield
 
     def broker_url(self) -> str:
-        """The URL of the embedded broker in this folder, whose file is made here where there is none.
+        """Return the URL of the embedded broker in this folder; make its file where there is none.
 
         Raises:
             FolderNotUsable: the file cannot be made.
@@ -44,10 +44,10 @@ class ProjectDir:
         return f"sqlite:///{quote(str(self._open('broker.db')))}"
 
     def log(self, name: str) -> Path:
-        """The file for what the service called ``name`` says, empty.
+        """Return the empty log file of the service ``name``.
 
         Raises:
-            FolderNotUsable: it cannot be made.
+            FolderNotUsable: the file cannot be made.
         """
         log = self._open(f"{name}.log")
         log.write_bytes(b"")

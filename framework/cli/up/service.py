@@ -1,4 +1,4 @@
-"""The worker and beat of ``framework up``: started, waited for, and what they said when they died."""
+"""The worker and beat of ``framework up``: starts them, waits until they are ready, and reports their death."""
 
 import asyncio
 import os
@@ -16,62 +16,64 @@ __all__ = ["Service"]
 
 
 #: Seconds that a service has to become ready.
-PATIENCE = 60.0
-#: How many of its last lines are shown when it dies.
+READY_TIMEOUT_SECONDS = 60.0
+#: Lines of a dead service's log that its error contains.
 LAST_LINES = 8
 
 
 class Service(ProcessGroup):
-    """A Celery service: a process that says when it is ready."""
+    """A Celery service: a process that announces when it is ready."""
 
     name: str
-    #: Where its output goes; None for the terminal.
+    #: The file for its output; None for the terminal.
     log: Path | None
     _pipe: int
 
     @classmethod
     async def begin(cls, name: str, *options: str, environment: Mapping[str, str], log: Path | None) -> Self:
         """Start ``framework name options...``."""
-        pipe, theirs = os.pipe()
+        pipe, service_end = os.pipe()
         try:
             service = await cls.start(
                 *(sys.executable, "-m", "framework", name, *options),
-                env={**environment, READY_FD_VARIABLE: str(theirs)},
+                env={**environment, READY_FD_VARIABLE: str(service_end)},
                 stdin=subprocess.DEVNULL,
                 stdout=log.open("wb") if log else None,
                 stderr=subprocess.STDOUT if log else None,
-                pass_fds=[theirs],
+                pass_fds=[service_end],
             )
         finally:
-            os.close(theirs)
+            os.close(service_end)
         service.name, service.log, service._pipe = name, log, pipe
         return service
 
-    async def ready(self) -> str:
-        """Wait until it is ready; returns its own description.
+    async def wait_until_ready(self) -> str:
+        """Wait until the service is ready; return its description of itself.
 
         Raises:
-            ServiceDied: it was not ready in `PATIENCE` seconds.
+            ServiceDied: the service was not ready within `READY_TIMEOUT_SECONDS`.
         """
         lines = asyncio.StreamReader()
         transport, _ = await asyncio.get_running_loop().connect_read_pipe(
             lambda: asyncio.StreamReaderProtocol(lines), os.fdopen(self._pipe, "rb", 0)
         )
         try:
-            async with asyncio.timeout(PATIENCE):
-                line = await lines.readline() or await self._death()
+            async with asyncio.timeout(READY_TIMEOUT_SECONDS):
+                line = await lines.readline() or await self._exit_before_ready()
                 return line.decode().strip()
         except TimeoutError:
-            raise ServiceDied.of(f"was not ready in {PATIENCE:g} s", self.name, self.log, self._last_lines()) from None
+            raise ServiceDied.of(
+                f"was not ready in {READY_TIMEOUT_SECONDS:g} s", self.name, self.log, self._last_lines()
+            ) from None
         finally:
             transport.close()
 
-    async def died(self) -> None:
-        """Wait for its end, which nobody asked for.
+    async def raise_on_exit(self) -> None:
+        """Wait for an unexpected end of the service.
 
         Raises:
-            ServiceDied: it ended; the message has its last lines.
-            FrameworkError: it ended with an error of ours, which says enough.
+            ServiceDied: the service ended; the message contains the last lines of its log.
+            FrameworkError: the service ended with this error.
         """
         status = await self.wait()
         last = self._last_lines()
@@ -80,11 +82,11 @@ class Service(ProcessGroup):
         how = f"ended with exit status {status}" if status >= 0 else f"was killed by signal {-status}"
         raise ServiceDied.of(how, self.name, self.log, last)
 
-    async def _death(self) -> bytes:
-        """Its end of the pipe was closed without a word: it is ending."""
-        await self.died()
+    async def _exit_before_ready(self) -> bytes:
+        """Wait for the end of a service that has closed its end of the pipe without announcing that it is ready."""
+        await self.raise_on_exit()
         return b""
 
     def _last_lines(self) -> list[str]:
-        said = self.log.read_text(errors="replace") if self.log else ""
-        return [line for line in said.splitlines() if line.strip()][-LAST_LINES:]
+        output = self.log.read_text(errors="replace") if self.log else ""
+        return [line for line in output.splitlines() if line.strip()][-LAST_LINES:]

@@ -1,4 +1,4 @@
-"""Being asked to stop: by Ctrl-C, by a signal, or because who waited for us is gone."""
+"""Requests to stop: Ctrl-C, another signal, or the end of the watchdog."""
 
 import asyncio
 import os
@@ -6,50 +6,50 @@ import signal
 
 from framework.cli.up.watchdog import FORWARDED
 
-__all__ = ["Stop", "StopRequested"]
+__all__ = ["Shutdown", "StopRequested"]
 
 
-#: Seconds to come down in once nobody waits for us.
-ALONE = 3.0
+#: Seconds for the shutdown once the watchdog is gone.
+ORPHAN_GRACE_SECONDS = 3.0
 
 
 class StopRequested(Exception):
-    """We were asked to stop; ``signal`` says how."""
+    """A signal requested the shutdown; ``signal`` is its number."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
         self.signal = number
 
 
-class Stop:
-    """Listens for the wish to stop; a second one is the wish to hurry."""
+class Shutdown:
+    """Receives requests to stop; a second one sets ``hurry``."""
 
-    def __init__(self, gone: int) -> None:
-        """Listen from now on, also to the signals that were blocked so far.
+    def __init__(self, watchdog_gone: int) -> None:
+        """Receive signals from now on, also those that were blocked before.
 
         Args:
-            gone: a file descriptor that can be read once the waiting process is gone.
+            watchdog_gone: a file descriptor that is readable once the watchdog is gone.
         """
-        self.asked: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.requested: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.hurry = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, self._ask, number)
-        loop.add_reader(gone, self._left_alone, gone)
+            loop.add_signal_handler(number, self._request, number)
+        loop.add_reader(watchdog_gone, self._orphaned, watchdog_gone)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, FORWARDED)
 
     async def wait(self) -> None:
-        """Raise `Asked` once we are."""
-        raise StopRequested(await asyncio.shield(self.asked))
+        """Wait for a request, and raise `StopRequested`."""
+        raise StopRequested(await asyncio.shield(self.requested))
 
-    def _ask(self, number: int) -> None:
-        if self.asked.done():
+    def _request(self, number: int) -> None:
+        if self.requested.done():
             self.hurry.set()
         else:
-            self.asked.set_result(number)
+            self.requested.set_result(number)
 
-    def _left_alone(self, gone: int) -> None:
-        asyncio.get_running_loop().remove_reader(gone)
-        os.close(gone)
-        self._ask(signal.SIGTERM)
-        asyncio.get_running_loop().call_later(ALONE, self.hurry.set)
+    def _orphaned(self, watchdog_gone: int) -> None:
+        asyncio.get_running_loop().remove_reader(watchdog_gone)
+        os.close(watchdog_gone)
+        self._request(signal.SIGTERM)
+        asyncio.get_running_loop().call_later(ORPHAN_GRACE_SECONDS, self.hurry.set)

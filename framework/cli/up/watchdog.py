@@ -1,7 +1,7 @@
-"""Two processes that look after each other, so that what they run ends even when one of them is killed.
+"""Runs work in a child process so that all processes end even when one of the two is killed.
 
-The one that the user started waits; the other, its child, does the work. When the first is killed, the second reads the
-end of a pipe and comes down in good order; when the second is killed, the first ends everything that it left.
+The watchdog, which the user started, waits; its child, the launcher, works. When the watchdog is killed, the launcher
+reads the end of a pipe and shuts down; when the launcher is killed, the watchdog ends all remaining descendants.
 """
 
 import os
@@ -18,48 +18,48 @@ import click
 from framework.cli.exit_codes import FAILED, KILLED_BY
 from framework.cli.up.descendants import adopt_orphans, end_descendants
 
-__all__ = ["FORWARDED", "guarded"]
+__all__ = ["FORWARDED", "run_with_watchdog"]
 
 
-#: What the waiting process passes on; the last is a shell's ``fg`` after Ctrl-Z.
+#: Signals that the watchdog forwards; SIGCONT is a shell's ``fg`` after Ctrl-Z.
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCONT)
-#: Seconds that processes have whose parent was killed.
-GRACE = 2.0
+#: Seconds that remaining descendants have to end.
+GRACE_SECONDS = 2.0
 
 
-def guarded(work: Callable[[int], int]) -> int:
-    """Run ``work`` in a process of its own, and end what it left behind; returns its exit status.
+def run_with_watchdog(work: Callable[[int], int]) -> int:
+    """Run ``work`` in a child process, end its remaining descendants, and return its exit status.
 
     Args:
-        work: takes a file descriptor, which can be read (and holds nothing) once the waiting process is gone. The
-            signals `FORWARDED` are blocked when it starts: it unblocks them when it listens, so that none gets lost.
+        work: takes a file descriptor that is readable (and empty) once the watchdog is gone. The signals `FORWARDED`
+            are blocked when it starts: it unblocks them when it has handlers, so that no signal is lost.
     """
     sys.stdout.flush()
     sys.stderr.flush()
     adopt_orphans()
-    gone, held = os.pipe()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)
-    worker = os.fork()
-    if not worker:
-        os.close(held)
-        _work(work, gone)
-    os.close(gone)
-    _forward_signals(worker)
-    signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    status = os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1])
-    _hear_nothing_more()
-    end_descendants(GRACE)
+    watchdog_gone, held_open = os.pipe()
+    previous_mask = signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)
+    launcher = os.fork()
+    if not launcher:
+        os.close(held_open)
+        _work(work, watchdog_gone)
+    os.close(watchdog_gone)
+    _forward_signals(launcher)
+    signal.pthread_sigmask(signal.SIG_SETMASK, previous_mask)
+    status = os.waitstatus_to_exitcode(os.waitpid(launcher, 0)[1])
+    _ignore_signals()
+    end_descendants(GRACE_SECONDS)
     if status == -signal.SIGKILL:
         click.echo("Error: The launcher was killed; what it ran has been stopped.", err=True)
     return status if status >= 0 else KILLED_BY - status
 
 
-def _work(work: Callable[[int], int], gone: int) -> NoReturn:
+def _work(work: Callable[[int], int], watchdog_gone: int) -> NoReturn:
     status = FAILED
     try:
-        os.setpgid(0, 0)  # signals reach it once: through the waiting process
+        os.setpgid(0, 0)  # signals come once, through the watchdog
         adopt_orphans()
-        status = work(gone)
+        status = work(watchdog_gone)
     except click.ClickException as exc:
         exc.show()
         status = exc.exit_code
@@ -68,22 +68,22 @@ def _work(work: Callable[[int], int], gone: int) -> NoReturn:
     except BaseException:
         traceback.print_exc()
     finally:
-        _hear_nothing_more()
-        end_descendants(GRACE)
+        _ignore_signals()
+        end_descendants(GRACE_SECONDS)
         with suppress(OSError):  # the terminal may be closed by now
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(status)
 
 
-def _forward_signals(worker: int) -> None:
+def _forward_signals(launcher: int) -> None:
     def forward(number: int, _: FrameType | None) -> None:
-        os.kill(worker, number)
+        os.kill(launcher, number)
 
     for number in FORWARDED:
         signal.signal(number, forward)
 
 
-def _hear_nothing_more() -> None:
+def _ignore_signals() -> None:
     for number in FORWARDED:
         signal.signal(number, signal.SIG_IGN)

@@ -1,10 +1,10 @@
-// <task-progress src="/tasks/..."> shows how far a task is, as it goes, and how it ended.
+// <task-progress src="/tasks/..."> displays the progress of a task and how it ended.
 //
-// Attributes: src (where its state is; the socket is at src + "/live"), label (what the bar is called for those who
-//   hear it), lang (es or en; the page's own otherwise). status is set by the element: the state's, for CSS.
+// Attributes: src (the address of the state; the socket is at src + "/live"), label (the bar's name for screen readers),
+//   lang (es or en; the page's own by default). The element sets status to that of the state, for CSS.
 // Events, which bubble, with the state as detail: task-progress:update, task-progress:done, task-progress:failed, and
-//   task-progress:refused (with {status}) where the address is no longer good.
-// Children: slot="done" is shown after success, slot="failed" after a failure.
+//   task-progress:refused (with {status}) where the address is no longer valid.
+// Children: slot="done" is displayed after success, slot="failed" after a failure.
 // CSS: --task-progress-color, -done, -failed, -track, -height, -radius; ::part(bar), ::part(track), ::part(text).
 
 const TEXTS = {
@@ -12,11 +12,11 @@ const TEXTS = {
     bar: "Progress", connecting: "Connecting…", unknown: "No news yet", queued: "Waiting for its turn",
     queuedIn: (time) => `Begins in ${time}`,
     started: "Working", progress: "Working", success: "Done", failure: "It failed", revoked: "It was cancelled",
-    retry: "It did not work; trying again", retryIn: (time) => `It did not work; trying again in ${time}`,
+    retry: "It did not work; retrying", retryIn: (time) => `It did not work; retrying in ${time}`,
     of: (done, total) => `${done} of ${total}`, left: (time) => `${time} left`,
     wentWrong: (kind) => `Something went wrong (${kind}).`, calledOff: () => "It was called off.",
     tooLate: () => "It was not started in time.",
-    offline: "No connection; trying again", refused: "This can no longer be followed. Load the page again.",
+    offline: "No connection; retrying", refused: "This can no longer be followed. Load the page again.",
   },
   es: {
     bar: "Progreso", connecting: "Conectando…", unknown: "Sin noticias todavía", queued: "Esperando su turno",
@@ -30,8 +30,8 @@ const TEXTS = {
   },
 };
 
-// What the framework itself says of an error, to be said in the page's language; a task's own words are left as they are.
-const OURS = [
+// The framework's own error texts, which are translated; a task's own texts are displayed unchanged.
+const ERROR_TEXTS = [
   [/^Something went wrong \((.+)\)\.$/, "wentWrong"],
   [/^It was called off\.$/, "calledOff"],
   [/^It was not started in time\.$/, "tooLate"],
@@ -68,11 +68,11 @@ const STYLES = `
 `;
 
 const FINAL_EVENTS = { success: "done", failure: "failed", revoked: "failed" };
-// Milliseconds: between looks while there is no socket, and between tries to open one, at first and at most.
-const POLL = 2000;
-const FIRST_PAUSE = 500;
-const LONGEST_PAUSE = 15000;
-// A socket on which nothing came for so long may be lost, which pages cannot see: then the state is asked for too.
+// Milliseconds between two polls without a socket, and between two attempts to open one, at first and at most.
+const POLL_INTERVAL = 2000;
+const FIRST_RECONNECT_DELAY = 500;
+const MAX_RECONNECT_DELAY = 15000;
+// Milliseconds without a message after which the state is polled too: a page cannot see that a connection is lost.
 const SILENCE = 30000;
 
 function element(tag, attributes, ...children) {
@@ -86,16 +86,16 @@ class TaskProgress extends HTMLElement {
   static observedAttributes = ["src", "label"];
   static #sheet;
 
-  #state = null; // the newest state
-  #shown = null; // what the element says when there is none: connecting, offline, refused
+  #state = null; // the latest state
+  #notice = null; // displayed without a state: connecting, offline, refused
   #socket = null;
   #timers = new Map();
-  #pause = FIRST_PAUSE;
-  #over = true; // nothing more is to be asked
-  #epoch = 0; // grows when the src changes: answers to older questions are not for us
-  #clock = 0; // the server's time less ours, in seconds
+  #reconnectDelay = FIRST_RECONNECT_DELAY;
+  #finished = true; // no more requests
+  #epoch = 0; // grows when the src changes: responses to earlier requests are ignored
+  #clockOffset = 0; // the server's time minus the browser's, in seconds
   #spoken = "";
-  #connected = false; // an element of the page is told of its attributes first
+  #connected = false; // attributeChangedCallback runs before connectedCallback
   #parts = {};
 
   constructor() {
@@ -121,7 +121,7 @@ class TaskProgress extends HTMLElement {
       this.#parts.done, this.#parts.failed);
   }
 
-  /** The newest state; null where there is none. */
+  /** The latest state; null where there is none. */
   get state() {
     return this.#state;
   }
@@ -142,22 +142,22 @@ class TaskProgress extends HTMLElement {
     else this.#show();
   }
 
-  // ---- where states come from
+  // ---- receiving states
 
   #begin() {
     this.#stop();
     this.#state = null;
-    this.#shown = "connecting";
+    this.#notice = "connecting";
     this.#spoken = "";
-    this.#over = !this.hasAttribute("src");
-    this.#pause = FIRST_PAUSE;
+    this.#finished = !this.hasAttribute("src");
+    this.#reconnectDelay = FIRST_RECONNECT_DELAY;
     this.#show();
-    if (!this.#over) this.#open();
+    if (!this.#finished) this.#open();
   }
 
   #stop() {
     this.#epoch += 1;
-    this.#over = true;
+    this.#finished = true;
     for (const timer of this.#timers.values()) clearTimeout(timer);
     this.#timers.clear();
     const socket = this.#socket;
@@ -181,7 +181,7 @@ class TaskProgress extends HTMLElement {
     const socket = (this.#socket = new WebSocket(address));
     socket.onmessage = (message) => {
       if (socket !== this.#socket) return;
-      this.#pause = FIRST_PAUSE;
+      this.#reconnectDelay = FIRST_RECONNECT_DELAY;
       clearTimeout(this.#timers.get("poll"));
       this.#watchSilence();
       this.#take(JSON.parse(message.data));
@@ -191,78 +191,78 @@ class TaskProgress extends HTMLElement {
       this.#socket = null;
       this.#lost();
     };
-    // Until it is open, and where it never is, the state is asked for.
-    this.#later("poll", POLL, () => this.#poll());
+    // The state is polled until the socket is open.
+    this.#later("poll", POLL_INTERVAL, () => this.#poll());
   }
 
   #watchSilence() {
     this.#later("silence", SILENCE, () => {
       this.#watchSilence();
-      this.#ask();
+      this.#fetchState();
     });
   }
 
   #lost() {
-    if (this.#over) return;
+    if (this.#finished) return;
     clearTimeout(this.#timers.get("silence"));
     this.#poll();
-    // Not all at once: after a restart of the server every page comes back.
-    this.#later("open", this.#pause * (0.5 + Math.random()), () => this.#open());
-    this.#pause = Math.min(this.#pause * 2, LONGEST_PAUSE);
+    // A random delay: after a restart of the server every page reconnects.
+    this.#later("open", this.#reconnectDelay * (0.5 + Math.random()), () => this.#open());
+    this.#reconnectDelay = Math.min(this.#reconnectDelay * 2, MAX_RECONNECT_DELAY);
   }
 
   async #poll() {
-    await this.#ask();
-    if (!this.#over && this.#socket?.readyState !== WebSocket.OPEN) this.#later("poll", POLL, () => this.#poll());
+    await this.#fetchState();
+    if (!this.#finished && this.#socket?.readyState !== WebSocket.OPEN) this.#later("poll", POLL_INTERVAL, () => this.#poll());
   }
 
-  async #ask() {
+  async #fetchState() {
     const epoch = this.#epoch;
-    let answer, state;
+    let response, state;
     try {
-      answer = await fetch(this.#src, { headers: { Accept: "application/json" }, cache: "no-store" });
-      state = await answer.json();
+      response = await fetch(this.#src, { headers: { Accept: "application/json" }, cache: "no-store" });
+      state = await response.json();
     } catch {
       state = null;
     }
-    if (epoch !== this.#epoch || this.#over) return;
-    if (answer?.status === 403 || answer?.status === 410) this.#refuse(answer.status);
+    if (epoch !== this.#epoch || this.#finished) return;
+    if (response?.status === 403 || response?.status === 410) this.#refuse(response.status);
     else if (state?.status) this.#take(state);
-    else this.#say("offline");
+    else this.#notify("offline");
   }
 
-  // ---- what becomes of them
+  // ---- processing states
 
   #take(state) {
-    if (this.#over) return;
-    this.#clock = state.now - Date.now() / 1000;
-    this.#shown = null;
+    if (this.#finished) return;
+    this.#clockOffset = state.now - Date.now() / 1000;
+    this.#notice = null;
     const known = this.#state;
     const old = known && (state.status === "unknown" || (!state.final && state.number <= known.number));
     if (!old) this.#state = state;
     if (this.#state.final) this.#stop();
     this.#show();
     if (old) return;
-    this.#tell("update", state);
-    if (state.final) this.#tell(FINAL_EVENTS[state.status], state);
+    this.#dispatch("update", state);
+    if (state.final) this.#dispatch(FINAL_EVENTS[state.status], state);
   }
 
   #refuse(status) {
     this.#stop();
-    this.#say("refused");
-    this.#tell("refused", { status });
+    this.#notify("refused");
+    this.#dispatch("refused", { status });
   }
 
-  #say(what) {
-    this.#shown = what;
+  #notify(notice) {
+    this.#notice = notice;
     this.#show();
   }
 
-  #tell(name, detail) {
+  #dispatch(name, detail) {
     this.dispatchEvent(new CustomEvent(`task-progress:${name}`, { detail, bubbles: true, composed: true }));
   }
 
-  // ---- what is seen and heard
+  // ---- displaying states
 
   get #language() {
     const language = this.closest("[lang]")?.getAttribute("lang") || navigator.language || "en";
@@ -287,7 +287,7 @@ class TaskProgress extends HTMLElement {
 
   #show() {
     const state = this.#state;
-    const status = this.#shown === "refused" || !state ? this.#shown : state.status;
+    const status = this.#notice === "refused" || !state ? this.#notice : state.status;
     const final = Boolean(state?.final);
     const steps = state?.progress?.steps ?? [];
     const fraction = status === "success" ? 1 : state?.progress?.fraction ?? null;
@@ -303,13 +303,13 @@ class TaskProgress extends HTMLElement {
     this.#parts.done.hidden = status !== "success";
     this.#parts.failed.hidden = status !== "failure" && status !== "revoked";
     this.#speak(status, title, percent);
-    if (this.#secondsLeft(status) > 0 && !this.#over) this.#later("count", 500, () => this.#show());
+    if (this.#secondsLeft(status) > 0 && !this.#finished) this.#later("count", 500, () => this.#show());
   }
 
-  // Until it runs, by the server's clock.
+  // Seconds until the task runs, by the server's clock.
   #secondsLeft(status) {
     if ((status !== "retry" && status !== "queued") || !this.#state?.retry_at) return 0;
-    return this.#state.retry_at - (Date.now() / 1000 + this.#clock);
+    return this.#state.retry_at - (Date.now() / 1000 + this.#clockOffset);
   }
 
   #draw(status, fraction, percent) {
@@ -330,9 +330,9 @@ class TaskProgress extends HTMLElement {
   }
 
   get #error() {
-    const said = this.#state.error ?? "";
-    const [pattern, text] = OURS.find(([each]) => each.test(said)) ?? [];
-    return pattern ? this.#texts[text](said.match(pattern)[1]) : said;
+    const error = this.#state.error ?? "";
+    const [pattern, text] = ERROR_TEXTS.find(([each]) => each.test(error)) ?? [];
+    return pattern ? this.#texts[text](error.match(pattern)[1]) : error;
   }
 
   #count(step) {
@@ -341,7 +341,7 @@ class TaskProgress extends HTMLElement {
   }
 
   #detail(status, steps) {
-    if (this.#shown === "offline" && this.#state) return this.#texts.offline;
+    if (this.#notice === "offline" && this.#state) return this.#texts.offline;
     const state = this.#state;
     if (state?.error && status !== "refused") return this.#error;
     if (status !== "progress" || !steps.length) return "";
@@ -350,7 +350,7 @@ class TaskProgress extends HTMLElement {
       .filter(Boolean).join(" · ");
   }
 
-  // Not every percent: those who hear it have other things to do. A change, each quarter, and why it failed.
+  // A screen reader reads each change of status, each quarter, and the error; not every percent.
   #speak(status, title, percent) {
     const quarter = percent === null ? "" : Math.floor(percent / 25) * 25;
     const key = `${status} ${quarter}`;

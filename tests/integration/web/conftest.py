@@ -1,4 +1,4 @@
-"""A site with tasks to watch, behind real servers, and a real browser to watch them with."""
+"""A site with tasks to watch, behind real servers, and a real browser."""
 
 import json
 import os
@@ -28,7 +28,7 @@ from framework.progress import progress
 
 @celery.task(track=True)
 def report(rows):
-    """Its first half; the second when the test says so."""
+    """Run the first half; the second once the test creates a file."""
     for number in progress(range(rows), "Reading"):
         if number == rows // 2:
             note("half", number)
@@ -55,7 +55,7 @@ def counting():
 
 @celery.task
 def endless_numbers():
-    with progress(total=float("inf"), name="for ever") as step:
+    with progress(total=float("inf"), name="endless") as step:
         step.advance(1)
         note("half", 1)
         while not (HERE / "go").exists():
@@ -124,7 +124,7 @@ const Real = window.WebSocket;
 
 @pytest.fixture
 def broker(request):
-    """The embedded one, but where a test asks for another."""
+    """The embedded broker, unless a test names another."""
     return getattr(request, "param", "sqlite")
 
 
@@ -141,12 +141,12 @@ def project(project):
 
 @pytest.fixture
 def go(project):
-    """Let the tasks that wait go on."""
+    """Create the file that the tasks wait for."""
     return (project / "go").touch
 
 
 class Server:
-    """A web server's processes on a port, which stays the same when it starts again."""
+    """The processes of a web server, which keeps its port when it is restarted."""
 
     def __init__(self, command, folder, environment, port):
         self.url = f"http://127.0.0.1:{port}"
@@ -178,7 +178,7 @@ class Server:
         return (self._folder / "server.log").read_text()
 
     def kill(self):
-        """kill -9 for all its processes; sockets are cut without a word."""
+        """Kill all its processes with SIGKILL; its sockets are cut without a closing handshake."""
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(20)
@@ -191,7 +191,7 @@ class Server:
 
 @pytest.fixture
 def serve(project, environment):
-    """Start a server; a command has ``{port}`` where its port is to stand."""
+    """Start a server; ``{port}`` in a command is replaced by its port."""
     servers = []
 
     def start(*command, folder=project, **more):
@@ -208,7 +208,7 @@ def serve(project, environment):
 
 @pytest.fixture
 def serve_site(serve):
-    """The site behind gunicorn: processes, and threads of each."""
+    """Start the site behind gunicorn with a number of processes, and of threads in each."""
 
     def start(processes=2, threads=4, **more):
         options = ["--workers", str(processes), "--threads", str(threads), "--no-control-socket"]
@@ -218,31 +218,31 @@ def serve_site(serve):
 
 
 class Visitor:
-    """Somebody with cookies of their own."""
+    """A client with cookies of its own."""
 
     def __init__(self, site):
         self.site = site
         self._jar = CookieJar()
         self._opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(self._jar))
 
-    def ask(self, path, data=None, headers=()):
-        """The status, the headers and the body."""
+    def request(self, path, data=None, headers=()):
+        """Send a request; return the status, the headers and the body of the response."""
         body = None if data is None else json.dumps(data).encode()
-        request = urllib.request.Request(self.site + path, body, {"Content-Type": "application/json", **dict(headers)})
+        message = urllib.request.Request(self.site + path, body, {"Content-Type": "application/json", **dict(headers)})
         try:
-            with self._opener.open(request, timeout=WAIT) as answer:
-                return answer.status, answer.headers, answer.read().decode()
+            with self._opener.open(message, timeout=WAIT) as response:
+                return response.status, response.headers, response.read().decode()
         except urllib.error.HTTPError as refusal:
             with refusal:
                 return refusal.code, refusal.headers, refusal.read().decode()
 
     def get(self, path):
-        status, _, body = self.ask(path)
+        status, _, body = self.request(path)
         return status, json.loads(body)
 
     def call(self, name, *args):
-        """Call a task: its id, and the address of its state."""
-        status, _, body = self.ask(f"/call/{name}", list(args))
+        """Call a task; return its id and the address of its state."""
+        status, _, body = self.request(f"/call/{name}", list(args))
         assert status == 200, body
         return json.loads(body)
 
@@ -251,16 +251,16 @@ class Visitor:
         return "; ".join(f"{each.name}={each.value}" for each in self._jar)
 
     def watch(self, path, origin=None, cookie=None):
-        """A socket, as a browser opens it."""
+        """Open a socket as a browser does."""
         address = f"ws://{urlsplit(self.site).netloc}{path}/live"
         headers = {"Cookie": self.cookie if cookie is None else cookie}
-        opening = connect(address, origin=origin or self.site, additional_headers=headers, proxy=None)
-        return opening.__enter__()  # what is not closed goes with the server
+        connection = connect(address, origin=origin or self.site, additional_headers=headers, proxy=None)
+        return connection.__enter__()  # the server closes it at the end
 
 
 @pytest.fixture
 def visitor():
-    """A function that makes a visitor of a server."""
+    """Make a visitor of a server."""
     return lambda server: Visitor(server.url)
 
 

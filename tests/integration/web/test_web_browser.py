@@ -29,7 +29,7 @@ return {
 
 
 class Page:
-    """A page of the site in a browser, and what is seen of its element."""
+    """A page of the site in a browser, and the contents of its element."""
 
     def __init__(self, window, site):
         self.window = window
@@ -56,10 +56,10 @@ class Page:
     def seen(self):
         return self.window.execute_script(LOOK)
 
-    def until(self, fits, seconds=WAIT):
+    def until(self, matches, seconds=WAIT):
         try:
             return WebDriverWait(self.window, seconds, poll_frequency=0.05).until(
-                lambda _: (seen := self.seen) and fits(seen) and seen
+                lambda _: (seen := self.seen) and matches(seen) and seen
             )
         except Exception as exc:
             raise AssertionError(f"{self.seen} {self.window.get_log('browser')}") from exc
@@ -94,7 +94,7 @@ def test_the_bar_moves_to_the_end(start_worker, serve_site, open_page, go):
     assert page.window.get_log("browser") == []
 
 
-def test_it_can_be_read_without_being_seen(start_worker, serve_site, open_page, go):
+def test_a_screen_reader_reads_the_progress(start_worker, serve_site, open_page, go):
     start_worker()
     page = open_page(serve_site())
     task = page.call("report", 100)
@@ -113,7 +113,7 @@ def test_it_can_be_read_without_being_seen(start_worker, serve_site, open_page, 
     assert end["valuetext"] == "Done, 100 %"
 
 
-def test_a_page_in_spanish_has_it_in_spanish(start_worker, serve_site, open_page, go):
+def test_the_element_on_a_spanish_page_is_in_spanish(start_worker, serve_site, open_page, go):
     start_worker()
     page = open_page(serve_site())
 
@@ -127,7 +127,7 @@ def test_a_page_in_spanish_has_it_in_spanish(start_worker, serve_site, open_page
     assert end["name"] == "Terminado"
 
 
-def test_a_reload_in_the_middle_goes_on_where_it_was(start_worker, serve_site, open_page, go):
+def test_a_reloaded_page_continues_with_the_current_progress(start_worker, serve_site, open_page, go):
     start_worker()
     page = open_page(serve_site())
     page.open(page.call("report", 100))
@@ -143,7 +143,7 @@ def test_a_reload_in_the_middle_goes_on_where_it_was(start_worker, serve_site, o
     assert end["state"]["result"] == {"rows": 100}
 
 
-def test_who_comes_back_after_the_end_sees_the_end(start_worker, serve_site, open_page, go, noted, eventually):
+def test_a_page_opened_after_the_end_displays_the_end(start_worker, serve_site, open_page, go, noted, eventually):
     start_worker()
     page = open_page(serve_site())
     task = page.call("report", 100)
@@ -158,7 +158,7 @@ def test_who_comes_back_after_the_end_sees_the_end(start_worker, serve_site, ope
     assert end["state"]["result"] == {"rows": 100}
 
 
-def test_the_server_restarts_in_the_middle_and_the_page_goes_on_by_itself(start_worker, serve_site, open_page, go):
+def test_a_page_reconnects_after_a_restart_of_the_server(start_worker, serve_site, open_page, go):
     start_worker()
     server = serve_site()
     page = open_page(server)
@@ -177,7 +177,7 @@ def test_the_server_restarts_in_the_middle_and_the_page_goes_on_by_itself(start_
 
 
 @pytest.mark.parametrize("broker", ["rabbitmq"], indirect=True)
-def test_a_worker_killed_in_the_middle_begins_again_and_arrives(start_worker, serve_site, open_page, go):
+def test_a_task_whose_worker_is_killed_runs_again_and_ends(start_worker, serve_site, open_page, go):
     worker = start_worker()
     page = open_page(serve_site())
     page.open(page.call("report", 100))
@@ -191,7 +191,7 @@ def test_a_worker_killed_in_the_middle_begins_again_and_arrives(start_worker, se
     assert end["state"]["result"] == {"rows": 100}
 
 
-def test_without_sockets_it_asks(start_worker, serve_site, open_page, go):
+def test_a_page_without_a_socket_polls(start_worker, serve_site, open_page, go):
     start_worker()
     page = open_page(serve_site(SITE_TASK_PROGRESS_MAX_SOCKETS="0"))
 
@@ -203,7 +203,7 @@ def test_without_sockets_it_asks(start_worker, serve_site, open_page, go):
     assert end["events"][-1] == "done"
 
 
-def test_two_browsers_see_their_own_tasks_and_never_the_other_s(start_worker, serve_site, open_page, go):
+def test_two_visitors_see_only_their_own_tasks(start_worker, serve_site, open_page, go):
     start_worker()
     server = serve_site()
     ann, ben = open_page(server), open_page(server)
@@ -225,7 +225,7 @@ def test_two_browsers_see_their_own_tasks_and_never_the_other_s(start_worker, se
     assert ann.until_done()["state"]["result"] == {"rows": 100}
 
 
-def test_the_same_task_in_two_windows_ends_the_same(start_worker, serve_site, open_page, go):
+def test_two_windows_display_the_same_end_of_a_task(start_worker, serve_site, open_page, go):
     start_worker()
     page = open_page(serve_site())
     page.open(page.call("report", 100))
@@ -243,7 +243,7 @@ def test_the_same_task_in_two_windows_ends_the_same(start_worker, serve_site, op
     assert in_first["state"] | {"now": 0} == in_second["state"] | {"now": 0}
 
 
-def test_a_failure_says_why_and_is_no_html(start_worker, serve_site, open_page):
+def test_a_failure_displays_its_error_without_interpreting_html(start_worker, serve_site, open_page):
     start_worker()
     page = open_page(serve_site())
 
@@ -256,12 +256,12 @@ def test_a_failure_says_why_and_is_no_html(start_worker, serve_site, open_page):
     assert end["doneShown"] is False
 
 
-def test_a_retry_says_when(start_worker, serve_site, open_page):
+def test_a_retry_displays_a_countdown(start_worker, serve_site, open_page):
     start_worker()
     page = open_page(serve_site())
 
     page.open(page.call("busy"))
-    retry = page.until(lambda seen: "trying again in" in seen["name"])
+    retry = page.until(lambda seen: "retrying in" in seen["name"])
     page.until(lambda seen: seen["name"].endswith("in 1 second"))
     page.until_done()
 
@@ -270,7 +270,7 @@ def test_a_retry_says_when(start_worker, serve_site, open_page):
 
 
 @pytest.mark.parametrize("reduced", [False, True], ids=["moving", "reduced motion"])
-def test_where_the_total_is_unknown_it_says_that_it_is_at_work(start_worker, serve_site, open_page, go, reduced):
+def test_a_task_with_an_unknown_total_displays_activity(start_worker, serve_site, open_page, go, reduced):
     start_worker()
     page = open_page(serve_site(), reduced_motion=reduced)
 
@@ -285,7 +285,7 @@ def test_where_the_total_is_unknown_it_says_that_it_is_at_work(start_worker, ser
     assert (counting["animation"] == "none") is reduced
 
 
-def test_of_an_unknown_task_it_says_that_there_are_no_news(serve_site, open_page):
+def test_an_unknown_task_has_no_news(serve_site, open_page):
     page = open_page(serve_site())
 
     page.open("never-called")
@@ -293,7 +293,7 @@ def test_of_an_unknown_task_it_says_that_there_are_no_news(serve_site, open_page
     assert page.until(lambda seen: seen["status"] == "unknown")["name"] == "No news yet"
 
 
-def test_it_fits_on_a_phone(start_worker, serve_site, open_page, go):
+def test_the_element_fits_on_a_phone(start_worker, serve_site, open_page, go):
     start_worker()
     page = open_page(serve_site(), size=(500, 700))
 

@@ -1,4 +1,4 @@
-"""The guide's examples run as they are printed: in Flask, in FastAPI and beside Django."""
+"""The guide's examples run unchanged: in Flask, in FastAPI and beside Django."""
 
 import json
 import os
@@ -37,11 +37,11 @@ def test_a_visitor_orders_a_report_and_watches_it(start_worker, site, visitor):
     start_worker()
     ann, ben = visitor(site), visitor(site)
 
-    status, _, page = ann.ask("/reports", data={})
+    status, _, page = ann.request("/reports", data={})
     address = address_of(page)
     with ann.watch(address) as socket:
         states = [json.loads(text) for text in socket]
-    _, headers, script = ann.ask(re.search(r'src="([^"]+task-progress\.js[^"]*)"', page)[1])
+    _, headers, script = ann.request(re.search(r'src="([^"]+task-progress\.js[^"]*)"', page)[1])
 
     assert status == 200
     assert states[-1]["result"] == {"rows": 40}
@@ -51,23 +51,23 @@ def test_a_visitor_orders_a_report_and_watches_it(start_worker, site, visitor):
     assert "customElements.define" in script
     assert headers["Content-Type"].startswith("text/javascript")
     refused(ben, address)
-    ben.ask("/reports", data={})
+    ben.request("/reports", data={})
     refused(ben, address)
     refused(ann, address + "x")
     with pytest.raises(InvalidStatus, match="403"):
         ann.watch(address, origin="https://evil.example")
 
 
-def refused(someone, address):
-    assert someone.ask(address)[0] == 403
+def refused(visitor, address):
+    assert visitor.request(address)[0] == 403
     with pytest.raises(InvalidStatus, match="403"):
-        someone.watch(address)
+        visitor.watch(address)
 
 
-def test_of_an_unknown_task_it_says_so(site, visitor, project):
+def test_a_task_without_a_worker_is_unknown(site, visitor, project):
     ann = visitor(site)
 
-    _, _, page = ann.ask("/reports", data={})  # nobody works
+    _, _, page = ann.request("/reports", data={})  # no worker runs
     address = address_of(page)
     with ann.watch(address) as socket:
         first = json.loads(socket.recv(10))

@@ -13,12 +13,12 @@ from websockets.exceptions import ConnectionClosed, ConnectionClosedError, Inval
 WAIT = 60
 
 
-def told(connection):
-    """What a socket tells, to its end."""
+def received(connection):
+    """The states that a socket sends, up to its end."""
     return [json.loads(text) for text in connection]
 
 
-def to_its_end(connection):
+def receive_until_closed(connection):
     while True:
         connection.recv(WAIT)
 
@@ -27,7 +27,7 @@ def half_done(state):
     return state["status"] == "progress" and state["progress"]["steps"][0]["done"] == 50
 
 
-def test_a_socket_tells_of_a_task_to_its_end(start_worker, serve_site, visitor, go):
+def test_a_socket_sends_the_states_of_a_task_up_to_the_final_one(start_worker, serve_site, visitor, go):
     start_worker()
     ann = visitor(serve_site())
     sent = ann.call("report", 100)
@@ -37,7 +37,7 @@ def test_a_socket_tells_of_a_task_to_its_end(start_worker, serve_site, visitor, 
         while not half_done(states[-1]):
             states.append(json.loads(socket.recv(WAIT)))
         go()
-        states += told(socket)
+        states += received(socket)
 
     assert states[-1]["status"] == "success"
     assert states[-1]["result"] == {"rows": 100}
@@ -46,26 +46,26 @@ def test_a_socket_tells_of_a_task_to_its_end(start_worker, serve_site, visitor, 
 
 
 @pytest.mark.parametrize("broker", ["rabbitmq"], indirect=True)
-def test_so_it_does_on_rabbitmq_whichever_process_answers(start_worker, serve_site, visitor, go):
+def test_each_server_process_sends_the_final_state_on_rabbitmq(start_worker, serve_site, visitor, go):
     start_worker()
     ann = visitor(serve_site(processes=2))
     sent = ann.call("report", 100)
 
     sockets = [ann.watch(sent["url"]) for _ in range(8)]
     go()
-    ends = [told(socket)[-1] for socket in sockets]
+    ends = [received(socket)[-1] for socket in sockets]
 
     assert [end["result"] for end in ends] == [{"rows": 100}] * 8
 
 
-def test_what_is_shown_is_fit_for_a_visitor(start_worker, serve_site, visitor):
+def test_a_visitor_receives_the_public_view_of_a_state(start_worker, serve_site, visitor):
     start_worker()
     ann = visitor(serve_site())
     sent = ann.call("broken")
     with ann.watch(sent["url"]) as socket:
-        last = told(socket)[-1]
+        last = received(socket)[-1]
 
-    status, headers, body = ann.ask(sent["url"])
+    status, headers, body = ann.request(sent["url"])
 
     assert status == 200
     assert json.loads(body) | {"now": 0} == last | {"now": 0}
@@ -79,7 +79,7 @@ def test_what_is_shown_is_fit_for_a_visitor(start_worker, serve_site, visitor):
     assert headers["Content-Type"] == "application/json"
 
 
-def test_numbers_that_json_does_not_have_are_left_out(start_worker, serve_site, visitor, go, noted, eventually):
+def test_numbers_that_json_does_not_have_are_sent_as_null(start_worker, serve_site, visitor, go, noted, eventually):
     start_worker()
     ann = visitor(serve_site())
     sent = ann.call("endless_numbers")
@@ -93,7 +93,7 @@ def test_numbers_that_json_does_not_have_are_left_out(start_worker, serve_site, 
     assert json.loads(texts[-1])["result"] is None
 
 
-def test_of_a_task_that_nothing_is_known_of_it_says_so(serve_site, visitor):
+def test_a_task_without_a_state_is_unknown(serve_site, visitor):
     ann = visitor(serve_site())
     url = ann.get("/url/never-called")[1]["url"]
 
@@ -106,35 +106,34 @@ def test_of_a_task_that_nothing_is_known_of_it_says_so(serve_site, visitor):
 
 
 @pytest.mark.parametrize("of_a_task", [True, False], ids=["a task there is", "a task there is not"])
-def test_another_visitor_gets_403_and_learns_nothing(serve_site, visitor, of_a_task):
+def test_another_visitor_gets_403_and_no_information(serve_site, visitor, of_a_task):
     site = serve_site()
-    ann, ben, nobody = visitor(site), visitor(site), visitor(site)
+    ann, ben, anonymous = visitor(site), visitor(site), visitor(site)
     url = ann.call("report", 10)["url"] if of_a_task else ann.get("/url/nothing")[1]["url"]
     ben.get("/url/his-own")
 
-    refusals = [ben.ask(url), nobody.ask(url), ben.ask("/tasks/x"), ben.ask(url + "x")]
+    refusals = [ben.request(url), anonymous.request(url), ben.request("/tasks/x"), ben.request(url + "x")]
 
     assert [status for status, _, _ in refusals] == [403] * 4
     assert len({body for _, _, body in refusals}) == 1
-    for refused in (ben, nobody):
+    for refused in (ben, anonymous):
         with pytest.raises(InvalidStatus, match="403"):
             refused.watch(url)
 
 
-def test_an_address_that_was_good_gets_410(serve_site, visitor):
+def test_an_expired_address_gets_410(serve_site, visitor, eventually):
     site = serve_site(SITE_TASK_PROGRESS_TOKEN_EXPIRES="1")
     ann, ben = visitor(site), visitor(site)
     url = ann.call("report", 10)["url"]
     ben.get("/url/his-own")
-    time.sleep(2.1)
 
-    assert ann.ask(url)[0] == 410
-    assert ben.ask(url)[0] == 403
+    eventually(lambda: ann.request(url)[0] == 410)
+    assert ben.request(url)[0] == 403
     with pytest.raises(InvalidStatus, match="410"):
         ann.watch(url)
 
 
-def test_pages_of_other_sites_open_no_socket(serve_site, visitor):
+def test_pages_of_other_sites_cannot_open_a_socket(serve_site, visitor):
     ann = visitor(serve_site(SITE_TASK_PROGRESS_ORIGINS='["https://friends.example"]'))
     url = ann.call("report", 10)["url"]
 
@@ -146,7 +145,7 @@ def test_pages_of_other_sites_open_no_socket(serve_site, visitor):
         assert json.loads(socket.recv(WAIT))["status"] == "queued"
 
 
-def test_more_sockets_than_threads_leave_the_site_as_quick_as_before(serve_site, visitor):
+def test_a_site_with_more_sockets_than_threads_responds(serve_site, visitor):
     ann = visitor(serve_site(processes=1, threads=2))
     url = ann.call("report", 10)["url"]
 
@@ -158,7 +157,7 @@ def test_more_sockets_than_threads_leave_the_site_as_quick_as_before(serve_site,
     assert ann.get(url)[0] == 200
 
 
-def test_where_there_are_enough_sockets_the_next_one_is_told_to_ask(serve_site, visitor):
+def test_a_socket_above_the_maximum_gets_503_until_another_is_closed(serve_site, visitor):
     ann = visitor(serve_site(processes=1, SITE_TASK_PROGRESS_MAX_SOCKETS="2"))
     url = ann.call("report", 10)["url"]
     first, second = ann.watch(url), ann.watch(url)
@@ -172,7 +171,7 @@ def test_where_there_are_enough_sockets_the_next_one_is_told_to_ask(serve_site, 
 
 
 def eventually_opened(open_socket):
-    """A socket, once there is room for it."""
+    """Open a socket once the number of open ones allows it."""
     end = time.monotonic() + WAIT
     while True:
         try:
@@ -182,7 +181,7 @@ def eventually_opened(open_socket):
             time.sleep(0.05)
 
 
-def test_who_talks_on_a_socket_is_hung_up_on(serve_site, visitor):
+def test_a_socket_on_which_the_visitor_sends_a_message_is_closed(serve_site, visitor):
     ann = visitor(serve_site())
     url = ann.call("report", 10)["url"]
 
@@ -196,25 +195,25 @@ def test_who_talks_on_a_socket_is_hung_up_on(serve_site, visitor):
         socket.ping().wait(WAIT)
 
 
-def test_what_is_no_socket_is_told_so(serve_site, visitor):
+def test_a_request_that_is_not_a_websocket_gets_an_error(serve_site, visitor):
     ann = visitor(serve_site())
     url = ann.call("report", 10)["url"]
 
-    assert ann.ask(f"{url}/live")[0] == 426
+    assert ann.request(f"{url}/live")[0] == 426
     assert upgraded(ann, f"{url}/live") == 400
-    assert ann.ask(url, data={})[0] == 405
+    assert ann.request(url, data={})[0] == 405
 
 
-def upgraded(someone, path):
-    """The status of an upgrade that says nothing of what a WebSocket has to say."""
-    connection = HTTPConnection(urlsplit(someone.site).netloc, timeout=WAIT)
-    headers = {"Upgrade": "websocket", "Connection": "Upgrade", "Cookie": someone.cookie}
+def upgraded(visitor, path):
+    """The status of an upgrade request without the headers of a WebSocket."""
+    connection = HTTPConnection(urlsplit(visitor.site).netloc, timeout=WAIT)
+    headers = {"Upgrade": "websocket", "Connection": "Upgrade", "Cookie": visitor.cookie}
     with closing(connection):
         connection.request("GET", path, headers=headers)
         return connection.getresponse().status
 
 
-def test_a_socket_outlives_a_restart_of_the_worker(start_worker, serve_site, visitor, go, noted, eventually):
+def test_a_socket_stays_open_across_a_restart_of_the_worker(start_worker, serve_site, visitor, go, noted, eventually):
     worker = start_worker()
     ann = visitor(serve_site())
     sent = ann.call("report", 100)
@@ -224,27 +223,27 @@ def test_a_socket_outlives_a_restart_of_the_worker(start_worker, serve_site, vis
         worker.kill()
         go()
         start_worker()
-        states = told(socket)
+        states = received(socket)
 
     assert states[-1]["result"] == {"rows": 100}
 
 
-def test_a_server_that_ends_cuts_its_sockets_and_does_not_wait_for_them(serve_site, visitor):
+def test_a_server_that_ends_closes_its_sockets_without_waiting(serve_site, visitor):
     server = serve_site()
     ann = visitor(server)
     sockets = [ann.watch(ann.call("report", 10)["url"]) for _ in range(4)]
 
-    began = time.monotonic()
+    started = time.monotonic()
     server.stop()
 
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - started < 10
     for socket in sockets:
         with pytest.raises(ConnectionClosed):
-            to_its_end(socket)
+            receive_until_closed(socket)
 
 
 @pytest.mark.parametrize("command", ["flask", "preloaded", "sync"])
-def test_other_ways_to_serve(start_worker, serve, visitor, go, command):
+def test_other_servers(start_worker, serve, visitor, go, command):
     commands = {
         "flask": ["flask", "--app", "site_app:create_app()", "run", "--port", "{port}"],
         "preloaded": ["gunicorn", "--preload", "--threads", "2", "-b", "127.0.0.1:{port}", "site_app:create_app()"],
@@ -256,15 +255,15 @@ def test_other_ways_to_serve(start_worker, serve, visitor, go, command):
     sent = ann.call("report", 20)
 
     with ann.watch(sent["url"]) as socket:
-        assert told(socket)[-1]["result"] == {"rows": 20}
+        assert received(socket)[-1]["result"] == {"rows": 20}
     assert ann.get(sent["url"])[0] == 200
 
 
-def test_a_broker_that_is_away_is_503_and_a_socket_waits_for_it(serve_site, visitor, environment, project):
+def test_a_broker_that_is_away_is_503_and_a_socket_stays_open(serve_site, visitor, environment, project):
     ann = visitor(serve_site(CELERY_BROKER_URL="amqp://guest:guest@127.0.0.1:9//"))
     url = ann.get("/url/some-task")[1]["url"]
 
-    status, headers, body = ann.ask(url)
+    status, headers, body = ann.request(url)
     with ann.watch(url) as socket:
         first = json.loads(socket.recv(WAIT))
 
@@ -274,12 +273,12 @@ def test_a_broker_that_is_away_is_503_and_a_socket_waits_for_it(serve_site, visi
     assert first["status"] == "unknown"
 
 
-def test_the_script_may_be_kept_by_the_browser(serve_site, visitor):
+def test_the_browser_may_cache_the_script(serve_site, visitor):
     ann = visitor(serve_site())
-    _, _, page = ann.ask("/page/some-task")
+    _, _, page = ann.request("/page/some-task")
     address = page.split('type="module" src="')[1].split('"')[0]
 
-    status, headers, body = ann.ask(address)
+    status, headers, body = ann.request(address)
 
     assert status == 200
     assert "max-age=31536000" in headers["Cache-Control"]

@@ -1,4 +1,4 @@
-"""Many sockets, one thread: what a slow visitor does to the others, and what becomes of who is gone."""
+"""Many sockets in one thread: slow readers do not affect the others, and lost connections are closed."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from framework.progress import State, store
 from framework.progress.store import encoded
 from framework.web import sockets
 from framework.web.core import LiveStates
-from framework.web.sockets import Hub, Opening
+from framework.web.sockets import Handshake, SocketServer
 
 WAIT = 30
 
@@ -36,30 +36,30 @@ def live(app):
 
 
 @pytest.fixture
-def hub(live):
-    return Hub(live)
+def server(live):
+    return SocketServer(live)
 
 
 @pytest.fixture
 def publish(app):
-    """Tell of a task, as a worker does."""
+    """Publish states of a task as a worker does."""
     with app.connection_for_write() as connection, connection.channel() as channel:
-        store.ready(channel)
+        store.declare_exchange(channel)
 
-        def tell(number, *, status="progress", size=0):
+        def publish_state(number, *, status="progress", size=0):
             state = State("task", "name", status, number, time.time(), error="x" * size)
             store.publish(channel, "task", encoded(state))
 
-        yield tell
+        yield publish_state
 
 
 class Reader:
-    """The other end of a socket, which reads when it is told to."""
+    """The client's end of a socket, which reads when the test calls it."""
 
-    def __init__(self, hub):
+    def __init__(self, server):
         self._connection, self._server_side = socket.socketpair()
         self._connection.settimeout(WAIT)
-        hub.adopt(Opening(ENVIRON | {"gunicorn.socket": self._server_side}), "task").close()
+        server.adopt(Handshake(ENVIRON | {"gunicorn.socket": self._server_side}), "task").close()
         self._protocol = Connection(ConnectionType.CLIENT, trailing_data=self._after_the_handshake())
         self._protocol.receive_data(b"")
         self._events = []
@@ -73,7 +73,7 @@ class Reader:
         return rest
 
     def read(self):
-        """The next thing that comes; None when the connection is cut."""
+        """The next event; None when the connection is closed."""
         while True:
             self._events += self._protocol.events()
             if self._events:
@@ -94,7 +94,7 @@ class Reader:
             text += event.data if isinstance(event, TextMessage) else ""
         return json.loads(text + event.data)
 
-    def say(self, event):
+    def send(self, event):
         self._connection.sendall(self._protocol.send(event))
 
     def close(self):
@@ -103,12 +103,12 @@ class Reader:
 
 
 @pytest.fixture
-def reader(hub):
+def reader(server):
     """Open a socket for the task."""
     readers = []
 
     def start():
-        readers.append(Reader(hub))
+        readers.append(Reader(server))
         return readers[-1]
 
     yield start
@@ -116,7 +116,7 @@ def reader(hub):
         each.close()
 
 
-def test_who_reads_slowly_holds_nobody_up_and_misses_all_but_the_last(reader, publish):
+def test_a_slow_reader_does_not_delay_the_others_and_receives_the_final_state(reader, publish):
     slow, quick = reader(), reader()
     assert slow.state()["status"] == quick.state()["status"] == "unknown"
 
@@ -136,92 +136,92 @@ def test_who_reads_slowly_holds_nobody_up_and_misses_all_but_the_last(reader, pu
     assert late[-1]["number"] == 301
 
 
-def test_after_the_last_state_both_sides_hang_up(reader, publish, hub, eventually):
+def test_both_sides_close_the_socket_after_the_final_state(reader, publish, server, eventually):
     watching = reader()
     assert watching.state()["status"] == "unknown"
 
     publish(1, status="success")
     assert watching.state()["final"]
-    goodbye = watching.read()
-    watching.say(goodbye.response())
+    closing = watching.read()
+    watching.send(closing.response())
 
-    assert goodbye.code == 1000
+    assert closing.code == 1000
     assert watching.read() is None
-    eventually(lambda: len(hub) == 0)
+    eventually(lambda: len(server) == 0)
 
 
-def test_who_goes_away_is_forgotten(reader, hub, eventually):
-    gone, polite = reader(), reader()
-    eventually(lambda: len(hub) == 2)
+def test_a_socket_that_the_visitor_closed_is_removed(reader, server, eventually):
+    cut, closed = reader(), reader()
+    eventually(lambda: len(server) == 2)
 
-    gone.close()
-    polite.say(CloseConnection(1001))
+    cut.close()
+    closed.send(CloseConnection(1001))
 
-    eventually(lambda: len(hub) == 0)
+    eventually(lambda: len(server) == 0)
 
 
-def test_who_gives_no_sign_of_life_is_let_go(reader, hub, monkeypatch, eventually):
-    monkeypatch.setattr(sockets, "BEAT", 0.5)
-    dead, alive = reader(), reader()
-    eventually(lambda: len(hub) == 2)
+def test_a_socket_without_a_response_to_a_ping_is_closed(reader, server, monkeypatch, eventually):
+    monkeypatch.setattr(sockets, "PING_INTERVAL_SECONDS", 0.5)
+    silent, alive = reader(), reader()
+    eventually(lambda: len(server) == 2)
 
     pings = 0
     while pings < 4:
         event = alive.read()
         if isinstance(event, Ping):
             pings += 1
-            alive.say(event.response())
+            alive.send(event.response())
 
-    assert len(hub) == 1
-    assert [event for event in iter(dead.read, None) if isinstance(event, Ping)]
+    assert len(server) == 1
+    assert [event for event in iter(silent.read, None) if isinstance(event, Ping)]
 
 
-def test_who_never_takes_what_is_sent_is_let_go(reader, hub, publish, monkeypatch, eventually):
-    monkeypatch.setattr(sockets, "PATIENCE", 1.0)
+def test_a_socket_whose_visitor_never_reads_is_closed(reader, server, publish, monkeypatch, eventually):
+    monkeypatch.setattr(sockets, "TIMEOUT_SECONDS", 1.0)
     assert reader().state()["status"] == "unknown"
 
     for number in range(1, 51):
         publish(number, size=60_000)
 
-    eventually(lambda: len(hub) == 0)
+    eventually(lambda: len(server) == 0)
 
 
-def test_a_socket_does_not_last_for_ever(reader, monkeypatch):
-    monkeypatch.setattr(sockets, "LIFETIME", 0.5)
+def test_a_socket_is_closed_after_its_maximum_time(reader, monkeypatch):
+    monkeypatch.setattr(sockets, "MAX_SOCKET_SECONDS", 0.5)
 
     events = iter(reader().read, None)
 
     assert next(event for event in events if isinstance(event, CloseConnection)).code == 1001
 
 
-def test_what_is_no_websocket_is_cut(reader, hub, eventually):
+def test_a_connection_with_other_data_is_closed(reader, server, eventually):
     noise = reader()
 
     noise._connection.sendall(b"GET / HTTP/1.1\r\n\r\n")
 
-    eventually(lambda: len(hub) == 0)
+    eventually(lambda: len(server) == 0)
 
 
-def test_a_fork_has_sockets_of_its_own(reader, hub, publish):
+def test_a_fork_has_sockets_of_its_own(reader, server, publish):
     reader()
     child = os.fork()
     if not child:
-        fresh = Reader(hub)
-        os._exit(0 if len(hub) == 1 and fresh.state()["status"] == "unknown" else 1)
+        fresh = Reader(server)
+        os._exit(0 if len(server) == 1 and fresh.state()["status"] == "unknown" else 1)
 
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert len(hub) == 1
+    assert len(server) == 1
 
 
-def test_a_server_that_hands_nothing_over_is_named():
+def test_a_server_without_access_to_its_connections_is_named():
     with pytest.raises(NoSocket, match="waitress") as refused:
-        Opening(ENVIRON | {"SERVER_SOFTWARE": "waitress"})
+        Handshake(ENVIRON | {"SERVER_SOFTWARE": "waitress"})
     assert refused.value.status == 503
     with (
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).wrap_socket(socket.socket(), server_hostname="x") as encrypted,
         pytest.raises(NoSocket, match="without TLS"),
     ):
-        Opening(ENVIRON | {"gunicorn.socket": encrypted})
+        Handshake(ENVIRON | {"gunicorn.socket": encrypted})
     with pytest.raises(NoSocket) as refused:
-        Opening({name: value for name, value in ENVIRON.items() if "KEY" not in name})
+        Handshake({name: value for name, value in ENVIRON.items() if "KEY" not in name})
     assert refused.value.status == 400

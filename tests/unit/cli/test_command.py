@@ -1,4 +1,4 @@
-"""The command `framework`: Celery's own, with our application, and errors in one line."""
+"""The command `framework`: Celery's commands with the framework's application, and errors in one line."""
 
 import subprocess
 import sys
@@ -14,13 +14,13 @@ MODULE = [sys.executable, "-m", "framework"]
 
 
 @pytest.fixture
-def typed(tmp_path, monkeypatch):
-    """What a command line does in the project's folder."""
-    # Nothing listens there: a worker that gets further than it should does not run for ever.
+def run_command(tmp_path, monkeypatch):
+    """Run a command line in the project's folder."""
+    # No command reaches a real broker.
     monkeypatch.setenv("CELERY_BROKER_URL", "memory://")
 
     def run(command, *args):
-        return subprocess.run([*command, *args], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=30)
+        return subprocess.run([*command, *args], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=90)
 
     return run
 
@@ -44,8 +44,8 @@ def module(tmp_path):
 
 
 @pytest.mark.parametrize("command", [FRAMEWORK, MODULE], ids=["framework", "python -m framework"])
-def test_help_says_what_it_is_and_what_there_is(typed, command):
-    run = typed(command, "--help")
+def test_help_lists_the_commands(run_command, command):
+    run = run_command(command, "--help")
 
     lines = run.stdout.splitlines()
     assert run.returncode == 0
@@ -55,52 +55,52 @@ def test_help_says_what_it_is_and_what_there_is(typed, command):
     assert max(map(len, lines)) <= 80
 
 
-def test_its_version_is_ours_and_celery_s(typed):
-    run = typed(FRAMEWORK, "--version")
+def test_the_version_names_framework_and_celery(run_command):
+    run = run_command(FRAMEWORK, "--version")
 
     assert run.stdout == f"framework {version('omstd-framework')}, Celery {version('celery')} (collider)\n"
 
 
-def test_a_mistyped_command_is_answered_with_the_right_one(typed):
-    run = typed(FRAMEWORK, "wroker")
+def test_a_mistyped_command_suggests_the_right_one(run_command):
+    run = run_command(FRAMEWORK, "wroker")
 
     assert run.returncode == 2
     assert "worker" in run.stderr
 
 
-def test_without_app_it_is_our_application_with_the_project_of_the_folder(typed, module):
+def test_the_default_application_is_the_framework_s_with_the_project_of_the_folder(run_command, module):
     module("any.py", "from framework.celery.celery import celery\n\n@celery.task\ndef hi(): ...\n")
 
-    run = typed(FRAMEWORK, "report")
+    run = run_command(FRAMEWORK, "report")
 
     assert run.returncode == 0
     assert "framework.celery.loader.Loader" in run.stdout
     assert "shop.tasks.any" in run.stdout
 
 
-def test_another_application_can_be_asked_for(typed, tmp_path):
+def test_another_application_can_be_named(run_command, tmp_path):
     (tmp_path / "other.py").write_text(
         "from celery import Celery\napp = Celery('other')\n\n@app.task\ndef theirs(): ...\n"
     )
 
-    by_option = typed(FRAMEWORK, "-A", "other", "tasks")
-    by_variable = typed(["env", "CELERY_APP=other", *FRAMEWORK], "tasks")
+    by_option = run_command(FRAMEWORK, "-A", "other", "tasks")
+    by_variable = run_command(["env", "CELERY_APP=other", *FRAMEWORK], "tasks")
 
     assert by_option.stdout.splitlines()[0] == "other.theirs"
     assert by_variable.stdout == by_option.stdout
 
 
-def test_the_folder_that_workdir_names_is_the_project(typed, tmp_path, module):
+def test_the_folder_that_workdir_names_is_the_project(run_command, tmp_path, module):
     module("any.py", "from framework.celery.celery import celery\n\n@celery.task\ndef hi(): ...\n")
     elsewhere = ["env", "-C", "/", *FRAMEWORK]
 
-    run = typed(elsewhere, "--workdir", str(tmp_path), "tasks")
+    run = run_command(elsewhere, "--workdir", str(tmp_path), "tasks")
 
     assert "shop.tasks.any.hi" in run.stdout
 
 
 def one_line(run):
-    """The error of a command that failed, which is all that it printed."""
+    """The error of a command that failed and printed nothing else."""
     assert run.returncode == 1
     assert "Traceback" not in run.stderr
     errors = [line for line in run.stderr.splitlines() if line.startswith("Error: ")]
@@ -115,68 +115,68 @@ def one_line(run):
     ids=["framework worker", "framework beat", "framework tasks", "celery worker"],
 )
 class TestErrorsAreOneLine:
-    def test_a_broken_task_module(self, typed, module, command):
+    def test_a_broken_task_module(self, run_command, module, command):
         file = module("broken.py", "import os\n\ndef def\n")
 
-        assert one_line(typed(*command)) == (
+        assert one_line(run_command(*command)) == (
             f"Error: The task module shop.tasks.broken cannot be imported ({file}, line 3): "
             "SyntaxError: invalid syntax (broken.py, line 3)"
         )
 
-    def test_two_tasks_with_one_name(self, typed, module, command):
+    def test_two_tasks_with_one_name(self, run_command, module, command):
         source = "from framework.celery.celery import celery\n\n@celery.task(name='hi')\ndef {}(): ...\n"
         for name in ("first", "second"):
             module(f"{name}.py", source.format(name))
 
-        line = one_line(typed(*command))
+        line = one_line(run_command(*command))
 
         assert line.startswith("Error: Two tasks are called 'hi': ")
         assert "first.py, line 3" in line
         assert "second.py, line 3" in line
 
-    def test_an_unknown_setting(self, typed, tmp_path, command):
+    def test_an_unknown_setting(self, run_command, tmp_path, command):
         (tmp_path / "celeryconfig.py").write_text("task_ack_late = True\n")
 
-        assert "'task_ack_late' is not a setting. Did you mean 'task_acks_late'?" in one_line(typed(*command))
+        assert "'task_ack_late' is not a setting. Did you mean 'task_acks_late'?" in one_line(run_command(*command))
 
-    def test_a_configuration_that_cannot_be_read(self, typed, tmp_path, command):
+    def test_a_configuration_that_cannot_be_read(self, run_command, tmp_path, command):
         (tmp_path / "celeryconfig.py").write_text("import no_such_module\n")
 
-        line = one_line(typed(*command))
+        line = one_line(run_command(*command))
 
         assert line.startswith("Error: The configuration celeryconfig cannot be read (")
         assert line.endswith("): ModuleNotFoundError: No module named 'no_such_module'")
 
-    def test_a_configuration_that_is_missing(self, typed, command):
+    def test_a_configuration_that_is_missing(self, run_command, command):
         program, *args = command
 
-        run = typed(["env", "CELERY_CONFIG_MODULE=no_such_config", *program], *args)
+        run = run_command(["env", "CELERY_CONFIG_MODULE=no_such_config", *program], *args)
 
         assert "no_such_config" in one_line(run)
 
 
-def test_an_error_of_ours_while_another_application_is_imported_is_one_line(typed, tmp_path):
+def test_a_framework_error_at_the_import_of_another_application_is_one_line(run_command, tmp_path):
     (tmp_path / "other.py").write_text(
         "from framework.discovery import find_tasks_in_project\nfind_tasks_in_project('no-such-folder')\n"
     )
 
-    assert "find_tasks_in_project('no-such-folder')" in one_line(typed(FRAMEWORK, "-A", "other", "tasks"))
+    assert "find_tasks_in_project('no-such-folder')" in one_line(run_command(FRAMEWORK, "-A", "other", "tasks"))
 
 
-def test_calling_a_task_that_does_not_exist_is_one_line(typed):
+def test_calling_a_task_that_does_not_exist_is_one_line(run_command):
     assert "No task is called 'framework.tasks.main_tusk'" in one_line(
-        typed(FRAMEWORK, "call", "framework.tasks.main_tusk")
+        run_command(FRAMEWORK, "call", "framework.tasks.main_tusk")
     )
 
 
-def test_calling_a_task_without_a_broker_is_one_line(typed):
-    run = typed(FRAMEWORK, "-b", "amqp://127.0.0.1:1//", "call", "framework.tasks.main_task.main_task")
+def test_calling_a_task_without_a_broker_is_one_line(run_command):
+    run = run_command(FRAMEWORK, "-b", "amqp://127.0.0.1:1//", "call", "framework.tasks.main_task.main_task")
 
     assert "amqp://127.0.0.1:1//" in one_line(run)
 
 
-def test_a_broker_that_is_down_is_one_line_in_celery_s_own_commands(typed):
-    run = typed(FRAMEWORK, "-b", "amqp://ann:secret@127.0.0.1:1//", "purge", "-f")
+def test_a_broker_that_is_down_is_one_line_in_celery_s_commands(run_command):
+    run = run_command(FRAMEWORK, "-b", "amqp://ann:secret@127.0.0.1:1//", "purge", "-f")
 
     line = one_line(run)
     assert line.startswith(

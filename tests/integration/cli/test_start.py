@@ -13,23 +13,23 @@ import pytest
 
 from framework.testing.mailbox import Mailbox
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 START = [sys.executable, "-W", "error", "start.py"]
 UP = [sys.executable, "-m", "framework", "up", "--"]
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """A clone of the project: its doors and its samples."""
-    for door in ("start.py", "celeryconfig.py", "utils.py"):
-        shutil.copy(ROOT / door, tmp_path)
+    """A clone of the project: its files and its samples."""
+    for file in ("start.py", "celeryconfig.py", "utils.py"):
+        shutil.copy(ROOT / file, tmp_path)
     shutil.copytree(ROOT / "samples", tmp_path / "samples")
     return tmp_path
 
 
 @pytest.fixture
 def mail_port():
-    """A port of this machine that nobody listens on."""
+    """A free port of this machine."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         return str(free.getsockname()[1])
 
@@ -46,7 +46,7 @@ def run(command, folder, **environment):
     )
 
 
-def test_the_main_job_shows_the_greeting_the_mail_and_the_rows(folder, mail_port):
+def test_the_main_job_prints_the_greeting_the_mail_and_the_rows(folder, mail_port):
     done = run([*UP, *START], folder, MAIL_PORT=mail_port)
 
     assert done.returncode == 0, done.stderr
@@ -63,7 +63,7 @@ def test_the_main_job_shows_the_greeting_the_mail_and_the_rows(folder, mail_port
     assert all(any(row["description"] in line for line in lines) for row in rows)
 
 
-def test_a_second_time_shows_the_new_rows_alone(folder, mail_port):
+def test_a_second_run_prints_only_the_new_rows(folder, mail_port):
     script = f"{sys.executable} start.py > first && {sys.executable} start.py > second"
 
     done = run([*UP, "sh", "-c", script], folder, MAIL_PORT=mail_port)
@@ -74,7 +74,7 @@ def test_a_second_time_shows_the_new_rows_alone(folder, mail_port):
     assert (folder / "second").read_text().count("macro.txt") == 1
 
 
-def test_a_mail_server_that_runs_already_gets_the_mail(folder):
+def test_a_mail_server_that_runs_already_receives_the_mail(folder):
     with Mailbox() as mailbox:
         done = run([*UP, *START], folder, MAIL_PORT=str(mailbox.port))
 
@@ -96,7 +96,7 @@ def test_on_rabbitmq_it_runs_beside_a_worker_in_another_terminal(folder, mail_po
         start_new_session=True,
     )
     try:
-        # It may start first: what it queues waits for the worker.
+        # It may start before the worker is ready: its tasks wait in the queue.
         done = run(START, folder, CELERY_BROKER_URL=url, MAIL_PORT=mail_port)
     finally:
         os.killpg(worker.pid, signal.SIGKILL)
@@ -113,20 +113,20 @@ def only_error(done):
     return line
 
 
-def test_without_a_worker_it_says_how_one_is_started(folder, mail_port):
+def test_a_missing_worker_is_an_error_with_the_command_that_starts_one(folder, mail_port):
     done = run(START, folder, CELERY_BROKER_URL=f"sqlite:///{folder}/alone.db", MAIL_PORT=mail_port)
 
     assert "No worker answers at sqlite:///" in only_error(done)
     assert "start one with `framework worker`" in only_error(done)
 
 
-def test_without_a_broker_it_says_so_at_once(folder, mail_port):
+def test_a_missing_broker_is_an_error_at_once(folder, mail_port):
     done = run(START, folder, CELERY_BROKER_URL="amqp://guest:guest@127.0.0.1:1//", MAIL_PORT=mail_port)
 
     assert "The broker amqp://guest:**@127.0.0.1:1// cannot be used" in only_error(done)
 
 
-def test_a_task_that_fails_is_named_with_its_cause(folder, mail_port):
+def test_a_failed_task_is_named_with_its_cause(folder, mail_port):
     shutil.rmtree(folder / "samples/rules")
 
     done = run([*UP, *START], folder, MAIL_PORT=mail_port)
@@ -136,5 +136,5 @@ def test_a_task_that_fails_is_named_with_its_cause(folder, mail_port):
     assert "samples/rules" in line
 
 
-def test_a_setting_that_cannot_be_used_is_named(folder):
+def test_an_invalid_setting_is_named(folder):
     assert "The environment variable MAIL_PORT is 'many'" in only_error(run(START, folder, MAIL_PORT="many"))

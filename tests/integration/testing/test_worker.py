@@ -1,4 +1,4 @@
-"""What users' own tests get: a plugin of pytest that keeps them off every real broker, and a real worker."""
+"""The pytest plugin, which keeps tests off every real broker, and the worker for tests."""
 
 import os
 import shutil
@@ -13,12 +13,12 @@ import pytest
 from framework.errors import ServiceDied
 from framework.testing.worker import Worker
 
-EXAMPLE = Path(__file__).parents[2] / "docs/examples/testing"
+EXAMPLE = Path(__file__).parents[3] / "docs/examples/testing"
 
 
 @pytest.fixture
 def shop(tmp_path):
-    """The project of the guide's page on tests, as a user has it."""
+    """The project of the guide's page on tests."""
     return shutil.copytree(EXAMPLE, tmp_path / "shop", ignore=shutil.ignore_patterns("__pycache__"))
 
 
@@ -39,7 +39,7 @@ def test_the_tests_of_the_guide_pass_on_both_brokers(shop, broker, broker_url):
 
 
 def test_no_test_reaches_the_broker_of_the_settings(shop):
-    """Also one that asks for no fixture; nobody listens on port 1."""
+    """Also a test without a fixture; nothing listens on port 1."""
     (shop / "tests/test_call.py").write_text(
         "from shop.tasks.orders import ship\n\ndef test_a_call():\n    assert ship.delay(7).id\n"
     )
@@ -59,7 +59,7 @@ def test_nothing_is_left_behind(shop, tmp_path):
     assert [path.name for path in folder.iterdir() if path.name.startswith(("broker-", "worker-"))] == []
 
 
-def test_a_worker_serves_the_application_and_the_queues_that_it_is_told(tmp_path, monkeypatch):
+def test_a_worker_serves_the_given_application_and_queues(tmp_path, monkeypatch):
     for name in ("before", "after"):
         shutil.copytree(EXAMPLE.parent / "plain_celery" / name, tmp_path, dirs_exist_ok=True)
     url = f"sqlite:///{tmp_path}/broker.db"
@@ -79,7 +79,7 @@ def test_a_worker_serves_the_application_and_the_queues_that_it_is_told(tmp_path
         assert "packing order 7" in worker.output
 
 
-def test_a_worker_that_cannot_start_says_why(tmp_path, monkeypatch):
+def test_a_worker_that_cannot_start_raises_with_the_cause(tmp_path, monkeypatch):
     (tmp_path / "celeryconfig.py").write_text("imports = ['no_such_module']\n")
     monkeypatch.chdir(tmp_path)
 
@@ -88,7 +88,7 @@ def test_a_worker_that_cannot_start_says_why(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks at a process through Linux's /proc")
-def test_no_worker_outlives_a_test_run_that_is_killed(shop, tmp_path):
+def test_a_worker_ends_with_a_test_run_that_is_killed(shop, tmp_path):
     (shop / "tests/test_killed.py").write_text(
         "import os, signal\n\n"
         "def test_killed(task_worker):\n"
@@ -103,7 +103,7 @@ def test_no_worker_outlives_a_test_run_that_is_killed(shop, tmp_path):
 
 
 def ended(pid, seconds=10):
-    """Whether a process that is not ours has ended, or does so soon."""
+    """Whether a process that is not a child ends in time."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         stat = Path(f"/proc/{pid}/stat")

@@ -1,4 +1,4 @@
-"""A token is for one task, one visitor and a time; nothing else gets in."""
+"""A token is valid for one task, one visitor and a limited time; any other is refused."""
 
 import time
 
@@ -19,13 +19,13 @@ def tokens():
 
 @settings(deadline=None)
 @given(task_id=st.text(), visitor=st.text())
-def test_a_token_is_good_for_its_visitor_and_says_which_task(task_id, visitor):
+def test_a_token_gives_its_visitor_the_id_of_the_task(task_id, visitor):
     tokens = Tokens(SECRET)
 
     assert tokens.task_id(tokens.make(task_id, visitor), visitor) == task_id
 
 
-def test_it_fits_into_an_address(tokens):
+def test_a_token_fits_into_a_url_and_does_not_contain_the_visitor(tokens):
     token = tokens.make("a task / of ?ours é", "ann@example.com")
 
     assert set(token) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
@@ -33,12 +33,12 @@ def test_it_fits_into_an_address(tokens):
 
 
 @pytest.mark.parametrize("visitor", ["ben", "", "Ann", "ann ", None])
-def test_it_is_worth_nothing_to_anybody_else(tokens, visitor):
+def test_a_token_is_refused_for_any_other_visitor(tokens, visitor):
     with pytest.raises(BadTaskToken):
         tokens.task_id(tokens.make("task", "ann"), visitor)
 
 
-def test_not_one_character_of_it_can_be_changed(tokens):
+def test_a_token_with_a_changed_character_is_refused(tokens):
     token = tokens.make("task", "ann")
 
     for place, character in enumerate(token[:-1]):  # the last one's lowest bits mean nothing in base64
@@ -49,17 +49,17 @@ def test_not_one_character_of_it_can_be_changed(tokens):
 
 @settings(deadline=None)
 @given(text=st.text())
-def test_what_was_not_made_here_is_refused(text):
+def test_any_other_text_is_refused(text):
     with pytest.raises(BadTaskToken):
         Tokens(SECRET).task_id(text, "ann")
 
 
-def test_another_secret_s_token_is_refused(tokens):
+def test_a_token_of_another_secret_is_refused(tokens):
     with pytest.raises(BadTaskToken):
         tokens.task_id(Tokens("another").make("task", "ann"), "ann")
 
 
-def test_a_token_of_the_secret_before_is_good_until_that_is_dropped(tokens):
+def test_a_token_of_the_previous_secret_is_accepted_until_that_is_removed(tokens):
     before = tokens.make("task", "ann")
     both = Tokens([SECRET, "the new one"])
 
@@ -70,7 +70,7 @@ def test_a_token_of_the_secret_before_is_good_until_that_is_dropped(tokens):
         tokens.task_id(both.make("task", "ann"), "ann")
 
 
-def test_it_expires_for_its_visitor_and_is_nothing_to_others_as_before(monkeypatch):
+def test_a_token_expires_for_its_visitor_and_is_refused_for_others_as_before(monkeypatch):
     tokens = Tokens(SECRET, expires=60)
     token = tokens.make("task", "ann")
     later = time.time() + 62
@@ -82,14 +82,14 @@ def test_it_expires_for_its_visitor_and_is_nothing_to_others_as_before(monkeypat
         tokens.task_id(token, "ben")
 
 
-def test_every_refusal_says_the_same(tokens):
+def test_every_refusal_has_the_same_message(tokens):
     mine = tokens.make("task", "ann")
 
     assert refusal(tokens, mine, "ben") == refusal(tokens, "nonsense", "ann") == refusal(tokens, mine + "x", "ann")
 
 
 @pytest.mark.parametrize("secret", [None, "", b"", [], [""], ["old", ""]])
-def test_without_a_secret_nothing_is_signed(secret):
+def test_an_empty_secret_is_refused(secret):
     with pytest.raises(MissingSecret, match="SECRET_KEY"):
         Tokens(secret)
 

@@ -1,10 +1,11 @@
-"""``framework watch``: a task's bar in a terminal, or line by line, on both brokers."""
+"""``framework watch``: the progress of a task in a terminal, or line by line, on both brokers."""
 
 import json
 import os
 import pty
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -58,13 +59,13 @@ def watching(project, environment):
                 stream.close()
 
 
-def test_it_shows_the_bar_and_ends_with_the_task(start_worker, call, watching, project, eventually, noted):
+def test_the_output_has_the_bar_and_ends_with_the_task(start_worker, call, watching, project, eventually, noted):
     start_worker()
     sent = call("report", 10).apply_async()
     eventually(lambda: noted("half"))
     watch = watching(sent.id)
 
-    first = watch.stdout.readline()
+    first = next(line for line in watch.stdout if line != "started\n")
     (project / "go").touch()
     rest, errors = watch.communicate(timeout=WAIT)
 
@@ -73,29 +74,38 @@ def test_it_shows_the_bar_and_ends_with_the_task(start_worker, call, watching, p
     assert (watch.returncode, errors) == (0, "")
 
 
-def test_a_terminal_sees_one_line_written_over(start_worker, call, watching, project, eventually, noted):
+def test_a_terminal_displays_one_line_that_is_rewritten(start_worker, call, watching, project, eventually, noted):
     start_worker()
     sent = call("report", 10).apply_async()
     eventually(lambda: noted("half"))
-    ours, theirs = pty.openpty()
-    watch = watching(sent.id, stdout=theirs)
-    os.close(theirs)
+    terminal, program_side = pty.openpty()
+    watch = watching(sent.id, stdout=program_side)
+    os.close(program_side)
 
-    shown = os.read(ours, 4096).decode()
+    half, output = "\r\x1b[Kreading   50% [############------------]  5/10", ""
+    while half not in output:
+        output += os.read(terminal, 4096).decode()
     (project / "go").touch()
-    while "done" not in shown:
-        shown += os.read(ours, 4096).decode()
-    os.close(ours)
+    output += read_until_closed(terminal)
 
     assert watch.wait(WAIT) == 0
-    first, *_, last_bar, ended = shown.split("\r\x1b[K")[1:]
-    assert first.startswith("reading   50% [############------------]  5/10")
+    *_, last_bar, ended = output.split("\r\x1b[K")
     assert "100% [########################]  10/10" in last_bar
     assert last_bar.endswith("\r\n")
     assert ended.strip() == 'done: {"rows": 10}'
 
 
-def test_a_script_gets_json_and_a_failure_its_status(start_worker, call, watching):
+def read_until_closed(terminal):
+    """The output up to the end of the program, which closes the other side."""
+    output = b""
+    with suppress(OSError):
+        while data := os.read(terminal, 4096):
+            output += data
+    os.close(terminal)
+    return output.decode()
+
+
+def test_json_is_printed_for_scripts_and_a_failure_exits_with_1(start_worker, call, watching):
     start_worker()
     sent = call("refused").apply_async()
 
@@ -112,7 +122,7 @@ def test_a_script_gets_json_and_a_failure_its_status(start_worker, call, watchin
     assert (watch.returncode, errors) == (1, "")
 
 
-def test_a_task_that_nothing_is_heard_of_is_an_error_that_says_why(watching):
+def test_a_task_without_a_state_is_an_error_with_its_cause(watching):
     watch = watching("no-such-task", "--wait", "0.5")
     output, errors = watch.communicate(timeout=WAIT)
 
@@ -120,7 +130,7 @@ def test_a_task_that_nothing_is_heard_of_is_an_error_that_says_why(watching):
     assert errors.startswith("Error: Nothing was heard of the task 'no-such-task' within 0.5 s.")
 
 
-def test_a_broker_that_is_not_there_is_an_error(watching, environment):
+def test_a_broker_that_does_not_answer_is_an_error(watching, environment):
     environment["CELERY_BROKER_URL"] = "amqp://guest:guest@127.0.0.1:1//"
     watch = watching("any")
     _, errors = watch.communicate(timeout=WAIT)

@@ -1,4 +1,4 @@
-"""What visitors are shown, who may open a socket, and the Flask extension where no broker is asked."""
+"""The public view of a state, the origin check of sockets, and the Flask extension without a broker."""
 
 import json
 import math
@@ -16,7 +16,7 @@ from framework.celery.app import App
 from framework.errors import BadTaskToken, BrokerAway, MissingSecret
 from framework.progress import Progress, State, Step
 from framework.web import core
-from framework.web.core import LiveStates, Newest, as_json, may_come_from, shown
+from framework.web.core import LatestState, LiveStates, as_json, may_come_from, public_view
 from framework.web.flask import TaskProgress
 
 ANYTHING = st.recursive(
@@ -27,7 +27,7 @@ ANYTHING = st.recursive(
 
 @settings(deadline=None)
 @given(ANYTHING)
-def test_whatever_a_task_returned_browsers_can_read(value):
+def test_browsers_can_read_every_result(value):
     text = as_json({"result": value})
 
     assert list(json.loads(text, parse_constant=pytest.fail)) == ["result"]
@@ -35,35 +35,35 @@ def test_whatever_a_task_returned_browsers_can_read(value):
 
 @settings(deadline=None)
 @given(ANYTHING.filter(lambda value: "nan" not in repr(value) and "inf" not in repr(value)))
-def test_what_json_has_is_not_changed(value):
+def test_a_value_that_json_has_is_not_changed(value):
     assert json.loads(as_json(value)) == value
 
 
-def test_names_of_tasks_and_ids_are_not_shown():
+def test_the_public_view_contains_neither_task_name_nor_id():
     steps = (Step("reading", 3, math.inf, "soon", 1.5, 2.0),)
-    fields = shown(State("an-id", "shop.tasks.secret", "progress", 7, 5.0, progress=Progress(steps)))
+    fields = public_view(State("an-id", "shop.tasks.secret", "progress", 7, 5.0, progress=Progress(steps)))
 
     assert "an-id" not in repr(fields)
     assert "shop" not in repr(fields)
     assert fields["progress"]["steps"][0]["message"] == "soon"
 
 
-def test_of_several_states_the_newest_waits_and_each_rings():
-    rings = []
-    newest = Newest(lambda: rings.append(1))
+def test_the_latest_of_several_states_is_taken_and_each_notifies():
+    notifications = []
+    latest = LatestState(lambda: notifications.append(1))
 
-    newest.put("first")
-    newest.put("second")
+    latest.put("first")
+    latest.put("second")
 
-    assert (newest.take(), newest.take()) == ("second", None)
-    assert rings == [1, 1]
+    assert (latest.take(), latest.take()) == ("second", None)
+    assert notifications == [1, 1]
 
 
 @pytest.mark.parametrize(
-    ("origin", "host", "may"),
+    ("origin", "host", "allowed"),
     [
         ("https://shop.example", "shop.example", True),
-        ("http://shop.example", "shop.example", True),  # TLS may end at a proxy, which does not say so
+        ("http://shop.example", "shop.example", True),  # TLS may end at a proxy
         ("https://SHOP.example", "shop.Example", True),
         ("http://127.0.0.1:8000", "127.0.0.1:8000", True),
         (None, "shop.example", True),
@@ -79,8 +79,8 @@ def test_of_several_states_the_newest_waits_and_each_rings():
         ("http://[broken", "shop.example", False),
     ],
 )
-def test_sockets_are_for_pages_of_this_site(origin, host, may):
-    assert may_come_from(origin, host, ["https://friends.example"]) is may
+def test_only_pages_of_this_site_and_of_allowed_origins_open_sockets(origin, host, allowed):
+    assert may_come_from(origin, host, ["https://friends.example"]) is allowed
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def app():
     return app
 
 
-def test_the_element_and_the_script_are_rendered_for_whoever_asks(app):
+def test_the_element_and_the_script_are_rendered_in_a_template(app):
     TaskProgress(app)
 
     with app.test_request_context():
@@ -103,7 +103,7 @@ def test_the_element_and_the_script_are_rendered_for_whoever_asks(app):
     assert 'label="&lt;Your&gt; &#34;report&#34;" class="wide"></task-progress>' in page
 
 
-def test_the_addresses_begin_where_it_is_said(app):
+def test_the_addresses_begin_with_the_configured_prefix(app):
     app.config["TASK_PROGRESS_URL_PREFIX"] = "/api/progress"
     progress = TaskProgress()
     progress.init_app(app)
@@ -115,7 +115,7 @@ def test_the_addresses_begin_where_it_is_said(app):
     assert app.extensions["task_progress"] is progress
 
 
-def test_nobody_has_no_address_and_sees_nothing(app):
+def test_a_visitor_without_an_id_has_no_address_and_gets_403(app):
     progress = TaskProgress(app, visitor=lambda: None)
 
     with app.test_request_context(), pytest.raises(BadTaskToken):
@@ -123,7 +123,7 @@ def test_nobody_has_no_address_and_sees_nothing(app):
     assert app.test_client().get("/tasks/anything").status_code == 403
 
 
-def test_a_visitor_keeps_a_name_and_others_have_another(app):
+def test_a_visitor_keeps_an_id_that_no_other_visitor_has(app):
     progress = TaskProgress(app)
     app.add_url_rule("/url", view_func=lambda: progress.url("an-id"), endpoint="url")
     ann, ben = app.test_client(), app.test_client()
@@ -139,7 +139,7 @@ def test_without_a_secret_the_application_does_not_start():
         TaskProgress(Flask(__name__))
 
 
-def test_under_a_server_that_hands_nothing_over_the_page_is_told_to_ask(app):
+def test_a_server_without_access_to_its_connections_gets_503_and_the_page_polls(app):
     progress = TaskProgress(app)
     app.add_url_rule("/url", view_func=lambda: progress.url("an-id"), endpoint="url")
     ann = app.test_client()
@@ -150,13 +150,13 @@ def test_under_a_server_that_hands_nothing_over_the_page_is_told_to_ask(app):
         "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
     }
 
-    answer = ann.get(f"{ann.get('/url').text}/live", headers=upgrade)
+    response = ann.get(f"{ann.get('/url').text}/live", headers=upgrade)
 
-    assert answer.status_code == 503
-    assert "every few seconds" in answer.json["error"]
+    assert response.status_code == 503
+    assert "every few seconds" in response.json["error"]
 
 
-def test_a_broker_that_hangs_holds_one_thread_and_not_the_site():
+def test_a_broker_that_hangs_blocks_one_thread_and_not_the_site():
     with socket.create_server(("127.0.0.1", 0)) as silent:
         app = App("caller", broker=f"amqp://127.0.0.1:{silent.getsockname()[1]}//", set_as_current=False)
         app.conf.task_publish_timeout = 1.0
@@ -164,16 +164,16 @@ def test_a_broker_that_hangs_holds_one_thread_and_not_the_site():
         with pytest.raises(OperationalError):
             live.last("task")
 
-        began = time.monotonic()
+        started = time.monotonic()
         with ThreadPoolExecutor(8) as pool:
             refusals = [each.exception() for each in [pool.submit(live.last, "task") for _ in range(50)]]
 
     assert all(isinstance(refusal, BrokerAway) for refusal in refusals)
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - started < 1
 
 
-def test_a_broker_that_is_back_is_found(tmp_path, monkeypatch):
-    monkeypatch.setattr(core, "LATER", 0)
+def test_a_broker_that_is_back_is_used_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(core, "RETRY_AFTER_SECONDS", 0)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
     app = App("caller", broker=f"amqp://127.0.0.1:{port}//", set_as_current=False)

@@ -1,14 +1,15 @@
-"""`framework doctor`: it says what is wrong with broker and queues, and makes a queue anew without losing a task."""
+"""`framework doctor`: it reports errors of broker and queues, and recreates a queue without losing a task."""
 
 import random
 import subprocess
 import sys
-import time
 
 import pytest
+from amqp.exceptions import NotFound
 from celery import Celery
 from kombu import Connection, Queue
 
+from framework.broker.migration import migration_queue
 from framework.broker.queue_diff import differences
 
 
@@ -32,7 +33,7 @@ def doctor(project, environment):
 
 @pytest.fixture
 def plain(broker_url, app):
-    """Plain Celery on the same broker; `app` has made the embedded broker's URL known."""
+    """Plain Celery on the same broker; `app` has registered the embedded broker's transport."""
     with Celery("plain", set_as_current=False, broker=broker_url, backend="disabled") as made:
         yield made
 
@@ -42,21 +43,21 @@ def call_plainly(plain, count):
         plain.send_task("probe.tasks.any-name.tell", (number,), task_id=f"task-{number}")
 
 
-def wrong(run):
+def errors_of(run):
     return [line for line in run.stdout.splitlines() if line.startswith("wrong")]
 
 
-def test_a_broker_with_nothing_on_it_is_well(doctor, broker_url):
+def test_an_empty_broker_is_ok(doctor, broker_url):
     run = doctor()
 
     assert run.returncode == 0, run.stdout + run.stderr
-    assert not wrong(run)
+    assert not errors_of(run)
     assert "The queue 'celery' is not there yet" in run.stdout
     with Connection(broker_url) as connection:
         assert differences(connection, Queue("celery")) is None
 
 
-def test_a_broker_in_use_is_well(doctor, start_worker, call):
+def test_a_broker_in_use_is_ok(doctor, start_worker, call):
     start_worker()
     call("tell", 1).apply_async(countdown=0.1).get(30)
 
@@ -69,7 +70,7 @@ def test_a_broker_in_use_is_well(doctor, start_worker, call):
     assert "Dead letters go to the exchange 'celery.failed'." in run.stdout
 
 
-def test_what_is_wrong_is_named_one_line_each(doctor, plain, broker_url):
+def test_each_error_is_one_line(doctor, plain, broker_url):
     call_plainly(plain, 1)
     with Connection(broker_url) as connection, connection.channel() as channel:
         channel.exchange_declare("celery.failed", "direct", durable=True, auto_delete=False)
@@ -78,62 +79,70 @@ def test_what_is_wrong_is_named_one_line_each(doctor, plain, broker_url):
     run = doctor()
 
     assert run.returncode == 1
-    assert [line.split("'")[1] for line in wrong(run)] == ["celery", "celery.failed", "celery.delay.3"]
-    assert "x-queue-type is 'classic' there and 'quorum' here" in wrong(run)[0]
+    assert [line.split("'")[1] for line in errors_of(run)] == ["celery", "celery.failed", "celery.delay.3"]
+    assert "x-queue-type is 'classic' there and 'quorum' here" in errors_of(run)[0]
     assert "Traceback" not in run.stderr
 
 
-def test_a_broker_that_is_down_is_wrong(doctor):
+def test_a_broker_that_is_down_is_an_error(doctor):
     run = doctor(CELERY_BROKER_URL="amqp://guest:secret@127.0.0.1:1//")
 
     assert run.returncode == 1
-    assert len(wrong(run)) == 1
+    assert len(errors_of(run)) == 1
     assert "secret" not in run.stdout
 
 
-def test_a_result_backend_that_does_not_answer_is_wrong(doctor, tmp_path):
+def test_a_result_backend_that_does_not_answer_is_an_error(doctor, tmp_path):
     run = doctor(CELERY_RESULT_BACKEND=f"file://{tmp_path}/nowhere")
 
     assert run.returncode == 1
     assert "result_backend" in run.stdout + run.stderr
 
 
-def test_a_result_backend_of_the_old_days_is_wrong(doctor):
+def test_a_result_backend_that_celery_has_removed_is_an_error(doctor):
     run = doctor(CELERY_RESULT_BACKEND="amqp")
 
     assert run.returncode == 1
-    [line] = wrong(run)
+    [line] = errors_of(run)
     assert "The result backend cannot be used" in line
     assert "'amqp'" in line
 
 
-def test_a_queue_of_plain_celery_is_made_anew_and_its_tasks_run(doctor, plain, start_worker, noted, eventually):
+def test_a_queue_of_plain_celery_is_recreated_and_its_tasks_run(doctor, plain, start_worker, noted, eventually):
     call_plainly(plain, 250)
 
     run = doctor("--migrate", "celery")
 
     assert run.returncode == 0, run.stderr
     assert "with 250 messages" in run.stdout
-    assert not wrong(doctor())
+    assert not errors_of(doctor())
     start_worker()
     eventually(lambda: len(noted("told")) >= 250)
     assert sorted(map(int, noted("told"))) == list(range(250))
 
 
-def test_a_migration_that_is_killed_again_and_again_loses_nothing(doctor, plain, project, environment, broker_url):
+def test_a_migration_that_is_killed_again_and_again_loses_nothing(
+    doctor, plain, project, environment, broker_url, eventually
+):
     count, kills = 1000, 4
     call_plainly(plain, count)
     rng = random.Random(7)
 
     interrupted = 0
     for _ in range(kills):
+        before, moves = messages_in(broker_url, migration_queue("celery")), rng.randrange(1, count // 4)
         migration = subprocess.Popen(
             [sys.executable, "-m", "framework", "doctor", "--migrate", "celery"],
             cwd=project,
             env=environment,
             stdout=subprocess.DEVNULL,
         )
-        time.sleep(1 + rng.random() * 1.5)
+        eventually(
+            lambda migration=migration, before=before, moves=moves: (
+                migration.poll() is not None
+                or abs(messages_in(broker_url, migration_queue("celery")) - before) >= moves
+            )
+        )
         migration.kill()
         migration.wait(60)
         interrupted += "A migration of the queue 'celery' did not end" in doctor().stdout
@@ -141,8 +150,17 @@ def test_a_migration_that_is_killed_again_and_again_loses_nothing(doctor, plain,
 
     assert interrupted >= 1
     assert last.returncode == 0, last.stderr
-    assert not wrong(doctor())
+    assert not errors_of(doctor())
     assert {f"task-{number}" for number in range(count)} == set(ids_in(broker_url, "celery"))
+
+
+def messages_in(url, name):
+    """How many messages a queue has; 0 where there is no queue."""
+    with Connection(url) as connection:
+        try:
+            return connection.default_channel.queue_declare(name, passive=True).message_count
+        except NotFound:
+            return 0
 
 
 def ids_in(url, name):
@@ -152,7 +170,7 @@ def ids_in(url, name):
             yield message.headers["id"]
 
 
-def test_a_queue_that_a_worker_consumes_from_is_left_alone(doctor, start_worker, project, plain):
+def test_a_queue_that_a_worker_consumes_from_is_not_migrated(doctor, start_worker, project, plain):
     with (project / "celeryconfig.py").open("a") as config:
         config.write("from kombu import Queue\ntask_queues = [Queue('celery', max_priority=5)]\n")
     worker = start_worker()
@@ -165,7 +183,7 @@ def test_a_queue_that_a_worker_consumes_from_is_left_alone(doctor, start_worker,
     assert worker.process.poll() is None
 
 
-def test_a_queue_that_the_application_does_not_have_is_named(doctor):
+def test_an_unknown_queue_is_an_error_that_names_it(doctor):
     run = doctor("--migrate", "celry")
 
     assert run.returncode == 1

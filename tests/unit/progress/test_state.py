@@ -1,4 +1,4 @@
-"""States are kept in order, travel as JSON, and say of an error what may be said."""
+"""States have an order, are converted to JSON and back, and contain errors without secrets."""
 
 import json
 
@@ -24,16 +24,16 @@ FULL = State(
 )
 
 
-def told(status, number, **fields):
+def state(status, number, **fields):
     return State("7", "shop.report", status, number, 0.0, **fields)
 
 
-@pytest.mark.parametrize("state", [FULL, told("queued", 0)])
-def test_a_state_comes_back_from_json_as_it_was(state):
-    assert State.from_dict(json.loads(json.dumps(state.as_dict()))) == state
+@pytest.mark.parametrize("reported", [FULL, state("queued", 0)])
+def test_a_state_is_the_same_after_a_round_trip_through_json(reported):
+    assert State.from_dict(json.loads(json.dumps(reported.as_dict()))) == reported
 
 
-def test_json_has_what_a_page_would_have_to_compute():
+def test_json_contains_the_computed_fields():
     fields = FULL.as_dict()
 
     assert fields["final"] is False
@@ -60,30 +60,30 @@ def test_json_has_what_a_page_would_have_to_compute():
         ([], None),
     ],
 )
-def test_a_fraction_has_the_inner_steps_part_of_the_current_item(steps, fraction):
+def test_a_fraction_includes_the_inner_steps(steps, fraction):
     assert Progress(tuple(Step("", done, total) for done, total in steps)).fraction == fraction
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "news"),
+    ("first", "second", "newer"),
     [
-        (None, told("queued", 0), True),
-        (told("queued", 0), told("started", 1), True),
-        (told("started", 1), told("started", 1), False),
-        (told("progress", 5), told("progress", 4), False),
-        (told("progress", 2**24 + 5), told("success", 2**24 - 1), True),
-        (told("success", 9), told("progress", 10), False),
-        (told("success", 9), told("failure", 10), False),
-        (told("revoked", 9), told("success", 10), False),
+        (None, state("queued", 0), True),
+        (state("queued", 0), state("started", 1), True),
+        (state("started", 1), state("started", 1), False),
+        (state("progress", 5), state("progress", 4), False),
+        (state("progress", 2**24 + 5), state("success", 2**24 - 1), True),
+        (state("success", 9), state("progress", 10), False),
+        (state("success", 9), state("failure", 10), False),
+        (state("revoked", 9), state("success", 10), False),
     ],
 )
-def test_what_is_older_or_comes_after_the_end_is_no_news(first, second, news):
-    assert second.follows(first) is news
+def test_a_state_is_newer_unless_its_number_is_lower_or_the_task_has_ended(first, second, newer):
+    assert second.follows(first) is newer
 
 
-class Unspeakable(Exception):
+class UnprintableError(Exception):
     def __str__(self):
-        raise RuntimeError("no text for you")
+        raise RuntimeError("no text")
 
 
 @pytest.mark.parametrize(
@@ -93,46 +93,46 @@ class Unspeakable(Exception):
         (FrameworkError("The file is empty."), (), "The file is empty."),
         (KeyError("k"), (LookupError,), "'k'"),
         (ValueError("x" * 1000), (ValueError,), "x" * 500),
-        (Unspeakable(), (Unspeakable,), "Something went wrong (Unspeakable)."),
+        (UnprintableError(), (UnprintableError,), "Something went wrong (UnprintableError)."),
         (SoftTimeLimitExceeded(), (), "It took too long and was stopped."),
         (TimeLimitExceeded(3), (), "It took too long and was stopped."),
         (WorkerLostError("SIGKILL"), (), "What was running it ended unexpectedly."),
     ],
 )
-def test_an_error_is_told_in_words_for_who_waits(exc, expected, text):
+def test_an_error_is_described_without_secrets(exc, expected, text):
     assert public_error(exc, expected) == text
 
 
 @pytest.mark.parametrize(
-    ("state", "line"),
+    ("reported", "line"),
     [
-        (told("queued", 0), "queued"),
-        (told("started", 1), "started"),
-        (told("success", 1), "done"),
-        (told("success", 1, result={"rows": 3}), 'done: {"rows": 3}'),
-        (told("failure", 1, error="It broke.\x1b[2J"), "failed: It broke.\\x1b[2J"),
-        (told("revoked", 1, error="It was called off."), "revoked: It was called off."),
+        (state("queued", 0), "queued"),
+        (state("started", 1), "started"),
+        (state("success", 1), "done"),
+        (state("success", 1, result={"rows": 3}), 'done: {"rows": 3}'),
+        (state("failure", 1, error="It broke.\x1b[2J"), "failed: It broke.\\x1b[2J"),
+        (state("revoked", 1, error="It was called off."), "revoked: It was called off."),
         (
-            told("progress", 1, progress=Progress((Step("reading", 3, 6, "page\n3", 1.25, 3725.0),))),
+            state("progress", 1, progress=Progress((Step("reading", 3, 6, "page\n3", 1.25, 3725.0),))),
             "reading   50% [############------------]  3/6  1.25/s  1:02:05 left  page 3",
         ),
         (
-            told("progress", 1, progress=Progress((Step("", 1, 2), Step("inner", 7, None, "m")))),
+            state("progress", 1, progress=Progress((Step("", 1, 2), Step("inner", 7, None, "m")))),
             " 50% [############------------]  1/2  > inner 7  m",
         ),
-        (told("progress", 1, progress=Progress((Step("rows", 1234567),))), "rows  1234567"),
+        (state("progress", 1, progress=Progress((Step("rows", 1234567),))), "rows  1234567"),
     ],
 )
-def test_a_state_is_one_line_of_plain_text(state, line):
-    assert line_of(state) == line
+def test_a_state_is_one_line_of_plain_text(reported, line):
+    assert line_of(reported) == line
 
 
-def test_a_retry_says_when_and_why():
-    assert line_of(FULL).startswith("to be tried again until 20")
+def test_the_line_of_a_retry_contains_its_time_and_its_reason():
+    assert line_of(FULL).startswith("will be retried at 20")
     assert line_of(FULL).endswith(": The other side is busy.")
 
 
-def test_a_closed_watcher_takes_no_more_and_closing_twice_is_fine():
+def test_a_closed_watcher_refuses_subscriptions_and_can_be_closed_again():
     watcher = Watcher()
     watcher.close()
     watcher.close()

@@ -1,4 +1,4 @@
-"""`framework tasks`: what there is to call."""
+"""`framework tasks`: the list of tasks."""
 
 import json
 import subprocess
@@ -25,8 +25,8 @@ def close(day: str = "today", *, force: bool = False) -> int:
     """
 
 @celery.task(bind=True)
-def ask(self, question_with_a_long_name: str, another_argument: str = "with a default", *more: str, end: bool = True):
-    """Ask."""
+def find(self, argument_with_a_long_name: str, another_argument: str = "with a default", *more: str, end: bool = True):
+    """Find."""
 
 @celery.task(name="shop.short")
 def no_words(): ...
@@ -52,7 +52,7 @@ def tasks(folder, *options):
     return run.stdout
 
 
-def test_a_task_is_shown_with_what_it_takes_what_it_does_and_when_it_runs(project):
+def test_a_task_is_listed_with_its_signature_its_description_and_its_schedule(project):
     lines = tasks(project).splitlines()
 
     start = lines.index("shop.tasks.orders.close")
@@ -64,17 +64,17 @@ def test_a_task_is_shown_with_what_it_takes_what_it_does_and_when_it_runs(projec
     ]
 
 
-def test_it_is_sorted_fits_eighty_columns_and_has_no_task_of_celery_s_own(project):
+def test_the_list_is_sorted_fits_eighty_columns_and_has_no_task_of_celery(project):
     lines = tasks(project).splitlines()
 
     names = [line for line in lines if not line.startswith(" ")]
     assert names == sorted(names)
-    assert names[-3:] == ["shop.short", "shop.tasks.orders.ask", "shop.tasks.orders.close"]
+    assert names[-3:] == ["shop.short", "shop.tasks.orders.close", "shop.tasks.orders.find"]
     assert not any(name.startswith("celery.") for name in names)
     assert max(map(len, lines)) <= 80
 
 
-def test_scripts_get_json(project):
+def test_the_list_as_json(project):
     found = {task["name"]: task for task in json.loads(tasks(project, "--json"))}
 
     assert found["shop.tasks.orders.close"] == {
@@ -86,7 +86,7 @@ def test_scripts_get_json(project):
             {"entry": "often", "when": "every 30 s"},
         ],
     }
-    assert found["shop.tasks.orders.ask"]["signature"].startswith("(question_with_a_long_name: str")
+    assert found["shop.tasks.orders.find"]["signature"].startswith("(argument_with_a_long_name: str")
     assert found["shop.short"]["doc"] == ""
 
 
@@ -102,7 +102,7 @@ def test_a_file_dropped_into_a_task_package_is_listed(project):
     assert "shop.tasks.zz-any.hi" in tasks(project)
 
 
-def test_a_project_without_tasks_is_told_how_to_write_one(tmp_path):
+def test_a_project_without_tasks_gets_instructions(tmp_path):
     (tmp_path / "empty.py").write_text("from celery import Celery\napp = Celery('empty')\n")
 
     run = subprocess.run(

@@ -1,4 +1,4 @@
-"""The mail server of tests, spoken to by a real client."""
+"""The mail server of tests, with a real client."""
 
 import smtplib
 import socket
@@ -20,7 +20,7 @@ def post(mailbox, text="Subject: Hi\r\n\r\nHello\r\n"):
         server.sendmail("ann@x.org", ["bob@x.org", "eve@x.org"], text)
 
 
-def test_it_keeps_mails_with_their_envelope():
+def test_mails_are_stored_with_their_envelope():
     with Mailbox() as mailbox:
         post(mailbox)
 
@@ -30,7 +30,7 @@ def test_it_keeps_mails_with_their_envelope():
     assert (message["Return-Path"], message["Delivered-To"]) == ("ann@x.org", "bob@x.org, eve@x.org")
 
 
-def test_it_refuses_the_first_mails_for_now_and_takes_the_next():
+def test_the_first_mails_are_refused_temporarily_and_the_next_is_accepted():
     with Mailbox(fail_first=2) as mailbox:
         for _ in range(2):
             with pytest.raises(smtplib.SMTPDataError, match="451"):
@@ -40,7 +40,7 @@ def test_it_refuses_the_first_mails_for_now_and_takes_the_next():
         assert (len(mailbox.wait_for(1)), mailbox.refused) == (1, 2)
 
 
-def test_it_takes_no_mail_without_the_right_login():
+def test_a_mail_without_the_right_login_is_refused():
     with Mailbox(login=("ann", "secret")) as mailbox, client(mailbox) as server:
         with pytest.raises(smtplib.SMTPSenderRefused, match="Authentication required"):
             server.sendmail("ann@x.org", ["bob@x.org"], "Subject: Hi\r\n\r\n")
@@ -53,7 +53,7 @@ def test_it_takes_no_mail_without_the_right_login():
         assert len(mailbox.messages) == 1
 
 
-def test_waiting_in_vain_says_how_many_arrived():
+def test_a_timeout_names_how_many_mails_arrived():
     with Mailbox() as mailbox:
         post(mailbox)
 
@@ -66,7 +66,7 @@ def test_a_port_that_is_taken_is_named():
         pass
 
 
-def test_afterwards_the_port_is_free_again():
+def test_the_port_is_free_after_the_with_block():
     with Mailbox() as mailbox:
         post(mailbox)
 
@@ -74,7 +74,7 @@ def test_afterwards_the_port_is_free_again():
         pass
 
 
-def test_without_aiosmtpd_it_says_what_to_install():
+def test_a_missing_aiosmtpd_is_an_error_with_the_extra_to_install():
     code = "import sys; sys.modules['aiosmtpd'] = None; import framework.testing.mailbox"
 
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""`framework up`: the real command, its real services, real signals, and no process left behind."""
+"""`framework up`: the real command, its services and signals, and no process left behind."""
 
 import os
 import pty
@@ -23,7 +23,7 @@ SESSION = 6
 
 
 class Up:
-    """A running `framework up`: its lines, and every process that descends from it, however it detached."""
+    """A running `framework up`: its lines, and all its descendants, also detached ones."""
 
     def __init__(self, folder, command, environment):
         self.folder = folder
@@ -50,7 +50,7 @@ class Up:
         self._unread.put(None)
 
     def wait_for_line(self, beginning, timeout=30):
-        """The next line that begins so; fails when the output ends before."""
+        """The next line that begins so; an error when the output ends before."""
         try:
             while (line := self._unread.get(timeout=timeout)) is not None:
                 self.lines.append(line)
@@ -61,7 +61,7 @@ class Up:
         raise AssertionError(f"no line {beginning!r} in: {self.lines}")
 
     def wait(self, timeout=30):
-        """Its exit status, once all its output is read."""
+        """Its exit status, once all output is read."""
         status = self.process.wait(timeout)
         self._reader.join(timeout)
         while (line := self._unread.get()) is not None:
@@ -71,13 +71,13 @@ class Up:
 
     @property
     def launcher(self):
-        """The process that does up's work, its only child."""
+        """The child process that does the work."""
         return next(
             int(pid) for pid in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         )
 
-    def family(self):
-        """Handles of all its processes that run now, by process id."""
+    def processes(self):
+        """File descriptors of all its running processes, by process id."""
         return {pid: os.pidfd_open(pid) for pid in self._pids()}
 
     def _pids(self):
@@ -93,24 +93,24 @@ class Up:
             os.kill(pid, signal.SIGKILL)
 
 
-def ended(family, timeout=20):
-    """Whether every process of a family ends in time; the kernel tells."""
+def ended(processes, timeout=20):
+    """Whether all processes end in time."""
     waiting = select.poll()
-    for handle in family.values():
+    for handle in processes.values():
         waiting.register(handle, select.POLLIN)
-    left = set(family.values())
+    left = set(processes.values())
     while left and (events := waiting.poll(timeout * 1000)):
         for handle, _ in events:
             waiting.unregister(handle)
             left.discard(handle)
-    for handle in family.values():
+    for handle in processes.values():
         os.close(handle)
     return not left
 
 
 @pytest.fixture
 def up(tmp_path):
-    """Start `framework up` in a folder of its own."""
+    """Start `framework up` in the test's folder."""
     sessions = []
 
     def start(*command, folder=tmp_path, **environment):
@@ -129,30 +129,30 @@ def sh(script):
     return ["--", "sh", "-c", script]
 
 
-# What it brings up, and the command inside
+# Services and command
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A session that is over, whose command told its broker and failed with 3."""
+    """A session that has ended, whose command printed the broker's URL and failed with 3."""
     folder = tmp_path_factory.mktemp("finished")
     session = Up(folder, sh("echo $CELERY_BROKER_URL; exit 3"), {})
     session.wait()
     return session
 
 
-def test_broker_worker_and_beat_come_up_in_this_order_and_go_down_in_reverse(finished):
+def test_broker_worker_and_beat_start_in_this_order_and_stop_in_reverse(finished):
     assert [line.split()[0] for line in finished.lines if line.endswith("ready")] == ["broker", "worker", "beat"]
     assert finished.lines[-1] == "stopped  beat, worker"
     assert len(finished.lines) == 5
-    assert not finished.family()
+    assert not finished.processes()
 
 
-def test_the_status_of_the_command_is_ours(finished):
+def test_the_exit_status_is_that_of_the_command(finished):
     assert finished.process.returncode == 3
 
 
-def test_the_broker_is_one_file_that_only_its_owner_reads_and_the_command_is_told_where(finished):
+def test_the_broker_is_a_file_that_only_its_owner_reads_and_the_command_gets_its_url(finished):
     folder = finished.folder / ".framework"
 
     assert finished.lines[3] == f"sqlite:///{folder}/broker.db"
@@ -160,7 +160,7 @@ def test_the_broker_is_one_file_that_only_its_owner_reads_and_the_command_is_tol
     assert (folder / "broker.db").stat().st_mode & 0o777 == 0o600
 
 
-def test_the_logs_are_kept_in_the_folder(finished):
+def test_the_logs_are_in_the_folder(finished):
     assert " ready." in (finished.folder / ".framework/worker.log").read_text()
     assert "beat: Starting" in (finished.folder / ".framework/beat.log").read_text()
 
@@ -174,7 +174,7 @@ def test_the_command_calls_tasks_on_the_same_broker(up, tmp_path):
     assert "Hello, up! This is the main task." in session.lines
 
 
-def test_a_folder_whose_name_needs_quoting_in_a_url_is_a_folder_like_any_other(up, tmp_path):
+def test_the_name_of_the_folder_is_quoted_in_the_url(up, tmp_path):
     folder = tmp_path / "año 100% #1?"
     folder.mkdir()
 
@@ -184,21 +184,21 @@ def test_a_folder_whose_name_needs_quoting_in_a_url_is_a_folder_like_any_other(u
     assert (folder / ".framework/broker.db").stat().st_size > 0
 
 
-def test_a_command_that_is_killed_gives_the_status_that_a_shell_gives_and_needs_no_dashes_before_it(up):
+def test_a_command_that_is_killed_gives_the_status_of_a_shell_and_needs_no_dashes_before_it(up):
     assert up("sh", "-c", "kill -9 $$").wait() == 137
 
 
-def test_what_the_command_leaves_in_the_background_ends_too(up):
+def test_background_processes_of_the_command_end_too(up):
     session = up(*sh("setsid sleep 1000 & sleep 1000 & echo left; sleep 1"))
     session.wait_for_line("left")
-    family = session.family()
+    processes = session.processes()
 
     assert session.wait() == 0
-    assert len(family) >= SESSION + 3
-    assert ended(family)
+    assert len(processes) >= SESSION + 3
+    assert ended(processes)
 
 
-def test_verbose_shows_what_the_services_say(up):
+def test_verbose_prints_the_output_of_the_services(up):
     session = up("--verbose", "true")
 
     session.wait()
@@ -206,7 +206,7 @@ def test_verbose_shows_what_the_services_say(up):
     assert any(line.endswith(" ready.") for line in session.lines)
 
 
-def test_two_sessions_in_two_folders_do_not_disturb_each_other(up, tmp_path):
+def test_two_sessions_in_two_folders_are_independent(up, tmp_path):
     folders = [tmp_path / name for name in ("one", "two")]
     for folder in folders:
         folder.mkdir()
@@ -233,24 +233,24 @@ def test_a_second_session_in_the_same_folder_is_refused(up):
     assert str(first.process.pid) in second.lines[0]
 
 
-# How it stops
+# Shutdown
 
 
 def test_ctrl_c_stops_everything_with_one_line(up):
     session = up()
     session.wait_for_line("beat")
-    family = session.family()
+    processes = session.processes()
 
     session.process.send_signal(signal.SIGINT)
 
     assert session.wait() == 0
     assert session.lines[-1] == "stopped  beat, worker"
     assert not any("Traceback" in line for line in session.lines)
-    assert len(family) >= SESSION
-    assert ended(family)
+    assert len(processes) >= SESSION
+    assert ended(processes)
 
 
-def test_ctrl_c_reaches_the_command_whose_status_is_ours(up):
+def test_ctrl_c_reaches_the_command_and_its_status_is_returned(up):
     session = up(*sh('trap "echo caught; exit 7" INT; echo running; while :; do sleep 0.1; done'))
     session.wait_for_line("running")
 
@@ -263,37 +263,37 @@ def test_ctrl_c_reaches_the_command_whose_status_is_ours(up):
 def test_a_command_that_ignores_ctrl_c_is_killed_at_the_second(up):
     session = up(*sh('trap "echo ignored" INT TERM; echo running; while :; do sleep 0.1; done'))
     session.wait_for_line("running")
-    family = session.family()
+    processes = session.processes()
 
     session.process.send_signal(signal.SIGINT)
     session.wait_for_line("ignored")
     session.process.send_signal(signal.SIGINT)
 
     assert session.wait(timeout=8) == 137
-    assert ended(family)
+    assert ended(processes)
 
 
-def test_ctrl_c_before_all_is_ready_leaves_nothing(up):
+def test_ctrl_c_before_all_is_ready_leaves_no_process(up):
     session = up()
     session.wait_for_line("broker")
-    family = session.family()
+    processes = session.processes()
 
     session.process.send_signal(signal.SIGINT)
 
     assert session.wait() == 130
-    assert ended(family | session.family())
+    assert ended(processes | session.processes())
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_to_stop_stops_everything(up, how):
+def test_a_termination_signal_stops_everything(up, how):
     session = up()
     session.wait_for_line("beat")
-    family = session.family()
+    processes = session.processes()
 
     session.process.send_signal(how)
 
     assert session.wait() == 0
-    assert ended(family)
+    assert ended(processes)
 
 
 @pytest.mark.parametrize(
@@ -303,43 +303,43 @@ def test_a_signal_to_stop_stops_everything(up, how):
 def test_when_up_itself_is_killed_everything_ends(up, script):
     session = up(*sh(script))
     session.wait_for_line("running")
-    family = session.family()
+    processes = session.processes()
 
     session.process.kill()
 
     assert session.process.wait() == -signal.SIGKILL
-    assert len(family) > SESSION
-    assert ended(family)
+    assert len(processes) > SESSION
+    assert ended(processes)
 
 
-def test_when_the_process_that_does_its_work_is_killed_everything_ends_too(up):
+def test_when_the_launcher_is_killed_everything_ends(up):
     session = up(*sh("echo running; setsid sleep 1000 & sleep 1000"))
     session.wait_for_line("running")
-    family = session.family()
+    processes = session.processes()
 
     os.kill(session.launcher, signal.SIGKILL)
 
     assert session.wait() == 137
     assert session.lines[-1] == "Error: The launcher was killed; what it ran has been stopped."
-    assert ended(family)
+    assert ended(processes)
 
 
-def test_a_worker_that_is_killed_brings_the_session_down_and_the_command_with_it(up, tmp_path):
-    session = up(*sh('trap "echo told; exit 5" TERM; echo running; while :; do sleep 0.1; done'))
+def test_a_worker_that_is_killed_ends_the_session_and_the_command(up, tmp_path):
+    session = up(*sh('trap "echo terminated; exit 5" TERM; echo running; while :; do sleep 0.1; done'))
     worker = int(session.wait_for_line("worker") and process_called(session, "worker"))
     session.wait_for_line("running")
-    family = session.family()
+    processes = session.processes()
 
     os.kill(worker, signal.SIGKILL)
 
     assert session.wait() == SERVICE_DIED
-    assert "told" in session.lines
+    assert "terminated" in session.lines
     assert any("The worker was killed by signal 9. Its output is in" in line for line in session.lines)
-    assert ended(family)
+    assert ended(processes)
 
 
 def process_called(session, service):
-    """The main process of a service: the one that up's launcher started."""
+    """The main process of a service, which the launcher started."""
     return next(
         pid
         for pid in session._pids()
@@ -348,55 +348,55 @@ def process_called(session, service):
     )
 
 
-# The terminal
+# Terminal
 
 
 PROMPT = "what now? "
-TELLS_WHEN_RESUMED = """
+REPORTS_RESUMPTION = """
 import os, signal, threading
 
-def tell():
+def report():
     while signal.sigwait([signal.SIGCONT]):
         os.write(1, b"resumed\\n")
 
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCONT])
-threading.Thread(target=tell, daemon=True).start()
+threading.Thread(target=report, daemon=True).start()
 print(f"hello {input('name?')}")
 """
 
 
 class Terminal:
-    """A terminal with a program in it, typed at as by a person."""
+    """A terminal with a program in it, and input as from a keyboard."""
 
     def __init__(self, folder, command):
         self.pid, self.keys = pty.fork()
         if self.pid == 0:
             os.chdir(folder)
             os.execvp(command[0], command)
-        self.shown = ""
+        self.output = ""
 
     def type(self, keys):
         os.write(self.keys, keys.encode())
 
     def wait_for(self, text, timeout=30):
-        """Read on until ``text`` is shown; what was shown up to there is not looked at again."""
-        while text not in self.shown:
-            assert select.select([self.keys], [], [], timeout)[0], self.shown
-            self.shown += os.read(self.keys, 4096).decode()
-        self.shown = self.shown.partition(text)[2]
+        """Read until ``text`` is in the output; discard the output up to there."""
+        while text not in self.output:
+            assert select.select([self.keys], [], [], timeout)[0], self.output
+            self.output += os.read(self.keys, 4096).decode()
+        self.output = self.output.partition(text)[2]
 
     def wait(self):
         while True:
             try:
-                self.shown += os.read(self.keys, 4096).decode()
-            except OSError:  # nobody has the terminal any more
+                self.output += os.read(self.keys, 4096).decode()
+            except OSError:  # all processes have closed the terminal
                 break
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
 
 @pytest.fixture
 def terminal(tmp_path):
-    """Open a terminal whose only program is `framework up`."""
+    """Open a terminal that runs `framework up`."""
     opened = []
 
     def start(*command, program=UP):
@@ -410,13 +410,13 @@ def terminal(tmp_path):
 
 @pytest.fixture
 def shell(terminal):
-    """A terminal with a shell, which can suspend what runs in it."""
+    """A terminal with a shell, which can suspend programs."""
     return terminal(program=["env", f"PS1={PROMPT}", "bash", "--norc", "--noprofile", "-i"])
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 class TestInATerminal:
-    def test_the_command_reads_what_is_typed(self, terminal):
+    def test_the_command_reads_the_keyboard(self, terminal):
         session = terminal(*sh('echo "name?"; read name; echo "hello $name"'))
 
         session.wait_for("name?")
@@ -425,7 +425,7 @@ class TestInATerminal:
         session.wait_for("hello Ann")
         assert session.wait() == 0
 
-    def test_ctrl_c_goes_to_the_command_alone(self, terminal):
+    def test_ctrl_c_goes_only_to_the_command(self, terminal):
         session = terminal(*sh('trap "echo caught" INT; echo "name?"; read name; read name; echo "hello $name"'))
 
         session.wait_for("name?")
@@ -437,8 +437,8 @@ class TestInATerminal:
         assert session.wait() == 0
 
     def test_ctrl_z_gives_the_terminal_to_the_shell_and_fg_gives_it_back(self, shell, tmp_path):
-        (tmp_path / "ask.py").write_text(TELLS_WHEN_RESUMED)
-        shell.type(f"{sys.executable} -m framework up -- {sys.executable} ask.py\n")
+        (tmp_path / "name.py").write_text(REPORTS_RESUMPTION)
+        shell.type(f"{sys.executable} -m framework up -- {sys.executable} name.py\n")
         shell.wait_for("name?")
 
         shell.type("\x1a")
@@ -461,11 +461,11 @@ class TestInATerminal:
         session.type("\x03")
 
         assert session.wait() == 0
-        assert "stopped  beat, worker" in session.shown
-        assert "Traceback" not in session.shown
+        assert "stopped  beat, worker" in session.output
+        assert "Traceback" not in session.output
 
 
-# What can be wrong
+# Errors
 
 
 def only_line(session):
@@ -474,7 +474,7 @@ def only_line(session):
     return lines[0]
 
 
-def test_a_command_that_is_not_there_is_said_before_anything_starts(up, tmp_path):
+def test_a_command_that_does_not_exist_is_an_error_before_anything_starts(up, tmp_path):
     session = up("--", "no-such-command", "--option")
 
     assert session.wait() == NOT_FOUND
@@ -485,7 +485,7 @@ def test_a_command_that_is_not_there_is_said_before_anything_starts(up, tmp_path
     assert not (tmp_path / ".framework").exists()
 
 
-def test_a_command_that_cannot_be_run_is_said(up, tmp_path):
+def test_a_command_that_cannot_be_run_is_an_error(up, tmp_path):
     (tmp_path / "notes.txt").write_text("not a program")
 
     session = up("--", "./notes.txt")
@@ -494,7 +494,7 @@ def test_a_command_that_cannot_be_run_is_said(up, tmp_path):
     assert "Error: The command './notes.txt' cannot be run: Permission denied." in "\n".join(session.lines)
 
 
-def test_a_folder_that_cannot_be_written_is_said(up, tmp_path):
+def test_a_folder_that_cannot_be_written_is_an_error(up, tmp_path):
     (tmp_path / ".framework").write_text("a file where the folder should be")
 
     session = up("true")
@@ -503,7 +503,7 @@ def test_a_folder_that_cannot_be_written_is_said(up, tmp_path):
     assert only_line(session).startswith(f"Error: {tmp_path}/.framework/up.lock cannot be written: ")
 
 
-def test_a_broker_file_that_is_something_else_is_refused_and_left_alone(up, tmp_path):
+def test_a_broker_file_that_is_not_a_database_is_refused_and_not_changed(up, tmp_path):
     (tmp_path / ".framework").mkdir()
     precious = tmp_path / ".framework/broker.db"
     precious.write_text("a novel " * 1000)
@@ -515,7 +515,7 @@ def test_a_broker_file_that_is_something_else_is_refused_and_left_alone(up, tmp_
     assert precious.read_text() == "a novel " * 1000
 
 
-def test_a_broker_that_does_not_run_is_said_with_both_ways_out(up, tmp_path):
+def test_a_broker_that_does_not_run_is_an_error_with_both_fixes(up, tmp_path):
     session = up("true", CELERY_BROKER_URL="amqp://ann:secret@127.0.0.1:1//")
 
     assert session.wait() == 1
@@ -527,14 +527,14 @@ def test_a_broker_that_does_not_run_is_said_with_both_ways_out(up, tmp_path):
     assert "`framework up` without CELERY_BROKER_URL" in line
 
 
-def test_a_broker_that_nobody_knows_is_said(up):
+def test_an_unknown_transport_is_an_error(up):
     session = up("true", CELERY_BROKER_URL="rabbit://localhost")
 
     assert session.wait() == 1
     assert "No such transport: rabbit" in only_line(session)
 
 
-def test_a_login_that_rabbitmq_refuses_is_said(up, rabbitmq):
+def test_a_login_that_rabbitmq_refuses_is_an_error(up, rabbitmq):
     session = up("true", CELERY_BROKER_URL=rabbitmq.vhost().replace("guest:guest", "guest:wrong"))
 
     assert session.wait() == 1
@@ -544,14 +544,14 @@ def test_a_login_that_rabbitmq_refuses_is_said(up, rabbitmq):
     assert "wrong" not in line
 
 
-def test_a_virtual_host_that_is_missing_is_said_with_the_command_that_makes_it(up, rabbitmq):
+def test_a_missing_virtual_host_is_an_error_with_the_command_that_makes_it(up, rabbitmq):
     session = up("true", CELERY_BROKER_URL=f"{rabbitmq.url.rstrip('/')}/no-such-vhost")
 
     assert session.wait() == 1
     assert "sudo rabbitmqctl add_vhost no-such-vhost" in only_line(session)
 
 
-def test_a_port_that_another_program_has_is_said(up):
+def test_a_port_of_another_program_is_an_error(up):
     with Mailbox() as other:
         session = up("true", CELERY_BROKER_URL=f"amqp://guest:guest@127.0.0.1:{other.port}//")
 
@@ -559,7 +559,7 @@ def test_a_port_that_another_program_has_is_said(up):
         assert "does another program have that port?" in only_line(session)
 
 
-def test_it_runs_on_rabbitmq_too(up, rabbitmq):
+def test_up_runs_on_rabbitmq(up, rabbitmq):
     script = "from framework.tasks.main_task import main_task; print(main_task.delay('rabbit').get(timeout=20))"
 
     session = up("--", sys.executable, "-c", script, CELERY_BROKER_URL=rabbitmq.vhost())
@@ -568,7 +568,7 @@ def test_it_runs_on_rabbitmq_too(up, rabbitmq):
     assert "Hello, rabbit! This is the main task." in session.lines
 
 
-def test_a_task_module_that_is_broken_is_said_in_one_line(up, tmp_path):
+def test_a_broken_task_module_is_an_error_in_one_line(up, tmp_path):
     tasks = tmp_path / "shop/tasks"
     tasks.mkdir(parents=True)
     for package in (tasks, tasks.parent):
@@ -585,7 +585,7 @@ def test_a_task_module_that_is_broken_is_said_in_one_line(up, tmp_path):
     )
 
 
-def test_a_setting_that_does_not_exist_is_said_before_anything_starts(up, tmp_path):
+def test_an_unknown_setting_is_an_error_before_anything_starts(up, tmp_path):
     (tmp_path / "celeryconfig.py").write_text("task_ack_late = True\n")
 
     session = up("true")

@@ -1,4 +1,4 @@
-"""The private RabbitMQ that tests run against."""
+"""The private RabbitMQ node, and the external server, that tests use."""
 
 import os
 import re
@@ -13,9 +13,9 @@ from time import monotonic, sleep
 import pytest
 from kombu import Connection, Queue
 
-from framework.errors import RabbitMQFailed, RabbitMQMissing, RabbitMQNotLent
+from framework.errors import ExternalRabbitMQUnusable, RabbitMQFailed, RabbitMQMissing
 from framework.testing import rabbitmq as module
-from framework.testing.external_rabbitmq import BorrowedRabbitMQ
+from framework.testing.external_rabbitmq import ExternalRabbitMQ
 from framework.testing.rabbitmq import RabbitMQ, free_ports, main, server_script
 
 pytestmark = pytest.mark.skipif(
@@ -30,7 +30,7 @@ with RabbitMQ() as node:
 """
 
 
-def test_it_listens_on_loopback_alone_keeps_its_data_and_leaves_nothing_behind():
+def test_a_node_listens_on_loopback_alone_keeps_its_data_and_leaves_nothing_behind():
     with RabbitMQ() as node:
         # given a node whose queue holds a durable message
         confirmed = {"confirm_publish": True}
@@ -53,10 +53,10 @@ def test_it_listens_on_loopback_alone_keeps_its_data_and_leaves_nothing_behind()
             message.ack()
             assert message.payload == "hello"
 
-        # and a virtual host sees nothing of it, and what it refuses it explains
+        # and a virtual host has none of its queues, and a failed command is an error with its cause
         with Connection(node.vhost()) as connection:
             assert Queue("mail", channel=connection).queue_declare().message_count == 0
-        assert gone_when_there_is_need_for_new_ones(node, node.vhost())
+        assert removed_when_new_ones_are_made(node, node.vhost())
         with pytest.raises(RabbitMQFailed, match=r"(?s)rabbitmqctl list_permissions failed.*nowhere"):
             node.ctl("list_permissions", "--vhost", "nowhere")
         node.stop()
@@ -67,7 +67,7 @@ def test_it_listens_on_loopback_alone_keeps_its_data_and_leaves_nothing_behind()
     assert not node.folder.exists()
 
 
-def test_it_ends_when_the_tests_are_killed():
+def test_a_node_ends_when_the_tests_are_killed():
     # given tests that started a node
     command = [sys.executable, "-c", START_AND_WAIT]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as tests:
@@ -79,14 +79,14 @@ def test_it_ends_when_the_tests_are_killed():
         tests.send_signal(signal.SIGKILL)
 
     # then the node, its epmd and its folder are gone soon after
-    assert ends(node_ended)
-    assert ends(epmd_ended)
+    assert ends_in_time(node_ended)
+    assert ends_in_time(epmd_ended)
     assert until(lambda: not Path(folder).exists())
 
 
-def test_it_runs_for_a_plain_user_too():
-    # given tests run by a plain user (a fork, for that user may not read where Python is)
-    tests = get_context("fork").Process(target=start_as_a_plain_user)
+def test_a_node_runs_for_a_user_without_privileges():
+    # given tests run by a user without privileges (a fork, since that user may not read Python's folder)
+    tests = get_context("fork").Process(target=start_as_unprivileged_user)
 
     tests.start()
     tests.join()
@@ -94,7 +94,7 @@ def test_it_runs_for_a_plain_user_too():
     assert tests.exitcode == 0
 
 
-def start_as_a_plain_user():
+def start_as_unprivileged_user():
     os.chdir("/")
     if os.geteuid() == 0:
         os.setgroups([])
@@ -105,7 +105,7 @@ def start_as_a_plain_user():
     assert not running(node.pid)
 
 
-def test_a_node_that_does_not_start_says_why_and_leaves_nothing_behind():
+def test_a_node_that_does_not_start_raises_with_its_output_and_leaves_nothing_behind():
     node = RabbitMQ("listeners.tcp.local = nonsense:nowhere")
 
     with pytest.raises(RabbitMQFailed, match=r"(?s)RabbitMQ did not start.*listeners\.tcp"):
@@ -115,18 +115,18 @@ def test_a_node_that_does_not_start_says_why_and_leaves_nothing_behind():
     assert not node.folder.exists()
 
 
-def test_a_borrowed_server_gives_virtual_hosts_and_gets_them_back():
+def test_an_external_server_gets_virtual_hosts_that_are_removed():
     with RabbitMQ() as node:
-        # given somebody's server with the management plugin
+        # given a server with the management plugin
         [port] = free_ports(1)
         node.stop()
         (node.folder / "enabled_plugins").write_text("[rabbitmq_management].")
         (node.folder / "rabbitmq.conf").write_text(f"management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {port}")
         node.start()
 
-        # when a test asks for a virtual host, then it can use it
-        with BorrowedRabbitMQ(node.url, f"http://127.0.0.1:{port}") as borrowed:
-            with Connection(borrowed.vhost()) as connection:
+        # when a test makes a virtual host, then it can use it
+        with ExternalRabbitMQ(node.url, f"http://127.0.0.1:{port}") as external:
+            with Connection(external.vhost()) as connection:
                 Queue("mail", channel=connection).queue_declare()
             assert len(node.ctl("list_vhosts").split()) == 2
 
@@ -134,46 +134,46 @@ def test_a_borrowed_server_gives_virtual_hosts_and_gets_them_back():
         assert node.ctl("list_vhosts").split() == ["/"]
 
 
-def test_a_borrowed_server_without_management_is_refused_with_the_cure():
+def test_an_external_server_without_management_is_refused_with_the_fix():
     [port] = free_ports(1)
-    borrowed = BorrowedRabbitMQ("amqp://guest:secret@127.0.0.1:5672//", f"http://127.0.0.1:{port}")
+    external = ExternalRabbitMQ("amqp://guest:secret@127.0.0.1:5672//", f"http://127.0.0.1:{port}")
 
-    with pytest.raises(RabbitMQNotLent, match=r"rabbitmq-plugins enable rabbitmq_management") as refusal:
-        borrowed.vhost()
+    with pytest.raises(ExternalRabbitMQUnusable, match=r"rabbitmq-plugins enable rabbitmq_management") as refusal:
+        external.vhost()
 
     assert "secret" not in refusal.value.message
 
 
 @pytest.fixture
 def not_installed(monkeypatch, tmp_path):
-    monkeypatch.setattr(module, "PACKAGED", tmp_path / "rabbitmq-server")
-    monkeypatch.setattr(module, "SBIN", str(tmp_path))
+    monkeypatch.setattr(module, "PACKAGED_SCRIPT", tmp_path / "rabbitmq-server")
+    monkeypatch.setattr(module, "SBIN_PATH", str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path))
 
 
 @pytest.mark.usefixtures("not_installed")
-def test_without_the_server_it_says_how_to_get_one():
+def test_a_missing_server_is_an_error_with_the_ways_to_install_it():
     with pytest.raises(RabbitMQMissing, match=r"apt-get install rabbitmq-server.*RABBITMQ_URL"):
         RabbitMQ()
 
 
 @pytest.mark.usefixtures("not_installed")
-def test_installing_where_it_cannot_says_so_in_one_line_and_is_no_failure(capsys):
+def test_an_install_that_fails_prints_one_line_and_exits_with_0(capsys):
     assert main(["install"]) == 0
 
     [line] = capsys.readouterr().err.splitlines()
     assert line.endswith("(Not installed now: there is no apt-get here.)")
 
 
-def test_installing_twice_does_and_says_nothing(capsys):
+def test_a_second_install_prints_nothing(capsys):
     assert main(["install"]) == 0
     assert capsys.readouterr() == ("", "")
 
 
-def gone_when_there_is_need_for_new_ones(node: RabbitMQ, url: str) -> bool:
-    """Whether a virtual host that was dropped has gone when every other one is taken too."""
+def removed_when_new_ones_are_made(node: RabbitMQ, url: str) -> bool:
+    """Whether a dropped virtual host has been removed when every other one is in use."""
     node.drop_vhost(url)
-    taken = {node.vhost() for _ in range(module.VHOSTS_AT_ONCE)}
+    taken = {node.vhost() for _ in range(module.VHOST_BATCH_SIZE)}
     left = {f"{node.url.removesuffix('/')}{name}" for name in node.ctl("list_vhosts").split()}
     return taken <= left and url not in left
 
@@ -191,7 +191,7 @@ def running(pid: int) -> bool:
     return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
-def ends(pidfd: int) -> bool:
+def ends_in_time(pidfd: int) -> bool:
     """Whether the process behind a descriptor ends within ten seconds."""
     readable, _, _ = select.select([pidfd], [], [], 10)
     os.close(pidfd)
