@@ -17,8 +17,8 @@ from framework.errors import (
     BadDelay,
     FrameworkError,
     FrameworkWarning,
+    InvalidArguments,
     UnknownTask,
-    WrongArguments,
 )
 
 __all__ = ["CENTURY", "as_arguments", "check_arguments", "not_before", "resolve_call"]
@@ -73,7 +73,7 @@ def check_arguments(info: TaskInfo, args: Sequence[Any] | None, kwargs: Mapping[
     try:
         check(*(args or ()), **(kwargs or {}))
     except TypeError as exc:
-        raise WrongArguments.of(info.name, info.signature, exc) from None
+        raise InvalidArguments.of(info.name, info.signature, exc) from None
 
 
 def _import_and_find(app: Any, name: str) -> TaskInfo:

@@ -67,4 +67,4 @@ class BorrowedRabbitMQ:
         try:
             self._opener.open(request, timeout=10).close()
         except (HTTPError, URLError, OSError) as cause:
-            raise RabbitMQNotLent.because(self._management, cause) from cause
+            raise RabbitMQNotLent.at(self._management, cause) from cause

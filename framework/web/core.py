@@ -131,7 +131,7 @@ class LiveStates:
         if self._away_until is None:
             return self._look(task_id)
         if time.monotonic() < self._away_until or not self._trying.acquire(blocking=False):
-            raise BrokerAway.still(LATER)
+            raise BrokerAway.for_now(LATER)
         try:
             return self._look(task_id)
         finally:

@@ -88,7 +88,7 @@ class TaskProgress:
         """
         visitor = self._visitor()
         if visitor is None:
-            raise BadTaskToken.refused()
+            raise BadTaskToken.here()
         return url_for(f"{NAME}.state", token=_tokens().make(task_id, visitor))
 
     def element(self, task_id: str, **attributes: str) -> Markup:
@@ -129,7 +129,7 @@ class TaskProgress:
     def _socket(self, token: str) -> Response:
         """A WebSocket with each state as JSON, which ends with the final one."""
         if not may_come_from(request.origin, request.host, current_app.config["TASK_PROGRESS_ORIGINS"]):
-            raise BadTaskToken.refused()
+            raise BadTaskToken.here()
         task_id = _tokens().task_id(token, self._visitor())
         try:
             far_end = current_app.extensions[SOCKETS].adopt(Opening(request.environ), task_id)

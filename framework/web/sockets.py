@@ -65,7 +65,7 @@ class Opening:
             self.protocol.initiate_upgrade_connection(headers, "/")
             self.answer = self.protocol.send(AcceptConnection())
         except (ProtocolError, LocalProtocolError) as exc:
-            raise NoSocket.malformed(exc) from exc
+            raise NoSocket.for_request(exc) from exc
         found = environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
         if not isinstance(found, socket.socket) or isinstance(found, ssl.SSLSocket):
             raise NoSocket.under(environ.get("SERVER_SOFTWARE") or "This server")
@@ -111,7 +111,7 @@ class Hub:
             if self._pid != os.getpid():  # a thread does not come along into a fork
                 self._start()
             if len(self._sockets) >= self._most:
-                raise NoSocket.full(self._most)
+                raise NoSocket.above(self._most)
             connection, far_end = opening.take()
             served = Socket(connection, opening.protocol, task_id)
             self._sockets.add(served)

@@ -10,7 +10,7 @@ import pytest
 from framework.discovery import find_tasks_in_project, source_of
 from framework.errors import DiscoveryError, FrameworkWarning
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from framework.tasks.main_task import main_task
 from framework.tasks.send_mails import send_mail
 from framework.testing.mailbox import Mailbox
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 WAITS = [4, 8, 16, 32, 64]
 
 

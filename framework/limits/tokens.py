@@ -1,8 +1,8 @@
-"""Slots, kept by the broker: a queue that takes no more than so many messages, each for so long.
+"""Tokens that the broker keeps: a queue that takes a limited number of messages, each for a limited time.
 
-A confirmed publish is a slot that was taken, a refused one says that all are. RabbitMQ does not count a message that
-somebody is looking at: looking at a slot would make room for one too many. So slots are never looked at; what is to be
-seen of them lies in a queue beside, as notes.
+A confirmed publish acquires a token; a refused one means that all are acquired. RabbitMQ does not count a message that
+a reader holds: reading a token would make room for one too many. So tokens are never read; the times when they were
+acquired, or the id of the task that holds one, are messages of a second queue beside: its records.
 """
 
 from collections.abc import Iterator
@@ -15,16 +15,16 @@ from amqp.exceptions import MessageNacked
 
 __all__ = [
     "LONGEST_EXPIRY_SECONDS",
-    "Note",
     "Outcome",
+    "Record",
     "acquire",
     "count_acquired",
     "declare",
-    "declare_notes",
+    "declare_records",
     "delete",
     "exclusive_lock",
-    "look",
-    "note",
+    "put_record",
+    "read_oldest",
     "release",
 ]
 
@@ -34,15 +34,15 @@ LONGEST_EXPIRY_SECONDS = 2**32 // 1000 - 1
 
 
 class Outcome(Enum):
-    """What became of the wish for a slot."""
+    """The outcome of an attempt to acquire a token; MISSING: there is no such queue."""
 
-    TAKEN = auto()
+    ACQUIRED = auto()
     FULL = auto()
     MISSING = auto()
 
 
-class Note(NamedTuple):
-    """The oldest note, and how many there are besides that nobody else is looking at."""
+class Record(NamedTuple):
+    """The oldest record, and how many others there are that no other reader holds."""
 
     body: bytes
     others: int
@@ -50,7 +50,7 @@ class Note(NamedTuple):
 
 
 def declare(channel: Any, name: str, size: int, window: float, life: float) -> None:
-    """Have ``size`` slots that are free again after ``window`` seconds, until nobody declares them for ``life``."""
+    """Declare ``size`` tokens that are free again after ``window`` seconds; unused for ``life``, they are deleted."""
     arguments = {
         "x-queue-type": "classic",  # a quorum queue takes one too many when many publish at once
         "x-max-length": size,
@@ -61,33 +61,33 @@ def declare(channel: Any, name: str, size: int, window: float, life: float) -> N
     channel.queue_declare(name, durable=True, auto_delete=False, arguments=arguments)
 
 
-def acquire(channel: Any, name: str, *, lasting: bool = True) -> Outcome:
-    """Take a slot, if there is one; one that is not ``lasting`` is given back by a restart of the broker."""
-    if not _publish(channel, name, b"", lasting):
+def acquire(channel: Any, name: str, *, persistent: bool = True) -> Outcome:
+    """Acquire a token, if one is free; one that is not ``persistent`` is released by a restart of the broker."""
+    if not _publish(channel, name, b"", persistent):
         return Outcome.FULL
-    return Outcome.MISSING if _was_returned(channel) else Outcome.TAKEN
+    return Outcome.MISSING if _was_returned(channel) else Outcome.ACQUIRED
 
 
 def count_acquired(channel: Any, name: str) -> int:
-    """How many slots are taken.
+    """Return how many tokens are acquired.
 
     Raises:
-        amqp.exceptions.NotFound: there are no such slots.
+        amqp.exceptions.NotFound: there is no such queue.
     """
     return int(channel.queue_declare(name, passive=True).message_count)
 
 
 def release(channel: Any, name: str) -> None:
-    """Give the oldest slot back.
+    """Release the oldest token.
 
     Raises:
-        amqp.exceptions.NotFound: there are no such slots.
+        amqp.exceptions.NotFound: there is no such queue.
     """
     channel.basic_get(name, no_ack=True)
 
 
-def declare_notes(channel: Any, name: str, size: int, life: float, window: float | None = None) -> None:
-    """Have a queue of the last ``size`` notes, each for ``window`` seconds where that is said."""
+def declare_records(channel: Any, name: str, size: int, life: float, window: float | None = None) -> None:
+    """Declare a queue of the last ``size`` records, each for ``window`` seconds where that is given."""
     arguments = {
         "x-queue-type": "classic",
         "x-max-length": size,
@@ -99,19 +99,19 @@ def declare_notes(channel: Any, name: str, size: int, life: float, window: float
     channel.queue_declare(name, durable=True, auto_delete=False, arguments=arguments)
 
 
-def note(channel: Any, name: str, body: bytes, *, lasting: bool = True) -> bool:
-    """Add a note; where there are too many, the oldest goes. False where there is no such queue.
+def put_record(channel: Any, name: str, body: bytes, *, persistent: bool = True) -> bool:
+    """Add a record; where there are too many, the oldest goes. Return False where there is no such queue.
 
-    One that is not ``lasting`` costs an eighth of the time, and is gone after a restart of the broker.
+    One that is not ``persistent`` costs an eighth of the time, and is gone after a restart of the broker.
     """
-    _publish(channel, name, body, lasting)
+    _publish(channel, name, body, persistent)
     return not _was_returned(channel)
 
 
-def look(channel: Any, name: str, *, keep: bool = True) -> Note | None:
-    """The oldest note, which stays, or with ``keep=False`` until its tag is acknowledged is nobody else's.
+def read_oldest(channel: Any, name: str, *, keep: bool = True) -> Record | None:
+    """Return the oldest record; None where there is none right now.
 
-    None where there is none right now.
+    It stays in the queue; with ``keep=False`` no other reader sees it until its tag is acknowledged or rejected.
 
     Raises:
         amqp.exceptions.NotFound: there is no such queue.
@@ -123,21 +123,21 @@ def look(channel: Any, name: str, *, keep: bool = True) -> Note | None:
     if keep:
         channel.basic_reject(tag, requeue=True)
     body = message.body
-    return Note(body.encode() if isinstance(body, str) else bytes(body), message.delivery_info["message_count"], tag)
+    return Record(body.encode() if isinstance(body, str) else bytes(body), message.delivery_info["message_count"], tag)
 
 
 def delete(channel: Any, name: str, *, if_empty: bool = False) -> None:
     """Delete a queue, if it is there.
 
     Raises:
-        amqp.exceptions.PreconditionFailed: it is not empty, and that was to be respected.
+        amqp.exceptions.PreconditionFailed: it is not empty, and ``if_empty`` is set.
     """
     channel.queue_delete(name, if_empty=if_empty)
 
 
 @contextmanager
 def exclusive_lock(channel: Any, name: str) -> Iterator[None]:
-    """Be the only one on the broker who has ``name``; a process that dies lets go of it.
+    """Hold the lock ``name``, which one connection has at a time; the broker releases that of a dead process.
 
     Raises:
         amqp.exceptions.ResourceLocked: another connection has it, and the channel is closed.
@@ -146,27 +146,27 @@ def exclusive_lock(channel: Any, name: str) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        channel.connection.collect()  # whatever state the channel is in, this lets go
+        channel.connection.collect()  # releases the lock in any state of the channel
         raise
     channel.queue_delete(name)
 
 
-def _publish(channel: Any, name: str, body: bytes, lasting: bool) -> bool:
-    """Publish, confirmed; False where the queue refuses it."""
+def _publish(channel: Any, name: str, body: bytes, persistent: bool) -> bool:
+    """Publish, confirmed; return False where the queue refuses it."""
     if not channel.events["basic_return"]:
         channel.returned = False
         channel.events["basic_return"].add(lambda *_: setattr(channel, "returned", True))
-    # What py-amqp calls its confirmed publish, whatever the connection was told.
+    # py-amqp's confirmed publish, also where the connection was made without confirm_publish.
     publish = getattr(channel, "basic_publish_confirm", channel.basic_publish)
     try:
-        publish(amqp.Message(body, delivery_mode=2 if lasting else 1), exchange="", routing_key=name, mandatory=True)
+        publish(amqp.Message(body, delivery_mode=2 if persistent else 1), exchange="", routing_key=name, mandatory=True)
     except MessageNacked:
         return False
     return True
 
 
 def _was_returned(channel: Any) -> bool:
-    """Whether no queue took what was published last."""
+    """Return whether no queue took the last publish, and reset the flag."""
     returned, channel.returned = channel.returned, False
     return bool(returned)
 

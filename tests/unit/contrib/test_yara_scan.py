@@ -8,7 +8,7 @@ import pytest
 from framework.contrib.yara_scan import scan
 from framework.errors import BadEnvironment, MissingExtra, OutsideFolder, ScanError
 
-SAMPLES = Path(__file__).parents[2] / "samples"
+SAMPLES = Path(__file__).parents[3] / "samples"
 MARKER = 'rule marker : one two { meta: description = "A mark" strings: $a = "MARK" condition: $a }'
 
 
