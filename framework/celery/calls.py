@@ -49,7 +49,7 @@ def resolve_call(app: Celery, name: str, args: Sequence[Any] | None, kwargs: Map
 
     Raises:
         UnknownTask: no task has that name.
-        WrongArguments: the task does not take these arguments.
+        InvalidArguments: the task does not take these arguments.
     """
     found = resolve(app, name)
     if any(fnmatchcase(name, pattern) for pattern in app.conf.task_remote_names):
@@ -63,7 +63,7 @@ def check_arguments(info: TaskInfo, args: Sequence[Any] | None, kwargs: Mapping[
     """Refuse arguments that a task does not take, unless it was made with ``typing=False``.
 
     Raises:
-        WrongArguments: the task does not take these arguments.
+        InvalidArguments: the task does not take these arguments.
     """
     check: Callable[..., object] | None = compat.argument_check(info.task) if info.task else None
     if info.takes is not None:
