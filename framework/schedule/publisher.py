@@ -131,7 +131,7 @@ class SlotProducer(Base):  # type: ignore[misc]
         """
         with self._connection.converting_errors():
             exchange = _name_of(options.get("exchange"))
-            key = self._prepare(exchange, [*self._needed, *declare])
+            key = self._declare_for(exchange, [*self._needed, *declare])
             if (headers or {}).get("id") != self._expected:
                 own = {"exchange": exchange, "retry": False, "mandatory": False}
                 return super().publish(body, headers=headers, **{**options, **own})
@@ -142,7 +142,7 @@ class SlotProducer(Base):  # type: ignore[misc]
             self._publish_slot(body, headers, {**options, **own})
             return None
 
-    def _prepare(self, exchange: str, declare: Sequence[Any]) -> str:
+    def _declare_for(self, exchange: str, declare: Sequence[Any]) -> str:
         """Declare all that a publish needs; return the routing key of its copy."""
         try:
             self._declare_and_check(declare)
