@@ -83,7 +83,7 @@ def _import_name(root: Path) -> tuple[str, ...]:
 
 
 def _task_modules(folder: Path, name: tuple[str, ...], above: tuple[str, ...], inside: bool = False) -> Iterator[str]:
-    """Yield the task modules in ``folder``, imported as ``name``; ``above`` are the real paths of its parent folders."""
+    """Yield the task modules in ``folder``, imported as ``name``; ``above`` are the real paths of its parents."""
     real = os.path.realpath(folder)
     if real in above:  # a symbolic link to a folder that holds it
         return

@@ -74,7 +74,7 @@ class QueueInUse(BrokerError):
         return cls(
             message(
                 f"The queue {name!r} is in use by {by}",
-                fix="Stop workers and callers, then run this again: it goes on where it ended, and nothing is lost.",
+                fix="Stop workers and callers, then run this again: it continues where it ended, and nothing is lost.",
             )
         )
 

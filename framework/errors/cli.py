@@ -94,7 +94,7 @@ class NoWorker(FrameworkError):
         return cls(
             message(
                 f"No worker answers at {url}: start one with `framework worker` in another terminal",
-                fix="What was queued waits for it.",
+                fix="The queued tasks wait for it.",
             )
         )
 

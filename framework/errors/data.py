@@ -54,7 +54,7 @@ class DatabaseUnreachable(FrameworkError, OSError):
             message(
                 f"The database {url} cannot be used",
                 one_line(cause),
-                effect="What was committed stays.",
+                effect="Committed changes stay.",
                 fix="Start it, or set DATABASE_URL to one that runs.",
             )
         )

@@ -30,7 +30,7 @@ class FailedTasksUnread(BrokerError):
         return cls(
             message(
                 f"The broker has more messages in the queue {queue!r} and sent none for {seconds:g} s",
-                fix="What was not done yet is still there; see the broker's log and retry.",
+                fix="The rest is still there; see the broker's log and retry.",
             )
         )
 
@@ -79,7 +79,7 @@ class NotATransaction(FrameworkError, TypeError):
     @classmethod
     def here(cls, fix: str) -> Self:
         """Say how a transaction is begun."""
-        problem = "The connection commits every statement by itself, so an effect and its key could be separated"
+        problem = "The connection commits every statement separately, so an effect and its key could be separated"
         return cls(message(f"{problem}; {fix}"))
 
     @classmethod

@@ -45,7 +45,7 @@ class DuplicateTask(FrameworkError):
             message(
                 f"Two tasks are called {name!r}",
                 f"{first} and {second}",
-                fix="Rename one of the functions, or give it a name of its own: @celery.task(name=...).",
+                fix="Rename one of the functions, or give it another name: @celery.task(name=...).",
             )
         )
 

@@ -20,7 +20,7 @@ class NoSocket(FrameworkError):
         return cls(
             message(
                 f"{server} gives no access to its connections, so there are no WebSockets",
-                fix="gunicorn and Flask's own server do, without TLS of their own; anywhere else the page polls every "
+                fix="gunicorn and Flask's own server do, unless they serve TLS; anywhere else the page polls every "
                 "few seconds.",
             )
         )
