@@ -1,6 +1,6 @@
 """The settings: our defaults, then the project's ``celeryconfig.py``; Celery's own environment variables come last.
 
-Every setting of Celery keeps its name and meaning. What differs from Celery is in `DEFAULTS`, a reason beside each.
+Every setting of Celery keeps its name and meaning. `DEFAULTS` has the differences from Celery, each with its reason.
 """
 
 import warnings
@@ -25,29 +25,29 @@ DEFAULTS: dict[str, Any] = {
     "result_backend": "rpc://",
     # A publish that returned is on the broker's disk.
     "broker_transport_options": {"confirm_publish": True},
-    # Seconds until a peer that vanished without a word is noticed, twice over.
+    # Seconds between heartbeats: a peer that vanished is noticed after two.
     "broker_heartbeat": 10,
-    # A channel that the broker closed is opened again; the worker's main process lives on.
+    # A channel that the broker closed is opened again; the worker's main process continues.
     "broker_channel_error_retry": True,
     # A worker that comes up before its broker waits for it.
     "broker_connection_retry_on_startup": True,
     "broker_connection_max_retries": None,
-    # A task is acknowledged once it has run: what a killed worker or pool child was running is run again.
+    # A task is acknowledged after it has run: the tasks of a killed worker or pool child are run again.
     "task_acks_late": True,
     "task_reject_on_worker_lost": True,
-    # What a worker was running when its connection broke is run again elsewhere, so it stops here.
+    # A task whose worker lost its connection is run again elsewhere, so it stops here.
     "worker_cancel_long_running_tasks_on_connection_loss": True,
     # SIGQUIT (and SIGTERM with REMAP_SIGTERM=SIGQUIT) lets tasks end for so many seconds, within docker stop's ten.
     "worker_soft_shutdown_timeout": 8.0,
-    # RabbitMQ closes the channel of whoever keeps a message for 30 minutes; a task that long is ended first.
+    # RabbitMQ closes a channel that holds a message for 30 minutes; a task that long is ended first.
     "task_time_limit": 1740,
-    # With late acknowledgement, what a worker holds in advance waits for what it is running.
+    # With late acknowledgement, prefetched tasks wait for the running one.
     "worker_prefetch_multiplier": 1,
-    # Deliveries after which the broker gives a task up that never ends well (it kills its worker, say); the first is 0.
+    # Redeliveries after which the broker dead-letters a task, such as one that kills its worker.
     "task_delivery_limit": 5,
-    # Where a task goes that nothing could be done with, to be seen and sent again.
+    # The queue of failed tasks, to be read and sent again.
     "task_failed_queue": "celery.failed",
-    # Arguments whose values nobody is shown, at any depth; ``*`` stands for any part, case does not matter.
+    # Arguments whose values are redacted, at any depth; ``*`` stands for any part, case does not matter.
     "task_redacted_arguments": (
         "*password*",
         "passwd",
@@ -60,7 +60,7 @@ DEFAULTS: dict[str, Any] = {
         "cvv",
         "iban",
     ),
-    # Seconds that a call may take in all: it goes on through a short restart of the broker, and gives up in time.
+    # Seconds that a call may take in all: it survives a short restart of the broker, and raises in time.
     "task_publish_timeout": 9.0,
     "task_publish_retry_policy": {
         "max_retries": None,
@@ -68,22 +68,22 @@ DEFAULTS: dict[str, Any] = {
         "interval_step": 0.1,
         "interval_max": 0.5,
     },
-    # What a dead process of the pool had begun is counted by the broker, not begun again by the pool.
+    # The task of a dead pool process is redelivered and counted by the broker, not run again by the pool.
     "worker_pool": "framework.celery.prefork:TaskPool",
-    # No message ends a worker, and none is thrown away.
+    # No message ends a worker, and none is discarded.
     "worker_consumer": "framework.celery.consumer:Consumer",
-    # Beat may run on any number of servers: one leads, and what is due is sent once.
+    # Beat may run on any number of servers: one leads, and each slot is sent once.
     "beat_scheduler": "framework.schedule.scheduler:Scheduler",
-    # The queue whose first consumer leads, and which holds what was run last.
+    # The queue whose active consumer leads, and which holds the state of the schedule.
     "beat_queue": "celery.schedule",
     # Bytes of the largest body that a worker takes, decompressed.
     "task_message_max_bytes": 16 * 1024 * 1024,
     # Names that ``send_task`` may use although their code lives in another project; ``*`` stands for any part.
     "task_remote_names": (),
-    # Seconds that the last state of a task is kept after it ended, and of how many tasks at a time.
+    # Seconds for which the last state of a task is stored after it ended, and of how many tasks at a time.
     "task_state_expires": 2 * 3600,
     "task_state_max": 5000,
-    # Keys (visitors, say) of one limit that have slots of their own at a time; more of them share some buckets.
+    # Keys (visitors, say) of one limit that have their own tokens at a time; more of them share some buckets.
     "task_limit_keys": 5000,
     # Settings of other packages that read Celery's configuration, such as ``redbeat_*``.
     "third_party_settings": (),
@@ -96,7 +96,7 @@ def setting(app: Any, name: str) -> Any:
 
 
 def _old_names(namespace: str, key: str, option: Option) -> Iterator[tuple[str, str]]:
-    """Pairs of a name of Celery 3 and the name of today, as Celery itself pairs them."""
+    """Yield pairs of a name of Celery 3 and its current name, from Celery's own table."""
     for old in option.old or {namespace + key}:
         yield old.format(key).upper(), namespace + key
 
@@ -106,12 +106,12 @@ RENAMED: dict[str, str] = dict(flatten(NAMESPACES, keyfilter=_old_names)) | {"CE
 
 
 def settings_from(source: Mapping[str, Any], *, place: str, namespace: str | None = None) -> dict[str, Any]:
-    """All settings: `DEFAULTS`, and over them what ``source`` says, under the names of today.
+    """Return all settings: `DEFAULTS`, updated with ``source``, under their current names.
 
     Args:
         source: names and values, as a settings module or a dictionary holds them.
         place: where ``source`` is, for messages: a file or module.
-        namespace: the prefix of settings in a module that holds others too (Django's ``CELERY``).
+        namespace: the prefix of settings in a module that has others too (Django's ``CELERY``).
 
     Raises:
         UnknownSetting: a name is no setting; the message has the nearest one.
@@ -120,8 +120,8 @@ def settings_from(source: Mapping[str, Any], *, place: str, namespace: str | Non
     allowed = theirs.get("third_party_settings", ())
     found = {name: value for name, value in theirs.items() if _is_known(name, allowed)}
     for name in [name for name, value in theirs.items() if name not in found and _looks_like_setting(name, value)]:
-        found.setdefault(_name_of_today(name, place), theirs[name])
-    options = "broker_transport_options"  # merged, since whoever sets a timeout does not mean to lose the confirms
+        found.setdefault(_current_name(name, place), theirs[name])
+    options = "broker_transport_options"  # merged: a project that sets a timeout keeps the confirms
     return DEFAULTS | found | {options: DEFAULTS[options] | dict(found.get(options) or {})}
 
 
@@ -135,18 +135,18 @@ def _is_known(name: str, allowed: Iterable[str]) -> bool:
 
 
 def _looks_like_setting(name: str, value: object) -> bool:
-    """Whether an unknown name is meant as a setting, and is not private or something the module imported."""
+    """Return whether an unknown name looks like a setting: neither private nor imported by the module."""
     imported = isinstance(value, ModuleType | type) or (callable(value) and hasattr(value, "__name__"))
     return not (name.startswith("_") or imported)
 
 
-def _name_of_today(name: str, place: str) -> str:
+def _current_name(name: str, place: str) -> str:
     if name in RENAMED:
         new = RENAMED[name]
         warnings.warn(f"{place}: the setting {name} is called {new} today; rename it.", FrameworkWarning, stacklevel=2)
         return new
     close = get_close_matches(name.lower(), SETTING_KEYS | DEFAULTS.keys(), n=1, cutoff=0.75)
-    # A constant of the project's own, such as BASE_DIR, is no business of ours; Celery does not read it either.
+    # A constant of the project, such as BASE_DIR, is no setting; Celery does not read it either.
     if name.isupper() and not close and not name.startswith(("CELERY", "BROKER")):
         return name
     raise UnknownSetting.named(name, close, place)

@@ -64,7 +64,7 @@ class App(Celery):
 
         Raises:
             UnknownTask: no task has that name, and no remote one was declared.
-            WrongArguments: the task does not take these arguments.
+            InvalidArguments: the task does not take these arguments.
         """
         return resolve_call(self, name, args, kwargs).name
 
@@ -88,7 +88,7 @@ class App(Celery):
 
         Raises:
             UnknownTask: no task has that name, and no remote one was declared.
-            WrongArguments: the task does not take these arguments.
+            InvalidArguments: the task does not take these arguments.
             BadDelay: ``countdown`` or ``eta`` is no time within the next hundred years.
             BrokerUnreachable: the broker does not answer; nothing was queued.
             NotConfirmed: the broker did not confirm the task in time; it may be queued.

@@ -17,8 +17,8 @@ from framework.errors import (
     BadDelay,
     FrameworkError,
     FrameworkWarning,
+    InvalidArguments,
     UnknownTask,
-    WrongArguments,
 )
 
 __all__ = ["CENTURY", "as_arguments", "check_arguments", "not_before", "resolve_call"]
@@ -49,7 +49,7 @@ def resolve_call(app: Celery, name: str, args: Sequence[Any] | None, kwargs: Map
 
     Raises:
         UnknownTask: no task has that name.
-        WrongArguments: the task does not take these arguments.
+        InvalidArguments: the task does not take these arguments.
     """
     found = resolve(app, name)
     if any(fnmatchcase(name, pattern) for pattern in app.conf.task_remote_names):
@@ -63,7 +63,7 @@ def check_arguments(info: TaskInfo, args: Sequence[Any] | None, kwargs: Mapping[
     """Refuse arguments that a task does not take, unless it was made with ``typing=False``.
 
     Raises:
-        WrongArguments: the task does not take these arguments.
+        InvalidArguments: the task does not take these arguments.
     """
     check: Callable[..., object] | None = compat.argument_check(info.task) if info.task else None
     if info.takes is not None:
@@ -73,7 +73,7 @@ def check_arguments(info: TaskInfo, args: Sequence[Any] | None, kwargs: Mapping[
     try:
         check(*(args or ()), **(kwargs or {}))
     except TypeError as exc:
-        raise WrongArguments.of(info.name, info.signature, exc) from None
+        raise InvalidArguments.of(info.name, info.signature, exc) from None
 
 
 def _import_and_find(app: Any, name: str) -> TaskInfo:

@@ -45,7 +45,7 @@ class Task(celery.Task):  # type: ignore[type-arg]
         """Call the task with options; see ``celery.Task.apply_async``.
 
         Raises:
-            WrongArguments: the task does not take these arguments.
+            InvalidArguments: the task does not take these arguments.
             BrokerUnreachable: the broker does not answer, or not in time.
             OverLimit: a limit of the task has been reached.
             AlreadyQueued: the task is unique, and there is one.

@@ -1,1 +1,1 @@
-"""What the bundled tasks do, for use in tasks and views of your own: mail, CSV export, YARA scan, database tables."""
+"""The code of the bundled tasks, for tasks and views of your own: mail, CSV export, YARA scan, database tables."""

@@ -1,15 +1,15 @@
-"""Accounts that nobody has used for months: their owners are reminded, or they are deleted.
+"""Accounts without activity for months: their owners are reminded, or they are deleted.
 
 =====================  ===========================================================================  ============
 variable               what it is                                                                   default
 =====================  ===========================================================================  ============
-``DATABASE_URL``       the database, see `framework.contrib.database`                                       none
+``DATABASE_URL``       the database, see `framework.contrib.database`                               none
 ``ACCOUNTS_TABLE``     the table of accounts                                                        ``accounts``
 ``ACCOUNTS_COLUMNS``   its columns, where they have other names: ``id=number email=address``        as below
 ``ACCOUNTS_TEMPLATE``  the reminder, a ``string.Template``: ``Subject:``, an empty line, the text   one of ours
 =====================  ===========================================================================  ============
 
-The columns: ``id``, unique; ``email``, one address; ``last_active_at`` and ``reminded_at``, moments in UTC. An account
+The columns: ``id``, unique; ``email``, one address; ``last_active_at`` and ``reminded_at``, times in UTC. An account
 whose ``last_active_at`` is null is left alone. The template's ``$address`` is the account's, ``$since`` the day of its
 last activity. How mail is sent: `framework.contrib.mail`.
 """
@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Any
 from framework.contrib import env, mail
 from framework.contrib.database import ConfiguredTable
 from framework.contrib.mail_address import SUBJECT_LIMIT, address, many_lines, one_line
-from framework.contrib.months import months_before
-from framework.errors import BadEnvironment, BadMail, BadPeriod
+from framework.contrib.months import check_period, months_before
+from framework.errors import BadEnvironment, BadMail
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
@@ -35,14 +35,14 @@ __all__ = ["delete_dormant", "remind", "to_remind"]
 
 COLUMNS = {"id": (), "email": (), "last_active_at": ("DateTime",), "reminded_at": ("DateTime",)}
 COLUMNS_TO_DELETE = {"id": (), "last_active_at": ("DateTime",)}
-#: Months back, at most.
+#: The longest time without activity, in months.
 MOST_MONTHS = 1200
 
 
 def delete_dormant(now: datetime, months: int = 6) -> int:
     """Delete the accounts without activity for ``months`` calendar months, reminded or not; return how many.
 
-    Some hundreds at a time, each time in a transaction of its own. One that is used meanwhile is kept.
+    Each batch of some hundreds has its own transaction. An account that is used meanwhile stays.
 
     Args:
         now: with the time zone whose calendar counts.
@@ -52,7 +52,7 @@ def delete_dormant(now: datetime, months: int = 6) -> int:
         BadPeriod: ``months`` is no number of months.
         BadEnvironment: a setting cannot be used.
         TableMismatch: the table, or a column, is missing or of another type.
-        DatabaseUnreachable: the database does not answer; what was deleted stays so, and trying again goes on.
+        DatabaseUnreachable: the database does not answer; what was deleted stays so, and a retry deletes the rest.
         DatabaseRefused: the database does not let its rows be deleted: others refer to them, say.
         MissingExtra: SQLAlchemy is not installed.
     """
@@ -64,7 +64,7 @@ def delete_dormant(now: datetime, months: int = 6) -> int:
 
 
 def to_remind(now: datetime, months: int = 6) -> Iterator[tuple[Any, str]]:
-    """The accounts to remind, each as its id and a key, the same as long as nobody uses the account.
+    """Yield the accounts to remind, each as its id and a key, which changes once the account is used.
 
     Raises:
         BadPeriod: ``months`` is no number of months.
@@ -81,11 +81,11 @@ def to_remind(now: datetime, months: int = 6) -> Iterator[tuple[Any, str]]:
 
 
 def remind(account: Any, now: datetime, months: int = 6, *, key: str | None = None) -> bool:
-    """Mail one account's owner, unless that was done since the account was last used; whether a mail was sent.
+    """Mail one account's owner, unless that was done since the account was last used; return whether a mail was sent.
 
-    The row is changed first, and committed once the mail server has the mail: of two who try at once, the second waits
+    The row is changed first, and committed once the mail server has the mail: of two calls at once, the second waits
     for the first and sends nothing. Only a crash between that answer and the commit lets the mail be sent again; the
-    ``key`` gives both the same Message-ID. (SQLite lets nobody else write in the meantime.)
+    ``key`` gives both the same Message-ID. (SQLite has no other writer in the meantime.)
 
     Args:
         account: its id.
@@ -95,26 +95,26 @@ def remind(account: Any, now: datetime, months: int = 6, *, key: str | None = No
 
     Raises:
         BadPeriod: ``months`` is no number of months.
-        BadMail: the account's address is none; nothing was sent.
+        BadMail: the account has no valid address; nothing was sent.
         OSError: the mail server or the database does not answer; the account counts as not reminded.
         BadEnvironment, TableMismatch, DatabaseRefused, MissingExtra: as with `to_remind`.
     """
     accounts = ConfiguredTable.named("ACCOUNTS", "accounts", COLUMNS)
     is_it = accounts["id"] == account
     due = is_it & _unreminded(accounts, now, months)
-    reminded = {accounts["reminded_at"]: accounts.moment("reminded_at", datetime.now(UTC))}
+    reminded = {accounts["reminded_at"]: accounts.as_stored("reminded_at", datetime.now(UTC))}
     with accounts.transaction() as connection:
         if connection.execute(accounts.table.update().where(due).values(reminded)).rowcount != 1:
             return False
-        asked = accounts.table.select().where(is_it).with_only_columns(accounts["email"], accounts["last_active_at"])
-        email, since = connection.execute(asked).one()
+        query = accounts.table.select().where(is_it).with_only_columns(accounts["email"], accounts["last_active_at"])
+        email, since = connection.execute(query).one()
         _mail(_recipient(account, email), _in_utc(since).astimezone(now.tzinfo), key)
     return True
 
 
 def _dormant(accounts: ConfiguredTable, now: datetime, months: int) -> "ColumnElement[bool]":
-    BadPeriod.check("months", months, least=1, most=MOST_MONTHS)
-    return accounts["last_active_at"] <= accounts.moment("last_active_at", months_before(now, months))
+    check_period("months", months, least=1, most=MOST_MONTHS)
+    return accounts["last_active_at"] <= accounts.as_stored("last_active_at", months_before(now, months))
 
 
 def _unreminded(accounts: ConfiguredTable, now: datetime, months: int) -> "ColumnElement[bool]":
@@ -140,7 +140,7 @@ def _mail(recipient: Address, since: datetime, key: str | None) -> None:
 
 
 def _reminder(**parts: str) -> tuple[str, str]:
-    """Subject and text, with the parts filled in."""
+    """Return subject and text, with the parts filled in."""
     path = env.file("ACCOUNTS_TEMPLATE") or files("framework.contrib") / "templates" / "dormant.txt"
     try:
         subject, text = Template(path.read_text(encoding="utf-8")).substitute(parts).split("\n\n", 1)

@@ -1,9 +1,9 @@
-"""Cards that expire soon, marked so that a page can ask for new ones.
+"""Cards that expire soon, marked so that a page can request new ones.
 
 =================  ===========================================================================  =========
 variable           what it is                                                                   default
 =================  ===========================================================================  =========
-``DATABASE_URL``   the database, see `framework.contrib.database`                                       none
+``DATABASE_URL``   the database, see `framework.contrib.database`                               none
 ``CARDS_TABLE``    the table of cards                                                           ``cards``
 ``CARDS_COLUMNS``  its columns, where they have other names: ``exp_month=month exp_year=year``  as below
 =================  ===========================================================================  =========
@@ -16,8 +16,7 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 from framework.contrib.database import ConfiguredTable
-from framework.contrib.months import last_month_over
-from framework.errors import BadPeriod
+from framework.contrib.months import check_period, last_month_over
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
@@ -26,7 +25,7 @@ __all__ = ["mark_expiring"]
 
 
 CENTURY = 2000
-#: Days to look ahead, at most: a card is not issued for longer than that.
+#: The longest time to look ahead, in days: a card is not issued for longer than that.
 MOST_DAYS = 36_500
 COLUMNS = {
     "id": (),
@@ -37,20 +36,20 @@ COLUMNS = {
 
 
 def mark_expiring(today: date, within_days: int = 30) -> int:
-    """Mark the cards that are not good any more ``within_days`` days after ``today``; return how many were not marked.
+    """Mark the cards that expire within ``within_days`` days of ``today``; return how many were not marked before.
 
-    A card is good to the end of its month. One that has expired stays marked until it is renewed; the mark of a
-    renewed one is taken away. Both are done some hundreds of rows at a time, each time in a transaction of its own.
+    A card is valid to the end of its month. An expired card stays marked until it is renewed; the mark of a renewed
+    card is removed. Each batch of some hundreds of rows has its own transaction.
 
     Raises:
         BadPeriod: ``within_days`` is no number of days.
         BadEnvironment: a setting cannot be used.
         TableMismatch: the table, or a column, is missing or of another type.
-        DatabaseUnreachable: the database does not answer; what was marked stays so, and trying again goes on.
+        DatabaseUnreachable: the database does not answer; what was marked stays so, and a retry marks the rest.
         DatabaseRefused: the database does not let its rows be changed.
         MissingExtra: SQLAlchemy is not installed.
     """
-    BadPeriod.check("within_days", within_days, least=0, most=MOST_DAYS)
+    check_period("within_days", within_days, least=0, most=MOST_DAYS)
     cards = ConfiguredTable.named("CARDS", "cards", COLUMNS)
     expiring = _over_by(cards, today + timedelta(days=within_days))
     _set(cards, ~expiring, to=False)
@@ -58,7 +57,7 @@ def mark_expiring(today: date, within_days: int = 30) -> int:
 
 
 def _over_by(cards: ConfiguredTable, day: date) -> "ColumnElement[bool]":
-    """What is true of a card whose month has ended when ``day`` has."""
+    """Return the condition that a card's month has ended when ``day`` has."""
     last_year, last_month = last_month_over(day)
     year, month = cards["exp_year"], cards["exp_month"]
     earlier = (year < last_year - CENTURY) | year.between(100, last_year - 1)

@@ -32,17 +32,17 @@ CELL_LIMIT = 32_767
 
 MARK = "\ufeff".encode()
 NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
-# Where a cell begins, and where it would begin in a spreadsheet that separates cells with semicolons or tabs. The four
-# escapes are the wide forms of the same signs, which some spreadsheets take for them.
+# The start of a cell, also in a spreadsheet that separates cells with semicolons or tabs. The four escapes are the wide
+# forms of the same signs, which some spreadsheets treat alike.
 FORMULA = re.compile(r"(^|[;\t\n])(?=\s*[=+\-@\uff1d\uff0b\uff0d\uff20])|^(?=[\t\n])")
-# What no text file should hold, and halves of characters, which no encoding takes.
+# Control characters, and halves of characters, which no encoding takes.
 UNPRINTABLE = re.compile("[\0-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 
 log = logging.getLogger(__name__)
 
 
 def export_file(name: str) -> Path:
-    """Where the file ``name`` is exported to: in the folder that ``EXPORT_FOLDER`` names (``exports`` if unset).
+    """Return the path of the file ``name`` in the folder that ``EXPORT_FOLDER`` names (``exports`` if unset).
 
     Raises:
         OutsideFolder: the name leads out of that folder.
@@ -62,8 +62,8 @@ def append_rows(path: Path, rows: Row | Sequence[Row]) -> int:
     refused. Lists are written as they are, and begin no header. A single dictionary is one row.
 
     Processes that append to one file wait for each other, by a lock on the hidden file ``.NAME.unfinished`` beside it.
-    What a process was writing when it was killed is taken back by the next one to append. When this returns, the rows
-    are on the disk.
+    A write that a killed process left unfinished is undone by the next process that appends. When this returns, the
+    rows are on the disk.
 
     Raises:
         BadRows: the rows are not as above, more than `ROW_LIMIT`, or have a cell of more than `CELL_LIMIT` characters.
@@ -74,7 +74,7 @@ def append_rows(path: Path, rows: Row | Sequence[Row]) -> int:
         return 0
     path.parent.mkdir(parents=True, exist_ok=True)
     with _locked(path.with_name(f".{path.name}.unfinished")) as journal, path.open("a+b", buffering=0) as file:
-        _take_back(file, journal)
+        _undo_unfinished(file, journal)
         _repair(file)
         _write(file, journal, _lines(path, wanted))
     return len(wanted)
@@ -93,21 +93,21 @@ def _checked(rows: Row | Sequence[Row]) -> Sequence[Row]:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[FileIO]:
-    """The journal at ``path``, ours alone until the block ends; the kernel releases the lock of a dead process."""
+    """Lock the journal at ``path`` until the block ends; the kernel releases the lock of a dead process."""
     with path.open("a+b", buffering=0) as journal:
         fcntl.flock(journal, fcntl.LOCK_EX)
         yield journal
 
 
-def _take_back(file: FileIO, journal: FileIO) -> None:
-    """Cut off what a killed process had begun to write; the journal says where it began and what it was."""
+def _undo_unfinished(file: FileIO, journal: FileIO) -> None:
+    """Cut off the rows that a killed process had begun to write; the journal has their start and their text."""
     journal.seek(0)
     start, _, begun = journal.read().partition(b"\n")
     if not begun:
         return
     file.seek(int(start))
     written = file.read()
-    # Only what is certainly the unfinished write is cut, not what somebody did to the file since.
+    # Cut only the unfinished write, not a change that was made to the file since.
     if written and begun.startswith(written) and len(written) < len(begun):
         file.truncate(int(start))
     journal.truncate(0)
@@ -127,7 +127,7 @@ def _repair(file: FileIO) -> None:
 
 
 def _last_line(file: FileIO, end: int) -> bytes:
-    """The bytes after the last line end."""
+    """Return the bytes after the last line end."""
     start, tail = end, b""
     while start and b"\n" not in tail:
         start = max(0, start - io.DEFAULT_BUFFER_SIZE - len(tail))
@@ -137,7 +137,7 @@ def _last_line(file: FileIO, end: int) -> bytes:
 
 
 def _lines(path: Path, rows: Sequence[Row]) -> bytes:
-    """The rows as they go into the file, with mark and header where the file is new."""
+    """Return the rows as they go into the file, with mark and header where the file is new."""
     size = path.stat().st_size
     mark = b"" if size else MARK
     new = size <= len(MARK)
@@ -152,7 +152,7 @@ def _lines(path: Path, rows: Sequence[Row]) -> bytes:
 
 
 def _header(path: Path, keys: list[str]) -> list[str]:
-    """The file's first row, if it has all ``keys``."""
+    """Return the file's first row, if it has all ``keys``."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             header = next(csv.reader(file), [])
@@ -173,7 +173,7 @@ def _as_csv(rows: Iterable[Sequence[Any]]) -> bytes:
 
 
 def _cell(value: object) -> str:
-    """A value as text that a spreadsheet shows and does not run; numbers stay numbers."""
+    """Return a value as text that a spreadsheet displays and does not run; numbers stay numbers."""
     if isinstance(value, Mapping | list | tuple | set | bytes):
         raise BadRows(f"A cell is a {type(value).__name__}; it must be text, a number, a date or None.")
     text = UNPRINTABLE.sub("\ufffd", "" if value is None else re.sub("\r\n?", "\n", str(value)))

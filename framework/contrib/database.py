@@ -6,7 +6,7 @@ variable          what it is                                                    
 ``DATABASE_URL``  SQLAlchemy's URL, such as ``postgresql+psycopg://me@host/shop``  none
 ================  ===============================================================  =======
 
-A table is used as it is; nothing is created. Moments are stored in UTC, with or without saying so.
+A table is used as it is; nothing is created. Times are stored in UTC, with the time zone where the column has one.
 """
 
 import os
@@ -28,7 +28,7 @@ __all__ = ["ConfiguredTable"]
 
 
 #: Rows that are read, or changed in one transaction, at a time.
-PAGE = 500
+PAGE_ROWS = 500
 #: Seconds that SQLite waits for another writer.
 SQLITE_TIMEOUT_SECONDS = 30
 
@@ -37,7 +37,7 @@ EXAMPLES = "SQLAlchemy's URL of a database: sqlite:///shop.db, postgresql+psycop
 
 @dataclass(frozen=True)
 class ConfiguredTable:
-    """A table of yours, its columns under the names that we know them by."""
+    """A table of the project, its columns under the names that the bundled tasks use."""
 
     engine: "Engine"
     table: "Table"
@@ -45,17 +45,17 @@ class ConfiguredTable:
 
     @classmethod
     def named(cls, variable: str, table: str, columns: Mapping[str, tuple[str, ...]]) -> Self:
-        """The table that ``{variable}_TABLE`` names, its columns renamed as ``{variable}_COLUMNS`` says.
+        """Return the table that ``{variable}_TABLE`` names, its columns renamed as ``{variable}_COLUMNS`` says.
 
         Args:
-            variable: how the names of both env variables begin.
+            variable: how the names of both environment variables begin.
             table: the table's name where the variable says none; ``schema.table`` is understood.
             columns: our name of each column, and the classes of SQLAlchemy's types that it may have (any if empty).
 
         Raises:
             BadEnvironment: a variable cannot be used.
             TableMismatch: the table, or a column, is missing or of another type.
-            DatabaseUnreachable: the database does not answer; trying again may help.
+            DatabaseUnreachable: the database does not answer; a retry may help.
             MissingExtra: SQLAlchemy is not installed.
         """
         url = env.text("DATABASE_URL")
@@ -66,18 +66,18 @@ class ConfiguredTable:
     def __getitem__(self, column: str) -> "Column[Any]":
         return self.columns[column]
 
-    def moment(self, column: str, moment: datetime) -> datetime:
-        """``moment`` as ``column`` stores it: in UTC, without saying so where the column cannot."""
-        utc = moment.astimezone(UTC)
+    def as_stored(self, column: str, time: datetime) -> datetime:
+        """Return ``time`` as ``column`` stores it: in UTC, without the time zone where the column has none."""
+        utc = time.astimezone(UTC)
         return utc if getattr(self[column].type, "timezone", False) else utc.replace(tzinfo=None)
 
     def pages(self, where: "ColumnElement[bool]", *more: str) -> Iterator[list[Sequence[Any]]]:
-        """The rows in the order of ``id``, so many at a time: ``id`` first, then the columns ``more``.
+        """Yield the rows in the order of ``id``, a page at a time: ``id`` first, then the columns ``more``.
 
         No transaction is open between two pages, and the next page begins after the last ``id`` of the one before.
         """
         key, columns = self["id"], [self[each] for each in ("id", *more)]
-        query = self.table.select().with_only_columns(*columns).where(where).order_by(key).limit(PAGE)
+        query = self.table.select().with_only_columns(*columns).where(where).order_by(key).limit(PAGE_ROWS)
         page = self._read(query)
         while page:
             yield page
@@ -85,17 +85,17 @@ class ConfiguredTable:
 
     @contextmanager
     def transaction(self) -> "Iterator[Connection]":
-        """A connection; what was done is committed at the end, and undone where an exception passes.
+        """Return a connection whose changes are committed at the end, and undone where an exception passes.
 
         Raises:
             DatabaseUnreachable: the database does not answer, or another writer holds it for too long.
-            DatabaseRefused: it answers, and does not take what is asked.
+            DatabaseRefused: it answers, and refuses a statement.
         """
         with _converting_errors(self.engine.url), self.engine.begin() as connection:
             yield connection
 
     def change(self, statement: Any) -> int:
-        """Execute an ``UPDATE`` or ``DELETE`` in a transaction of its own; how many rows it changed."""
+        """Execute an ``UPDATE`` or ``DELETE`` in its own transaction; return how many rows it changed."""
         with self.transaction() as connection:
             return int(connection.execute(statement).rowcount)
 
@@ -105,7 +105,7 @@ class ConfiguredTable:
 
 
 def _renamed(variable: str, columns: Mapping[str, Any]) -> dict[str, str]:
-    """The table's names under ours: ``exp_month=month exp_year=year`` renames two of them."""
+    """Return the table's column names by ours: ``exp_month=month exp_year=year`` renames two of them."""
     names = {column: column for column in columns}
     value = env.text(variable)
     for pair in value.replace(",", " ").split():
@@ -124,22 +124,24 @@ def _reflected(
     engine = _engine(url, process)
     schema, _, bare = name.rpartition(".")
     sql = _sqlalchemy()
-    shown = _shown(engine.url)
+    address = _sanitized(engine.url)
     with _converting_errors(engine.url):
         try:
             table = sql.Table(bare, sql.MetaData(), schema=schema or None, autoload_with=engine, resolve_fks=False)
         except sql.exc.NoSuchTableError as exc:
-            raise TableMismatch.missing(name, shown, sql.inspect(engine).get_table_names(schema or None)) from exc
-    return engine, table, {ours: _column(table, theirs, kinds, shown) for theirs, ours, kinds in columns}
+            raise TableMismatch.without_table(
+                name, address, sql.inspect(engine).get_table_names(schema or None)
+            ) from exc
+    return engine, table, {ours: _column(table, theirs, kinds, address) for theirs, ours, kinds in columns}
 
 
-def _column(table: "Table", name: str, kinds: tuple[str, ...], shown: str) -> "Column[Any]":
+def _column(table: "Table", name: str, kinds: tuple[str, ...], address: str) -> "Column[Any]":
     types = _sqlalchemy().types
     if name not in table.columns:
-        raise TableMismatch.without_column(table.fullname, name, shown, table.columns.keys())
+        raise TableMismatch.without_column(table.fullname, name, address, table.columns.keys())
     column = table.columns[name]
     if kinds and not isinstance(column.type, tuple(getattr(types, kind) for kind in kinds)):
-        raise TableMismatch.of_type(table.fullname, name, shown, str(column.type), " or ".join(kinds))
+        raise TableMismatch.of_type(table.fullname, name, address, str(column.type), " or ".join(kinds))
     return column
 
 
@@ -153,12 +155,12 @@ def _engine(url: str, process: int) -> "Engine":  # noqa: ARG001
             address, pool_pre_ping=True, connect_args={"timeout": SQLITE_TIMEOUT_SECONDS} if is_sqlite else {}
         )
     except sql.exc.NoSuchModuleError as exc:
-        raise BadEnvironment.of("DATABASE_URL", _shown(address), EXAMPLES) from exc
+        raise BadEnvironment.of("DATABASE_URL", _sanitized(address), EXAMPLES) from exc
     except ImportError as exc:
         wanted = f"a URL whose driver is installed ({exc}); install that, or name another: postgresql+psycopg://"
-        raise BadEnvironment.of("DATABASE_URL", _shown(address), wanted) from exc
+        raise BadEnvironment.of("DATABASE_URL", _sanitized(address), wanted) from exc
     if is_sqlite:
-        # SQLite checks foreign keys only for whom asks: without it, a deleted row leaves orphans and nobody is told.
+        # SQLite does not check foreign keys by default: a deleted row would leave orphans, without an error.
         sql.event.listen(engine, "connect", lambda driver, _: driver.execute("pragma foreign_keys = on"))
     return engine  # type: ignore[no-any-return]
 
@@ -172,20 +174,20 @@ def _parsed(url: str) -> "URL":
         raise BadEnvironment.of("DATABASE_URL", "***" if url else "", EXAMPLES) from exc
 
 
-def _shown(url: "URL") -> str:
+def _sanitized(url: "URL") -> str:
     return url.set(query={}).render_as_string(hide_password=True)
 
 
 @contextmanager
 def _converting_errors(url: "URL") -> Iterator[None]:
-    """SQLAlchemy's errors in our words: what may pass, and what will not."""
+    """Convert SQLAlchemy's errors into ours: those that a retry may fix, and the others."""
     errors = _sqlalchemy().exc
     try:
         yield
     except (errors.OperationalError, errors.InterfaceError, errors.TimeoutError) as exc:
-        raise DatabaseUnreachable.at(_shown(url), getattr(exc, "orig", None) or exc) from exc
+        raise DatabaseUnreachable.at(_sanitized(url), getattr(exc, "orig", None) or exc) from exc
     except errors.DBAPIError as exc:
-        raise DatabaseRefused.by(_shown(url), exc.orig or exc) from exc
+        raise DatabaseRefused.by(_sanitized(url), exc.orig or exc) from exc
 
 
 def _sqlalchemy() -> ModuleType:

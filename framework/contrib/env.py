@@ -1,4 +1,4 @@
-"""What the tasks read from environment variables; a bad value is an error that names its variable."""
+"""Values of environment variables; a bad value is an error that names its variable."""
 
 import math
 import os
@@ -17,12 +17,12 @@ NO = frozenset({"0", "false", "no", "off"})
 
 
 def text(name: str, default: str = "") -> str:
-    """The variable's text without spaces around it, or ``default`` where it is unset or empty."""
+    """Return the variable's text without spaces around it, or ``default`` where it is unset or empty."""
     return os.environ.get(name, "").strip() or default
 
 
 def number(name: str, default: Number, *, least: Number, most: Number | None = None) -> Number:
-    """The variable as a number of the same type as ``default``, from ``least`` to ``most``.
+    """Return the variable as a number of the same type as ``default``, from ``least`` to ``most``.
 
     Raises:
         BadEnvironment: it is not a number, or out of bounds.
@@ -40,7 +40,7 @@ def number(name: str, default: Number, *, least: Number, most: Number | None = N
 
 
 def flag(name: str) -> bool:
-    """Whether the variable says yes: ``1``, ``true``, ``yes`` or ``on``; unset is no.
+    """Return whether the variable says yes: ``1``, ``true``, ``yes`` or ``on``; unset is no.
 
     Raises:
         BadEnvironment: it says neither yes nor no.
@@ -52,7 +52,7 @@ def flag(name: str) -> bool:
 
 
 def file(name: str) -> Path | None:
-    """The file that the variable names; None where it is unset.
+    """Return the file that the variable names; None where it is unset.
 
     Raises:
         BadEnvironment: there is no such file.
@@ -64,5 +64,5 @@ def file(name: str) -> Path | None:
 
 
 def folder(name: str, default: str) -> Path:
-    """The folder that the variable names, which need not exist yet."""
+    """Return the folder that the variable names, which need not exist yet."""
     return Path(text(name, default))

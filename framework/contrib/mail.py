@@ -1,7 +1,7 @@
 """Mail over SMTP: a visitor's message to the site's owner.
 
-What a visitor wrote is checked before anything is sent, stands in the body alone (the subject and the reply address
-apart), and goes to one fixed address. The settings are read from the env at each call:
+A visitor's text is checked before anything is sent, appears in the body alone (apart from the subject and the reply
+address), and goes to one fixed address. The environment variables are read at each call:
 
 ========================  ==================================================  ========================
 variable                  what it is                                          default
@@ -11,10 +11,10 @@ variable                  what it is                                          de
 ``MAIL_USE_TLS``          STARTTLS: encrypt once connected                    no
 ``MAIL_USE_SSL``          encrypted from the first byte                       no
 ``MAIL_CA_FILE``          certificates to trust, besides the system's         the system's alone
-``MAIL_USERNAME``         who logs in                                         nobody
+``MAIL_USERNAME``         the user to log in as                               no login
 ``MAIL_PASSWORD``         its password
-``MAIL_OWNER``            who receives the mail                               ``webmaster@localhost``
-``MAIL_DEFAULT_SENDER``   whom the mail is from                               the owner
+``MAIL_OWNER``            the address that receives the mail                  ``webmaster@localhost``
+``MAIL_DEFAULT_SENDER``   the address that the mail is from                   the owner
 ``MAIL_TEMPLATE``         the text around the message, a ``string.Template``  one of ours
 ``MAIL_TIMEOUT``          seconds to wait for each answer of the server       ``30``
 ========================  ==================================================  ========================
@@ -43,7 +43,7 @@ __all__ = ["MailSettings", "build_message", "compose", "deliver", "send"]
 
 @dataclass(frozen=True, kw_only=True)
 class MailSettings:
-    """Where mail goes and how; times are in seconds."""
+    """The mail server, its login and the addresses; times are in seconds."""
 
     owner: Address
     sender: Address
@@ -59,7 +59,7 @@ class MailSettings:
 
     @classmethod
     def from_environment(cls) -> Self:
-        """The settings as the env variables say now.
+        """Return the settings as the environment variables say now.
 
         Raises:
             BadEnvironment: a variable cannot be used.
@@ -82,7 +82,11 @@ class MailSettings:
         return found
 
     def check(self) -> None:
-        """Refuse settings that do not go together."""
+        """Check that the settings go together.
+
+        Raises:
+            BadEnvironment: they do not.
+        """
         if self.use_tls and self.use_ssl:
             raise BadEnvironment.of("MAIL_USE_TLS", "yes", "no while MAIL_USE_SSL is yes; a server speaks one of them")
         if bool(self.username) != bool(self.password):
@@ -94,7 +98,7 @@ class MailSettings:
             )
 
     def encryption(self) -> ssl.SSLContext:
-        """How the server's certificate is checked: against the system's authorities and ``ca_file``."""
+        """Return the TLS context that trusts the system's authorities and ``ca_file``."""
         context = ssl.create_default_context()
         if self.ca_file:
             try:
@@ -104,7 +108,7 @@ class MailSettings:
         return context
 
     def body(self, **parts: str) -> str:
-        """The template with its ``$sender``, ``$subject`` and ``$text`` filled in."""
+        """Return the template with its ``$sender``, ``$subject`` and ``$text`` filled in."""
         path = self.template or files("framework.contrib") / "templates" / "contact.txt"
         try:
             return Template(path.read_text(encoding="utf-8")).substitute(parts)
@@ -136,10 +140,10 @@ def send(sender: str | None = None, subject: str = "Contact", text: str = "", *,
 def compose(
     settings: MailSettings, sender: str | None, subject: str, text: str, *, key: str | None = None
 ) -> EmailMessage:
-    """The mail that `send` sends, without sending it."""
+    """Return the mail that `send` would send."""
     visitor = None if sender is None else visitor_address(sender)
     parts = {"subject": one_line("subject", subject, SUBJECT_LIMIT), "text": many_lines(text)}
-    body = settings.body(sender=str(visitor or "somebody who left no address"), **parts)
+    body = settings.body(sender=str(visitor or "a visitor without an address"), **parts)
     message = build_message(settings, settings.owner, parts["subject"], body, key=key)
     if visitor:
         message["Reply-To"] = visitor
@@ -149,7 +153,7 @@ def compose(
 def build_message(
     settings: MailSettings, recipient: Address, subject: str, body: str, *, key: str | None = None
 ) -> EmailMessage:
-    """A mail to one recipient; subject and body are taken as they are."""
+    """Return a mail to one recipient; subject and body are taken as they are."""
     message = EmailMessage(policy=SMTP_POLICY)
     message["From"] = settings.sender
     message["To"] = recipient
@@ -161,7 +165,7 @@ def build_message(
 
 
 def deliver(message: EmailMessage, settings: MailSettings) -> None:
-    """Hand a mail to the server, for whom it is addressed to.
+    """Send a mail to its recipients by way of the server.
 
     Raises:
         OSError: the server cannot be reached or did not take the mail.
@@ -172,7 +176,7 @@ def deliver(message: EmailMessage, settings: MailSettings) -> None:
         if settings.username:
             server.login(settings.username, settings.password)
         server.send_message(message, settings.sender.addr_spec, [each.addr_spec for each in message["To"].addresses])
-        # The server has the mail now: a goodbye that fails must not have it sent again.
+        # The server has the mail now: a QUIT that fails must not cause a second delivery.
         with suppress(OSError):
             server.quit()
 

@@ -1,4 +1,4 @@
-"""What a visitor may write into a mail: one address, one line, a text; anything else is refused, never repaired."""
+"""Checks of the parts of a mail that visitors write: address, subject and text. Invalid parts are refused."""
 
 import re
 import unicodedata
@@ -21,7 +21,7 @@ USER = re.compile(r"[\w!#$%&'*+/=?^`{|}~-]+(\.[\w!#$%&'*+/=?^`{|}~-]+)*", re.ASC
 DOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*", re.IGNORECASE)
 # The longest user and domain that SMTP takes.
 USER_LIMIT, DOMAIN_LIMIT = 64, 253
-# What scripts write before an address, as mail itself does: "From ann@example.org", "From: ann@example.org".
+# Scripts write this before an address, as mail itself does: "From ann@example.org", "From: ann@example.org".
 FROM = re.compile(r"\s*from(:|\s)\s*", re.IGNORECASE)
 # Control characters, the two line separators of Unicode, and halves of characters, which no encoding takes.
 FORBIDDEN = frozenset({"Cc", "Zl", "Zp", "Cs"})
@@ -31,7 +31,7 @@ ENCODED_WORD = re.compile(r"=\?[^?]*\?[bq]\?", re.IGNORECASE)
 
 
 def visitor_address(sender: str) -> Address:
-    """The address of a visitor, written alone, as ``Ann <ann@example.org>``, or after the word ``From``.
+    """Return the address of a visitor, written alone, as ``Ann <ann@example.org>``, or after the word ``From``.
 
     Raises:
         BadMail: it is not one address.
@@ -45,7 +45,7 @@ def visitor_address(sender: str) -> Address:
 
 
 def address(text: str) -> Address:
-    """The one address in ``text``; a domain with other letters than ASCII is written as the network does.
+    """Return the one address in ``text``; a domain with other letters than ASCII is written as the network does.
 
     Raises:
         ValueError: it is not one address.
@@ -62,7 +62,7 @@ def address(text: str) -> Address:
 
 
 def one_line(part: str, value: str, limit: int) -> str:
-    """``value``, if it is one line of at most ``limit`` characters: a second line would be a header of the visitor's.
+    """Return ``value`` if it is one line of at most ``limit`` characters: a second line could be a forged header.
 
     Raises:
         BadMail: it is not; the message names the ``part`` of the mail.
@@ -79,7 +79,7 @@ def one_line(part: str, value: str, limit: int) -> str:
 
 
 def many_lines(text: str) -> str:
-    """``text`` with every kind of line break as one, if a mail can carry it.
+    """Return ``text`` with one kind of line break, if a mail can carry it.
 
     Raises:
         BadMail: it cannot.

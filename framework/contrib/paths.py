@@ -9,7 +9,7 @@ __all__ = ["inside"]
 
 
 def inside(folder: Path, name: str | os.PathLike[str]) -> Path:
-    """The real path of ``name`` in ``folder``, with symbolic links followed, whether it exists or not.
+    """Return the real path of ``name`` in ``folder``, with symbolic links followed, whether it exists or not.
 
     Raises:
         OutsideFolder: ``name`` leads out of the folder, is the folder itself, or is no name of a file.

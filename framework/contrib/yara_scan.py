@@ -23,7 +23,7 @@ from framework.errors import MissingExtra, ScanError
 __all__ = ["Match", "scan"]
 
 
-#: What a rule found: ``file``, ``rule``, ``ruleset`` (the rule's file), ``description``, ``tags`` and ``offset``, the
+#: A match of a rule: ``file``, ``rule``, ``ruleset`` (the rule's file), ``description``, ``tags`` and ``offset``, the
 #: first byte of the file that matched (None for a rule without strings). Text and numbers alone: it can be queued.
 Match: TypeAlias = dict[str, str | int | None]
 
@@ -32,7 +32,7 @@ RULESET = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 def scan(path: str, rules: str | Collection[str] | None = None) -> list[Match]:
-    """What the rules find in a file.
+    """Return the matches of the rules in a file.
 
     Args:
         path: the file, relative to the folder ``YARA_FILES``.
@@ -40,7 +40,7 @@ def scan(path: str, rules: str | Collection[str] | None = None) -> list[Match]:
 
     Raises:
         OutsideFolder: the file, or a file of rules, is not in its folder.
-        ScanError: a file or the rules cannot be read, the rules are wrong, or the scan takes too long.
+        ScanError: a file or the rules cannot be read, the rules are invalid, or the scan takes too long.
         MissingExtra: yara-python is not installed.
     """
     folder = env.folder("YARA_FILES", "samples/files")
@@ -90,7 +90,7 @@ def _rule_files(rules: str | Collection[str] | None) -> tuple[Path, ...]:
 
 
 def _compiled(files: tuple[Path, ...]) -> Any:
-    """The rules of ``files``, compiled again only when one of them has changed."""
+    """Return the rules of ``files``, compiled again only when one of them has changed."""
     return _compile(tuple((str(file), file.stat().st_mtime_ns) for file in files))
 
 

@@ -1,8 +1,8 @@
-"""Where the tasks are: every module of every task package, whatever its filename, found without importing anything.
+"""The task modules of a project: every module of every task package, under any filename, without importing any.
 
 A *task package* is a folder called ``tasks`` with an ``__init__.py``, at any depth below the root, with all packages
 inside it; a single module ``tasks.py`` counts too. The folders on the way must be packages (have an ``__init__.py``),
-which keeps virtual environments and build folders out; packages called ``test`` or ``tests`` are passed over.
+which keeps virtual environments and build folders out; packages called ``test`` or ``tests`` are skipped.
 """
 
 import ast
@@ -20,10 +20,10 @@ __all__ = ["find_tasks_in_project", "source_of"]
 
 
 def find_tasks_in_project(project_root: str | os.PathLike[str] | None = None) -> list[str]:
-    """The dotted names of all task modules under a folder or package, sorted; nothing is imported.
+    """Return the dotted names of all task modules under a folder or package, sorted; nothing is imported.
 
     Names need not be identifiers: ``my-task.py`` and ``2fa.py`` are found and imported like any other. A dot inside a
-    filename (``a.b.py``) cannot be imported by name in Python: such a file is passed over with a warning.
+    filename (``a.b.py``) cannot be imported by name in Python: such a file is skipped with a warning.
 
     Args:
         project_root: a folder, or the name of an importable package such as ``"shop"``; the current folder if None.
@@ -36,7 +36,7 @@ def find_tasks_in_project(project_root: str | os.PathLike[str] | None = None) ->
 
 
 def source_of(module: str) -> Path | None:
-    """The file that ``module`` would be imported from, found without importing its parents; None if there is none."""
+    """Return the file that ``module`` would be imported from, without importing its parents; None if there is none."""
     top, *rest = module.split(".")
     for folder in _locations(top):
         path = folder.joinpath(*rest)
@@ -47,7 +47,7 @@ def source_of(module: str) -> Path | None:
 
 
 def _locations(top: str) -> list[Path]:
-    """The folders of a top-level package, or the place where a top-level module lies without its suffix."""
+    """Return the folders of a top-level package, or the path of a top-level module without its suffix."""
     spec = find_spec(top) if top else None
     if spec is None:
         return []
@@ -62,7 +62,7 @@ def _folder(project_root: str | os.PathLike[str] | None) -> Path:
     path = Path(project_root)
     if path.is_dir():
         return path.absolute()
-    # A dotted name is looked up like an import, so that an installed package is found from any folder.
+    # A dotted name is resolved like an import, so that an installed package is found from any folder.
     if path.name == str(project_root) and (found := source_of(path.name)) and found.name == "__init__.py":
         return found.parent
     raise DiscoveryError(
@@ -72,7 +72,7 @@ def _folder(project_root: str | os.PathLike[str] | None) -> Path:
 
 
 def _import_name(root: Path) -> tuple[str, ...]:
-    """The dotted name that ``root`` itself is imported under, in parts; empty where imports start at ``root``."""
+    """Return the dotted name of ``root`` itself, in parts; empty where imports start at ``root``."""
     parts: list[str] = []
     while (root / "__init__.py").is_file():
         parts.insert(0, root.name)
@@ -83,7 +83,7 @@ def _import_name(root: Path) -> tuple[str, ...]:
 
 
 def _task_modules(folder: Path, name: tuple[str, ...], above: tuple[str, ...], inside: bool = False) -> Iterator[str]:
-    """The task modules in ``folder``, imported as ``name``; ``above`` are the real paths of the folders we came by."""
+    """Yield the task modules in ``folder``, imported as ``name``; ``above`` are the real paths of its parents."""
     real = os.path.realpath(folder)
     if real in above:  # a symbolic link to a folder that holds it
         return
@@ -112,7 +112,7 @@ def _module(file: Path, package: tuple[str, ...]) -> Iterator[str]:
 
 
 def _is_searched(folder: Path) -> bool:
-    """Whether tasks may be in there: a package that can be imported by name, and not one of tests."""
+    """Return whether a folder may have tasks: a package that can be imported by name, and is none of tests."""
     return "." not in folder.name and folder.name not in {"test", "tests"} and _is_package(folder)
 
 
@@ -142,9 +142,9 @@ def _unreadable(folder: Path, cause: OSError) -> DiscoveryError:
 
 
 def _has_code(file: Path) -> bool:
-    """Whether a package's ``__init__.py`` does more than explain the package."""
+    """Return whether a package's ``__init__.py`` has code besides its docstring."""
     try:
         body = ast.parse(file.read_bytes()).body
     except (OSError, SyntaxError, ValueError):
-        return True  # its import will say what is wrong
+        return True  # its import will raise the error
     return any(not isinstance(node, ast.Expr) for node in body)

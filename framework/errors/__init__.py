@@ -1,4 +1,4 @@
-"""Every exception of the framework, one tree.
+"""Every exception of the framework, one tree; `framework.errors.base` says how an error is made.
 
 Each carries its message alone, so that it survives the trip from a worker, and the message names the thing, the cause
 and the fix. They are click's exceptions too: a command line (Celery's, Flask's, ours) prints such an error as one
@@ -18,7 +18,7 @@ from framework.errors.broker import (
     QueueMismatch,
     UnknownQueue,
 )
-from framework.errors.calls import BadDelay, UnknownTask, WrongArguments
+from framework.errors.calls import BadDelay, InvalidArguments, UnknownTask
 from framework.errors.cli import (
     AlreadyUp,
     CommandNotFound,
@@ -92,6 +92,7 @@ __all__ = [
     "FolderNotUsable",
     "FrameworkError",
     "FrameworkWarning",
+    "InvalidArguments",
     "MissingExtra",
     "MissingSecret",
     "NoSocket",
@@ -117,7 +118,11 @@ __all__ = [
     "UnknownQueue",
     "UnknownSetting",
     "UnknownTask",
-    "WrongArguments",
     "describe",
     "location",
 ]
+
+# Results and tracebacks name an exception by its public path, whichever module of the package defines it.
+for _name in __all__:
+    if isinstance(_class := globals()[_name], type):
+        _class.__module__ = __name__

@@ -1,6 +1,19 @@
-"""The root of the framework's exceptions, and how their messages are written."""
+"""The root of the framework's exceptions, and how an error and its message are made.
+
+An error is made by a classmethod of its class, whose name is a preposition that reads with its arguments:
+``BrokerUnreachable.at(url, cause)``, ``UnknownTask.named(name, known)``, ``AlreadyQueued.by(task, task_id)``,
+``BadKey.of(value, fault)``, ``MissingSecret.here()``. It writes the text with `message` and returns the error::
+
+    @classmethod
+    def at(cls, host: str, port: int, cause: OSError) -> Self:
+        return cls(message(f"Cannot listen on {host}, port {port}", cause.strerror, fix="Take another port."))
+
+The constructor takes the text alone, so that the error survives pickling; an attribute such as ``retry_after`` is set
+afterwards. Callers pass the parts: ``fault`` is a cause in words, ``fix`` a sentence, and a URL has no password.
+"""
 
 from collections.abc import Collection
+from difflib import get_close_matches
 from pathlib import Path
 from traceback import extract_tb
 
@@ -13,6 +26,34 @@ class FrameworkError(ClickException):
 
 class FrameworkWarning(UserWarning):
     """Something works, but not in the way it should be written."""
+
+
+def message(problem: str, cause: object = "", *, effect: str = "", fix: str = "") -> str:
+    """Return the text of an error: ``problem: cause. effect fix``.
+
+    >>> message("The broker cannot be used", OSError("timed out"), effect="Nothing was queued.", fix="Start it.")
+    'The broker cannot be used: timed out. Nothing was queued. Start it.'
+
+    Args:
+        problem: names the thing and says what it does not do, without a full stop.
+        cause: an exception or its words, if there is one.
+        effect: a sentence: what was done, or was not.
+        fix: a sentence, or one that ends in a command to copy.
+    """
+    words = cause_of(cause) if isinstance(cause, BaseException) else str(cause or "")
+    first = f"{problem}: {words}" if words else problem
+    return " ".join(filter(None, [first if first.endswith((".", "?", "!")) else f"{first}.", effect, fix]))
+
+
+def nearest(name: str, known: Collection[str], otherwise: str) -> str:
+    """Return the fix for an unknown name: ``Did you mean 'x'?``, or ``otherwise`` where no known name is near."""
+    close = get_close_matches(name, known, n=1)
+    return f"Did you mean {close[0]!r}?" if close else otherwise
+
+
+def cause_of(cause: BaseException) -> str:
+    """Return the text of an exception; the name of its class where it has none."""
+    return str(cause) or type(cause).__name__
 
 
 def one_line(cause: BaseException) -> str:

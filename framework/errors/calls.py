@@ -1,10 +1,9 @@
 """Errors of a call of a task."""
 
 from collections.abc import Collection
-from difflib import get_close_matches
 from typing import Self
 
-from framework.errors.base import FrameworkError
+from framework.errors.base import FrameworkError, message, nearest
 
 
 class BadDelay(FrameworkError, ValueError):
@@ -12,10 +11,14 @@ class BadDelay(FrameworkError, ValueError):
 
     @classmethod
     def of(cls, given: object, cause: BaseException) -> Self:
-        """Name what was given and what is wrong with it."""
+        """Name the value and its fault."""
         return cls(
-            f"A task cannot wait for {given!r}: {cause}. Nothing was queued. "
-            "countdown is a number of seconds, eta a datetime, at most a hundred years from now."
+            message(
+                f"A task cannot wait for {given!r}",
+                cause,
+                effect="Nothing was queued.",
+                fix="countdown is a number of seconds, eta a datetime, at most a hundred years from now.",
+            )
         )
 
 
@@ -25,17 +28,15 @@ class UnknownTask(FrameworkError):
     @classmethod
     def named(cls, name: str, known: Collection[str]) -> Self:
         """Say which name is unknown and which of the ``known`` ones is nearest."""
-        close = get_close_matches(name, known, n=1)
-        cure = f"Did you mean {close[0]!r}?" if close else "`framework tasks` lists every name."
-        return cls(
-            f"No task is called {name!r}. {cure} (A task of another project is declared with task_remote_names.)"
-        )
+        fix = nearest(name, known, "`framework tasks` lists every name.")
+        remote = "(A task of another project is declared with task_remote_names.)"
+        return cls(message(f"No task is called {name!r}", fix=f"{fix} {remote}"))
 
 
-class WrongArguments(FrameworkError, TypeError):
+class InvalidArguments(FrameworkError, TypeError):
     """The arguments do not fit the task; nothing was queued."""
 
     @classmethod
     def of(cls, name: str, signature: object, cause: BaseException) -> Self:
-        """Say what does not fit which signature."""
-        return cls(f"{name}{signature}: {cause}. Nothing was queued.")
+        """Say which argument does not fit which signature."""
+        return cls(message(f"{name}{signature}", cause, effect="Nothing was queued."))

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Self
 
-from framework.errors.base import FrameworkError, describe
+from framework.errors.base import FrameworkError, describe, message
 
 
 class PortTaken(FrameworkError, OSError):
@@ -13,7 +13,8 @@ class PortTaken(FrameworkError, OSError):
     @classmethod
     def at(cls, host: str, port: int, cause: OSError) -> Self:
         """Name the address and the cause."""
-        return cls(f"Cannot listen on {host}, port {port}: {cause.strerror}. Stop what uses it, or take another port.")
+        fix = "Stop what uses it, or take another port."
+        return cls(message(f"Cannot listen on {host}, port {port}", cause.strerror, fix=fix))
 
 
 class FolderNotUsable(FrameworkError):
@@ -21,10 +22,13 @@ class FolderNotUsable(FrameworkError):
 
     @classmethod
     def at(cls, path: Path, cause: OSError) -> Self:
-        """Name what cannot be written, and why."""
+        """Name the path that cannot be written, and the cause."""
         return cls(
-            f"{path} cannot be written: {cause.strerror}. `framework up` keeps its broker and logs there: "
-            "run it in a folder that you may write to."
+            message(
+                f"{path} cannot be written",
+                cause.strerror,
+                fix="`framework up` keeps its broker and logs there: run it in a folder that you may write to.",
+            )
         )
 
 
@@ -34,23 +38,27 @@ class AlreadyUp(FrameworkError):
     @classmethod
     def at(cls, folder: Path, pid: str) -> Self:
         """Name the folder and the process."""
+        broker = f"CELERY_BROKER_URL=sqlite:///{folder / 'broker.db'}"
         return cls(
-            f"`framework up` runs in {folder.parent} already (process {pid}). Stop that one first, or use its broker: "
-            f"CELERY_BROKER_URL=sqlite:///{folder / 'broker.db'}"
+            message(
+                f"`framework up` runs in {folder.parent} already (process {pid})",
+                fix=f"Stop that one first, or use its broker: {broker}",
+            )
         )
 
 
 class ServiceDied(FrameworkError):
-    """The worker or beat ended by itself."""
+    """The worker or beat ended unexpectedly."""
 
     #: As in sysexits.h: software that ended unexpectedly.
     exit_code = 70
 
     @classmethod
     def of(cls, how: str, name: str, log: Path | None, last_lines: Collection[str]) -> Self:
-        """Say how which service ended, what it said last, and where the rest is."""
+        """Say how which service ended, its last lines, and where the rest is."""
         where_to_look = f"Its output is in {log}" if log else "Its output is above"
-        return cls("\n    ".join([f"The {name} {how}. {where_to_look}{':' if last_lines else '.'}", *last_lines]))
+        first = message(f"The {name} {how}", fix=f"{where_to_look}{':' if last_lines else '.'}")
+        return cls("\n    ".join([first, *last_lines]))
 
 
 class CommandNotFound(FrameworkError):
@@ -61,7 +69,8 @@ class CommandNotFound(FrameworkError):
     @classmethod
     def named(cls, name: str) -> Self:
         """Name it."""
-        return cls(f"There is no command {name!r}. Check its spelling, or give its path: framework up -- ./{name}")
+        fix = f"Check its spelling, or give its path: framework up -- ./{name}"
+        return cls(message(f"There is no command {name!r}", fix=fix))
 
 
 class CommandNotRunnable(FrameworkError):
@@ -71,8 +80,9 @@ class CommandNotRunnable(FrameworkError):
 
     @classmethod
     def named(cls, name: str, cause: OSError) -> Self:
-        """Name it, and why."""
-        return cls(f"The command {name!r} cannot be run: {cause.strerror}. Is it executable? (chmod +x {name})")
+        """Name it, and the cause."""
+        fix = f"Is it executable? (chmod +x {name})"
+        return cls(message(f"The command {name!r} cannot be run", cause.strerror, fix=fix))
 
 
 class NoWorker(FrameworkError):
@@ -82,8 +92,10 @@ class NoWorker(FrameworkError):
     def at(cls, url: str) -> Self:
         """Name the broker by its ``url`` (already without password), and how a worker is started."""
         return cls(
-            f"No worker answers at {url}: start one with `framework worker` in another terminal. "
-            "What was queued waits for it."
+            message(
+                f"No worker answers at {url}: start one with `framework worker` in another terminal",
+                fix="The queued tasks wait for it.",
+            )
         )
 
 
@@ -92,14 +104,18 @@ class TaskFailed(FrameworkError):
 
     @classmethod
     def named(cls, what: str, cause: BaseException) -> Self:
-        """Say which task, and why."""
+        """Say which task, and the cause."""
         return cls(f"{what} failed: {cause.message if isinstance(cause, FrameworkError) else describe(cause)}")
 
 
 class TookTooLong(FrameworkError):
-    """What was waited for did not come in time."""
+    """A task that was waited for did not end in time."""
 
     @classmethod
     def named(cls, what: str, seconds: float, state: str) -> Self:
-        """Say what, for how long, and how far it is."""
-        return cls(f"{what} is not done after {seconds:g} s ({state}). The worker's output says what it is doing.")
+        """Say which task, for how long, and its state."""
+        return cls(
+            message(
+                f"{what} is not done after {seconds:g} s ({state})", fix="The worker's output says what it is doing."
+            )
+        )

@@ -1,34 +1,37 @@
 """Errors of failed tasks."""
 
 from collections.abc import Collection, Mapping
-from difflib import get_close_matches
 from typing import Self
 
-from framework.errors.base import FrameworkError
+from framework.errors.base import FrameworkError, message, nearest
 from framework.errors.broker import BrokerError
 
 
 class FailedTasksBusy(FrameworkError):
-    """Somebody else reads the queue of failed tasks."""
+    """Another process reads the queue of failed tasks."""
 
     @classmethod
     def at(cls, queue: str) -> Self:
         """Name the queue."""
         return cls(
-            f"Another `framework failed`, or some other reader of the queue {queue!r}, is at work. "
-            "Nothing was changed; try again when it is done."
+            message(
+                f"Another `framework failed`, or some other reader of the queue {queue!r}, is at work",
+                fix="Nothing was changed; retry when it is done.",
+            )
         )
 
 
 class FailedTasksUnread(BrokerError):
-    """The broker has failed tasks and does not hand them over."""
+    """The broker has failed tasks and does not deliver them."""
 
     @classmethod
     def of(cls, queue: str, seconds: float) -> Self:
         """Name the queue and how long it was waited for."""
         return cls(
-            f"The broker has more messages in the queue {queue!r} and sent none for {seconds:g} s. "
-            "What was not done yet is still there; see the broker's log and try again."
+            message(
+                f"The broker has more messages in the queue {queue!r} and sent none for {seconds:g} s",
+                fix="The rest is still there; see the broker's log and retry.",
+            )
         )
 
 
@@ -39,9 +42,13 @@ class UnknownFailure(FrameworkError):
     def named(cls, ids: Collection[str], known: Collection[str]) -> Self:
         """Say which ids are unknown and which of the ``known`` ones is nearest to the first."""
         first = next(iter(ids))
-        near = [*(each for each in known if first and each.startswith(first)), *get_close_matches(first, known, n=1)]
-        cure = f"Did you mean {near[0]!r}?" if near else "`framework failed list` shows them."
-        return cls(f"No failed task has the id {', '.join(map(repr, ids))}. {cure}")
+        prefixed = [each for each in known if first and each.startswith(first)]
+        fix = (
+            f"Did you mean {prefixed[0]!r}?"
+            if prefixed
+            else nearest(first, known, "`framework failed list` shows them.")
+        )
+        return cls(message(f"No failed task has the id {', '.join(map(repr, ids))}", fix=fix))
 
 
 class NotRetried(FrameworkError):
@@ -49,7 +56,7 @@ class NotRetried(FrameworkError):
 
     @classmethod
     def of(cls, refused: Mapping[str, str], sent: int) -> Self:
-        """Say how many, and why the first one.
+        """Say how many, and the cause of the first one.
 
         Args:
             refused: the cause for each id.
@@ -58,8 +65,11 @@ class NotRetried(FrameworkError):
         first, cause = next(iter(refused.items()))
         rest = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
         return cls(
-            f"The failed task {first}{rest} could not be sent again: {cause}. It stays in `framework failed list`; "
-            f"{sent} other{'s were' if sent != 1 else ' was'} sent."
+            message(
+                f"The failed task {first}{rest} could not be sent again",
+                cause,
+                effect=f"It stays in `framework failed list`; {sent} other{'s were' if sent != 1 else ' was'} sent.",
+            )
         )
 
 
@@ -67,16 +77,17 @@ class NotATransaction(FrameworkError, TypeError):
     """A database connection cannot keep an effect and its key together; nothing was written."""
 
     @classmethod
-    def here(cls, cure: str) -> Self:
+    def here(cls, fix: str) -> Self:
         """Say how a transaction is begun."""
-        return cls(
-            f"The connection commits every statement by itself, so an effect and its key could be separated; {cure}."
-        )
+        problem = "The connection commits every statement separately, so an effect and its key could be separated"
+        return cls(message(f"{problem}; {fix}"))
 
     @classmethod
-    def unknown(cls, kind: type) -> Self:
+    def of(cls, kind: type) -> Self:
         """Name the class of the connection."""
         return cls(
-            f"{kind.__module__}.{kind.__qualname__} is no connection that once() knows: give it one of sqlite3 or "
-            "psycopg, or SQLAlchemy's Connection or Session on SQLite or PostgreSQL."
+            message(
+                f"{kind.__module__}.{kind.__qualname__} is no connection that once() knows",
+                "give it one of sqlite3 or psycopg, or SQLAlchemy's Connection or Session on SQLite or PostgreSQL",
+            )
         )

@@ -2,7 +2,7 @@
 
 from typing import Self
 
-from framework.errors.base import FrameworkError
+from framework.errors.base import FrameworkError, message
 
 
 class BadLimit(FrameworkError, ValueError):
@@ -10,49 +10,59 @@ class BadLimit(FrameworkError, ValueError):
 
     @classmethod
     def of(cls, rate: object, fault: str) -> Self:
-        """Say which, what is wrong, and how a limit is written."""
+        """Name the limit and its fault, and say how a limit is written."""
         return cls(
-            f"The limit {rate!r} cannot be kept: {fault}. A limit is N/[M]unit, with s, m, h or d (or second, minute, "
-            "hour, day) as the unit: '1/10s', '5/minute', '100/2h'."
+            message(
+                f"The limit {rate!r} cannot be kept",
+                fault,
+                fix="A limit is N/[M]unit, with s, m, h or d (or second, minute, hour, day) as the unit: '1/10s', "
+                "'5/minute', '100/2h'.",
+            )
         )
 
     @classmethod
-    def unique(cls, fault: str) -> Self:
-        """Say what is wrong with what makes a task unique."""
-        return cls(f"A task cannot be unique like this: {fault}. Write unique=True, or unique=Unique(key='report').")
+    def of_unique(cls, fault: str) -> Self:
+        """Name the fault of the options that make a task unique."""
+        fix = "Write unique=True, or unique=Unique(key='report')."
+        return cls(message("A task cannot be unique like this", fault, fix=fix))
 
     @classmethod
-    def on(cls, task: str, fault: str, cure: str) -> Self:
-        """Say on which task it stands, what is wrong, and what would be right."""
-        return cls(f"The task {task} cannot be limited or unique like this: {fault}. {cure}")
+    def on(cls, task: str, fault: str, fix: str) -> Self:
+        """Name the task, the fault and the fix."""
+        return cls(message(f"The task {task} cannot be limited or unique like this", fault, fix=fix))
 
 
 class BadKey(FrameworkError, ValueError):
-    """There is nothing to count by; nothing was counted or queued."""
+    """A call has no usable key to count by; nothing was counted or queued."""
 
     @classmethod
     def of(cls, value: object, fault: str) -> Self:
         """Say what kind of value it is, never the value."""
         return cls(
-            f"A {type(value).__name__} cannot be counted by: {fault}. Give a text or a number that is the same for "
-            "the same visitor, such as his address or id."
+            message(
+                f"A {type(value).__name__} cannot be counted by",
+                fault,
+                fix="Give a text or a number that is the same for the same visitor, such as his address or id.",
+            )
         )
 
     @classmethod
-    def missing(cls, key: str, task: str) -> Self:
-        """Name the argument and the task."""
-        return cls(f"{task} is limited, or unique, by {key}, which is None in this call. Nothing was queued; pass it.")
+    def in_call(cls, key: str, task: str) -> Self:
+        """Name the argument and the task of a call that has no value for it."""
+        problem = f"{task} is limited, or unique, by {key}, which is None in this call"
+        return cls(message(problem, effect="Nothing was queued; pass it."))
 
 
 class OverLimit(FrameworkError):
-    """There were too many in this time; nothing was queued. ``retry_after`` is the seconds until there is room."""
+    """A rate limit is reached; nothing was queued. ``retry_after`` is the seconds until the next token is free."""
 
     retry_after = 0.0
 
     @classmethod
     def of(cls, name: str | None, rate: str, retry_after: float) -> Self:
-        """Name the limit, its rate and when to come back."""
-        error = cls(f"Too many: {name or 'this'} is limited to {rate}. Try again in {retry_after:.1f} s.")
+        """Name the limit, its rate and the seconds until a retry may succeed."""
+        fix = f"Retry in {retry_after:.1f} s."
+        error = cls(message("Too many", f"{name or 'this'} is limited to {rate}", fix=fix))
         error.retry_after = retry_after
         return error
 
@@ -65,6 +75,7 @@ class AlreadyQueued(FrameworkError):
     @classmethod
     def by(cls, task: str, task_id: str) -> Self:
         """Name the task, and the id of the one that is there."""
-        error = cls(f"{task} is queued or running already, as {task_id or 'one that is just being queued'}.")
+        holder = task_id or "one that is just being queued"
+        error = cls(message(f"{task} is queued or running already, as {holder}"))
         error.id = task_id
         return error

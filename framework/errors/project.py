@@ -4,7 +4,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Self
 
-from framework.errors.base import FrameworkError, describe, location
+from framework.errors.base import FrameworkError, describe, location, message
 
 
 class UnknownSetting(FrameworkError):
@@ -13,15 +13,13 @@ class UnknownSetting(FrameworkError):
     @classmethod
     def named(cls, name: str, close: Collection[str], place: str) -> Self:
         """Say which name is unknown, where it stands and which one is nearest."""
-        cure = f"Did you mean {next(iter(close))!r}?" if close else "A name of your own starts with an underscore."
-        return cls(
-            f"{place}: {name!r} is not a setting. {cure} "
-            "(A setting of another package is declared with third_party_settings.)"
-        )
+        fix = f"Did you mean {next(iter(close))!r}?" if close else "A name of your own starts with an underscore."
+        other = "(A setting of another package is declared with third_party_settings.)"
+        return cls(message(f"{place}: {name!r} is not a setting", fix=f"{fix} {other}"))
 
 
 class BrokenConfig(FrameworkError):
-    """The configuration module was asked for and is missing, or cannot be imported."""
+    """The configuration module that was named is missing, or cannot be imported."""
 
 
 class DiscoveryError(FrameworkError):
@@ -33,7 +31,7 @@ class BrokenTaskModule(FrameworkError):
 
     @classmethod
     def named(cls, module: str, cause: BaseException, path: Path | None) -> Self:
-        """Say which module, in which file and line, and why."""
+        """Say which module, in which file and line, and the cause."""
         return cls(f"The task module {module} cannot be imported ({location(cause, path)}): {describe(cause)}")
 
 
@@ -44,8 +42,11 @@ class DuplicateTask(FrameworkError):
     def named(cls, name: str, first: str, second: str) -> Self:
         """Name both places."""
         return cls(
-            f"Two tasks are called {name!r}: {first} and {second}. "
-            "Rename one of the functions, or give it a name of its own: @celery.task(name=...)."
+            message(
+                f"Two tasks are called {name!r}",
+                f"{first} and {second}",
+                fix="Rename one of the functions, or give it another name: @celery.task(name=...).",
+            )
         )
 
 
@@ -54,8 +55,8 @@ class BadEnvironment(FrameworkError, ValueError):
 
     @classmethod
     def of(cls, name: str, value: str, wanted: str) -> Self:
-        """Say which variable, what it says, and what it should."""
-        return cls(f"The environment variable {name} is {value!r}: it must be {wanted}.")
+        """Name the variable, its value, and the values it takes."""
+        return cls(message(f"The environment variable {name} is {value!r}", f"it must be {wanted}"))
 
 
 class MissingExtra(FrameworkError, ImportError):
@@ -63,5 +64,5 @@ class MissingExtra(FrameworkError, ImportError):
 
     @classmethod
     def named(cls, package: str, extra: str) -> Self:
-        """Say which package is missing and how it comes."""
-        return cls(f'The package {package} is not installed. pip install "omstd-framework[{extra}]"')
+        """Name the package and the extra that installs it."""
+        return cls(message(f"The package {package} is not installed", fix=f'pip install "omstd-framework[{extra}]"'))

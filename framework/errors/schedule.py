@@ -1,23 +1,22 @@
 """Errors of the beat schedule."""
 
 from collections.abc import Collection
-from difflib import get_close_matches
 from typing import Self
 
-from framework.errors.base import FrameworkError
+from framework.errors.base import FrameworkError, message, nearest
 
 
 class BadSchedule(FrameworkError, ValueError):
-    """What an entry's ``schedule`` says cannot be followed."""
+    """The ``schedule`` of an entry cannot be followed."""
 
     @classmethod
-    def of(cls, schedule: object, fault: str, cure: str) -> Self:
-        """Say which schedule, what is wrong with it, and what would be right."""
-        return cls(f"The schedule {schedule!r} cannot be followed: {fault}. {cure}")
+    def of(cls, schedule: object, fault: str, fix: str) -> Self:
+        """Name the schedule, its fault and the fix."""
+        return cls(message(f"The schedule {schedule!r} cannot be followed", fault, fix=fix))
 
     @classmethod
     def in_entry(cls, entry: str, cause: "BadSchedule") -> Self:
-        """Say which entry it stands in."""
+        """Name the entry that has it."""
         return cls(f"The entry {entry!r}: {cause.message}")
 
 
@@ -26,8 +25,8 @@ class BadEntries(FrameworkError, ValueError):
 
     @classmethod
     def of(cls, faults: Collection[str]) -> Self:
-        """Say what is wrong with each."""
-        return cls("\n".join(["The beat schedule cannot be followed, so nothing was started.", *faults]))
+        """List the fault of each."""
+        return cls("\n".join([message("The beat schedule cannot be followed, so nothing was started"), *faults]))
 
 
 class UnknownEntry(FrameworkError):
@@ -36,6 +35,5 @@ class UnknownEntry(FrameworkError):
     @classmethod
     def named(cls, name: str, known: Collection[str]) -> Self:
         """Say which name is unknown and which of the ``known`` ones is nearest."""
-        close = get_close_matches(name, known, n=1)
-        cure = f"Did you mean {close[0]!r}?" if close else "`framework schedule list` shows them."
-        return cls(f"No entry of the beat schedule is called {name!r}. {cure}")
+        fix = nearest(name, known, "`framework schedule list` shows them.")
+        return cls(message(f"No entry of the beat schedule is called {name!r}", fix=fix))

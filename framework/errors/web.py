@@ -2,46 +2,53 @@
 
 from typing import Self
 
-from framework.errors.base import FrameworkError
+from framework.errors.base import FrameworkError, message
 from framework.errors.broker import BrokerError
-
-__all__ = ["BadTaskToken", "BrokerAway", "ExpiredTaskToken", "MissingSecret", "NoSocket"]
 
 
 class NoSocket(FrameworkError):
-    """A socket cannot be opened here; whoever asked can ask for the state every few seconds instead."""
+    """A socket cannot be opened here; the page polls the state every few seconds instead."""
 
     def __init__(self, message: str, status: int = 503) -> None:
         super().__init__(message)
-        #: What HTTP calls it.
+        #: The status code of HTTP.
         self.status = status
 
     @classmethod
     def under(cls, server: str) -> Self:
         """Name the server."""
         return cls(
-            f"{server} does not hand over its connections, so there are no WebSockets. gunicorn and Flask's own "
-            "server do, without TLS of their own; anywhere else the page asks every few seconds."
+            message(
+                f"{server} gives no access to its connections, so there are no WebSockets",
+                fix="gunicorn and Flask's own server do, unless they serve TLS; anywhere else the page polls every "
+                "few seconds.",
+            )
         )
 
     @classmethod
-    def malformed(cls, cause: Exception) -> Self:
-        """Say what is wrong with the request."""
-        return cls(f"This is no request for a WebSocket: {cause}.", 400)
+    def for_request(cls, cause: Exception) -> Self:
+        """Name the fault of the request."""
+        return cls(message("This is no request for a WebSocket", cause), 400)
 
     @classmethod
-    def full(cls, most: int) -> Self:
-        """Say how many there are."""
-        return cls(f"This process has {most} sockets open, and no more. The page asks every few seconds instead.")
+    def above(cls, most: int) -> Self:
+        """Say how many a process may have open."""
+        return cls(
+            message(
+                f"This process has {most} sockets open, and no more",
+                fix="The page polls every few seconds instead.",
+            )
+        )
 
 
 class BadTaskToken(FrameworkError):
     """A token is not ours, or another visitor's; HTTP's answer is 403."""
 
     @classmethod
-    def refused(cls) -> Self:
-        """Say so, and nothing of what is wrong with it or whether there is such a task."""
-        return cls("This task cannot be watched with this address. Open the page that started it again.")
+    def here(cls) -> Self:
+        """Say no more: neither its fault, nor whether there is such a task."""
+        fix = "Open the page that started it again."
+        return cls(message("This task cannot be watched with this address", fix=fix))
 
 
 class ExpiredTaskToken(FrameworkError):
@@ -49,8 +56,9 @@ class ExpiredTaskToken(FrameworkError):
 
     @classmethod
     def after(cls, seconds: int) -> Self:
-        """Say how long it was."""
-        return cls(f"This address was good for {seconds} s and is no longer. Load the page again for a new one.")
+        """Say for how long it was valid."""
+        fix = "Load the page again for a new one."
+        return cls(message(f"This address was good for {seconds} s and is no longer", fix=fix))
 
 
 class MissingSecret(FrameworkError):
@@ -60,15 +68,20 @@ class MissingSecret(FrameworkError):
     def here(cls) -> Self:
         """Say where it is set."""
         return cls(
-            "Tokens of tasks cannot be signed without a secret. Set SECRET_KEY to the same long random text in "
-            'every process: python -c "import secrets; print(secrets.token_urlsafe(32))"'
+            message(
+                "Tokens of tasks cannot be signed without a secret",
+                fix="Set SECRET_KEY to the same long random text in every process: "
+                'python -c "import secrets; print(secrets.token_urlsafe(32))"',
+            )
         )
 
 
 class BrokerAway(BrokerError):
-    """The broker was away a moment ago, and is not asked again yet."""
+    """The broker did not answer the last request, and is not sent the next one yet."""
 
     @classmethod
-    def still(cls, seconds: float) -> Self:
-        """Say after how many ``seconds`` it is."""
-        return cls(f"The broker did not answer a moment ago. It is asked again every {seconds} s.")
+    def for_now(cls, seconds: float) -> Self:
+        """Say within how many ``seconds`` it is."""
+        return cls(
+            message("The broker did not answer the last request", fix=f"The next one follows within {seconds} s.")
+        )

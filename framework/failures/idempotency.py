@@ -106,7 +106,7 @@ def _known(connection: Any) -> tuple[str, str]:
         if connection.autocommit and connection.info.transaction_status == 0:
             raise NotATransaction.here("begin one: with connection.transaction()")
         return "postgresql", "%s"
-    raise NotATransaction.unknown(type(connection))
+    raise NotATransaction.of(type(connection))
 
 
 def _is_autocommit(connection: Any) -> bool:

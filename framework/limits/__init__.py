@@ -1,4 +1,4 @@
-"""Rate limits per key and unique tasks: tokens and locks that the broker keeps."""
+"""Rate limits per key, and unique tasks: the broker keeps their tokens and locks."""
 
 from framework.limits.limit import Limit
 from framework.limits.rate import Rate

@@ -120,8 +120,8 @@ def _acquire_all(
     for limit, slots in sorted(wanted, key=lambda pair: pair[0].over == "delay"):
         if limit.over == "delay":
             _wait_for_turn(slots.reserve(), options)
-        elif (taken := slots.take()) is not None:
-            undo.append(lambda slots=slots, taken=taken: slots.give_back(taken))  # type: ignore[misc]
+        elif (taken := slots.acquire()) is not None:
+            undo.append(lambda slots=slots, taken=taken: slots.release(taken))  # type: ignore[misc]
         elif limit.over == "drop":
             cause = TaskRevokedError(f"dropped: over the limit of {limit.text}")
             raise ShortCircuit(EagerResult(task_id, cause, REVOKED, name=task.name))

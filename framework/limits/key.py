@@ -11,19 +11,18 @@ from framework.errors import BadKey
 __all__ = ["digest", "normalize", "value_of"]
 
 
-#: Bits of an IPv6 address that say whose network it is: one visitor has as many addresses in it as he likes.
+#: Bits of an IPv6 address that name its network: one visitor has any number of addresses in it.
 NETWORK_BITS = 64
 
 
 def normalize(value: Any) -> str:
-    """A key as a text: the same for the same visitor, whatever way it is written.
+    """Return a key as text: the same for every way to write it, and one for an IPv6 network.
 
-    >>> from framework.limits.key import as_text
-    >>> as_text("::ffff:192.0.2.7"), as_text("2001:db8:1:2:3:4:5:6")
+    >>> normalize("::ffff:192.0.2.7"), normalize("2001:db8:1:2:3:4:5:6")
     ('192.0.2.7', '2001:db8:1:2::/64')
 
     Raises:
-        BadKey: it is None or empty, or of a kind that has no text of its own.
+        BadKey: it is None or empty, or of another type than text, number, UUID, address or a tuple of them.
     """
     if value is None or value == "":
         raise BadKey.of(value, "there is none")
@@ -39,24 +38,24 @@ def normalize(value: Any) -> str:
 
 
 def value_of(key: str | Callable[[Mapping[str, Any]], Any], task: str, bound: Mapping[str, Any]) -> Any:
-    """The value of a key in the arguments of a call.
+    """Return the value of a key in the arguments of a call.
 
     Raises:
         BadKey: the call has no such argument, or it is None.
     """
     value = key(bound) if callable(key) else bound.get(key)
     if value is None:
-        raise BadKey.missing(key if isinstance(key, str) else getattr(key, "__name__", repr(key)), task)
+        raise BadKey.in_call(key if isinstance(key, str) else getattr(key, "__name__", repr(key)), task)
     return value
 
 
 def digest(*parts: str) -> str:
-    """A name for the broker that shows nothing of what it was made from."""
+    """Return a name for the broker from which the parts cannot be read."""
     return hashlib.blake2b("\0".join(parts).encode(errors="surrogatepass"), digest_size=16).hexdigest()
 
 
 def _network(text: str) -> str:
-    """An IPv4 address as it is, an IPv6 address as its network, anything else as it is."""
+    """Return an IPv6 address as its network, anything else as it is."""
     if not text.isascii() or not (":" in text or "." in text) or len(text) > 64:
         return text
     try:

@@ -10,7 +10,7 @@ On its own, in a view::
     limit = Limit("5/minute", name="contact")
     limit.take(visitor)  # raises OverLimit, whose retry_after is the seconds to wait
 
-The broker keeps the tokens: see `framework.limits.slots`. A limit is exact: no window of its length holds more.
+The broker keeps the tokens: see `framework.limits.tokens`. A limit is exact: no window of its length has more calls.
 """
 
 from collections.abc import Callable, Mapping
@@ -30,20 +30,20 @@ Over = Literal["reject", "delay", "drop"]
 
 
 class Limit:
-    """So many calls in a time, for each key.
+    """A rate limit for each key.
 
     Args:
         rate: ``N/[M]unit``: ``1/10s``, ``5/minute``, ``100/2h``.
-        key: what is limited, where a task has this limit: the name of one of its arguments, or a function of the
-            mapping of all of them, defaults included. None: one limit for the whole task.
-        name: limits of one name and rate are one limit, on whichever task or view; a task's own name where it is None.
-        over: what becomes of a task's call that is too many: ``reject`` raises ``OverLimit``, ``delay`` runs it as soon
-            as the window allows, ``drop`` queues nothing and returns a result that is revoked.
+        key: in a task's limit, the name of one of its arguments, or a function of the mapping of all of them, defaults
+            included, that returns the key. None: one limit for the whole task.
+        name: limits of one name and rate are one limit, on any tasks and views; None is the task's own name.
+        over: the effect on a task's call over the limit: ``reject`` raises ``OverLimit``, ``delay`` runs it as soon as
+            the window allows, ``drop`` queues nothing and returns a revoked result.
         max_wait: seconds that a delayed call may have to wait; one that would wait longer is rejected.
-        app: the application whose broker keeps it; the current one where it is None.
+        app: the application whose broker keeps the tokens; the current one where it is None.
 
     Raises:
-        BadLimit: the rate or another of these is wrong.
+        BadLimit: the rate or another argument is invalid.
     """
 
     def __init__(
@@ -71,31 +71,31 @@ class Limit:
         self._app = app
 
     def __repr__(self) -> str:
-        """As it was written, as far as it matters."""
+        """Return the rate and the name as they were written."""
         return f"Limit({self.text!r}, name={self.name!r})"
 
     def take(self, key: Any) -> None:
-        """Take a slot for ``key``.
+        """Take a token for ``key``.
 
         Raises:
-            OverLimit: there is none; its ``retry_after`` is the seconds until there will be.
-            BadLimit: the limit has no name, or is one that delays, which only a task can be.
-            BadKey: the key is None or empty, or of a kind that has no text of its own.
-            BrokerUnreachable: the broker does not answer, so nothing can be said.
+            OverLimit: none is free; its ``retry_after`` is the seconds until one is.
+            BadLimit: the limit has no name, or delays calls, which only a task's limit can do.
+            BadKey: the key is None or empty, or of an unsupported type.
+            BrokerUnreachable: the broker does not answer.
         """
-        wanted = self._slots(key)
-        if wanted.take() is None:
-            raise OverLimit.of(self.name, self.text, wanted.wait())
+        window = self._window(key)
+        if window.acquire() is None:
+            raise OverLimit.of(self.name, self.text, window.wait())
 
     def allows(self, key: Any) -> bool:
-        """Take a slot for ``key`` where there is one, and say whether; raises what `take` does but ``OverLimit``."""
-        return self._slots(key).take() is not None
+        """Take a token for ``key`` if one is free; return whether. Raise as `take` does, except for ``OverLimit``."""
+        return self._window(key).acquire() is not None
 
     def retry_after(self, key: Any) -> float:
-        """Seconds until there is a slot for ``key``; 0.0 where there is one. Takes none."""
-        return self._slots(key).wait()
+        """Return the seconds until a token for ``key`` is free; 0.0 where one is. Take none."""
+        return self._window(key).wait()
 
-    def _slots(self, key: Any) -> "SlidingWindow":
+    def _window(self, key: Any) -> SlidingWindow:
         if self.name is None:
             raise BadLimit.of(self.text, "on its own it needs a name: Limit(..., name='contact')")
         if self.over == "delay":
@@ -104,7 +104,7 @@ class Limit:
 
 
 def window_of(task: Any, limit: Limit, place: int, bound: Mapping[str, Any]) -> SlidingWindow:
-    """The slots of a call of ``task`` with these arguments, by the limit at that ``place`` among the task's.
+    """Return the window of a call of ``task`` with these arguments, for the limit at that ``place`` among the task's.
 
     Raises:
         BadKey: the call has no key for it.

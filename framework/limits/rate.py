@@ -25,25 +25,25 @@ RATE = re.compile(r"\s*(\d+)\s*/\s*(\d+(?:\.\d+)?)?\s*([a-z]+)\s*", re.ASCII)
 #: Seconds of the longest window: a fortnight.
 LONGEST_WINDOW_SECONDS = 14 * 86400.0
 
-#: Slots of the largest limit.
+#: Tokens of the largest limit.
 LARGEST_LIMIT = 1_000_000
 
 
 class Rate(NamedTuple):
-    """``most`` in any ``window`` seconds."""
+    """At most ``most`` calls in any ``window`` seconds."""
 
     most: int
     window: float
 
     @classmethod
     def of(cls, text: str) -> Self:
-        """The rate that ``N/[M]unit`` says.
+        """Return the rate that ``N/[M]unit`` says.
 
         >>> Rate.of("5/minute"), Rate.of("100/2h")
         (Rate(most=5, window=60.0), Rate(most=100, window=7200.0))
 
         Raises:
-            BadLimit: it is none, or one that cannot be kept.
+            BadLimit: it is no rate, or out of bounds.
         """
         found = RATE.fullmatch(text) if isinstance(text, str) else None
         if found is None or found[3] not in UNITS:

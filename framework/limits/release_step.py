@@ -1,4 +1,4 @@
-"""Releases the locks of unique tasks that the broker dead-lettered, from whichever worker hears of it."""
+"""A worker step that releases the locks of unique tasks that failed."""
 
 from typing import Any
 
@@ -15,20 +15,23 @@ __all__ = ["ReleaseUniqueLocks"]
 
 log = get_logger(__name__)
 
-#: Where copies of the failed tasks go.
+#: The queue with copies of the failed tasks.
 QUEUE_NAME = "celery.unique.ended"
 
-#: How many of them, and seconds that they wait for a worker.
+#: How many of them it holds, and for how many seconds.
 MAX_LENGTH, MESSAGE_TTL_SECONDS = 10_000, 86400
 
 
 class ReleaseUniqueLocks(bootsteps.ConsumerStep):
-    """Hears of every task that failed, in a worker that has unique tasks."""
+    """Consumes copies of all failed tasks, in a worker that has unique tasks; releases their locks.
+
+    A task that the broker dead-letters (its worker was killed too often, say) has no worker left to release its lock.
+    """
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
 
     def get_consumers(self, channel: Any) -> list[Consumer]:
-        """Called by Celery when the worker has a connection."""
+        """Return the consumer of the queue; Celery calls this when the worker has a connection."""
         app = self.app
         if not any(unique_of(task) for task in app.tasks.values()):
             return []
@@ -37,7 +40,7 @@ class ReleaseUniqueLocks(bootsteps.ConsumerStep):
         return [Consumer(channel, [queue], on_message=self._on_message, prefetch_count=10)]
 
     def start(self, c: Any) -> None:
-        """Begin to listen."""
+        """Start to consume."""
         self.app = c.app
         super().start(c)
 

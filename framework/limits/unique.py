@@ -1,12 +1,12 @@
-"""Unique tasks: at most one queued or running for a key, whoever calls it from wherever.
+"""Unique tasks: at most one is queued or running for a key, on all servers.
 
 ::
 
     @celery.task(unique=Unique(key="report"))
     def build(report): ...
 
-A second call returns the first one's id, or raises. The lock is a slot on the broker, as `framework.limits` has them,
-so it hangs on no process: it survives retries and killed workers, and is given back when the task has ended.
+A second call returns the first one's id, or raises. The lock is a token that the broker keeps, not a process: it
+survives retries and killed workers, and is released when the task has ended.
 """
 
 import random
@@ -22,15 +22,15 @@ from kombu.utils.json import dumps
 
 from framework.broker.request import request
 from framework.errors import BadKey, BadLimit
-from framework.limits import slots
+from framework.limits import tokens
 from framework.limits.key import digest, normalize, value_of
-from framework.limits.slots import Outcome
+from framework.limits.tokens import Outcome
 
 __all__ = ["Unique"]
 
 
-#: Seconds that a note of the holder is waited for: its process writes it right after it got the lock, and whoever
-#: looks at it has it for a moment.
+#: Seconds to wait for the record of the holder: its process writes it right after it acquired the lock, and another
+#: process that reads it holds it for some milliseconds.
 HOLDER_TIMEOUT_SECONDS = 5.0
 
 #: Seconds of the longest life of a lock: a fortnight.
@@ -44,13 +44,13 @@ class Unique:
     Args:
         key: the name of an argument, or a function of the mapping of all of them, defaults included; None is all of
             the arguments together.
-        duplicate: what becomes of a call while there is one: ``existing`` returns that one's result, with its id, and
-            ``raise`` raises ``AlreadyQueued``.
-        expires: seconds after which the lock is given back whatever became of the task: longer than it ever waits in
-            the queue, runs and is retried.
+        duplicate: the effect of a second call: ``existing`` returns the first one's result, with its id, and ``raise``
+            raises ``AlreadyQueued``.
+        expires: seconds after which the lock is released in any case: longer than the task ever waits in the queue,
+            runs and is retried.
 
     Raises:
-        BadLimit: one of them is wrong.
+        BadLimit: one of them is invalid.
     """
 
     key: str | Callable[[Mapping[str, Any]], Any] | None = None
@@ -58,17 +58,17 @@ class Unique:
     expires: float = 86400.0
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be."""
+        """Check the arguments."""
         if self.duplicate not in ("existing", "raise"):
-            raise BadLimit.unique(f"duplicate is {self.duplicate!r}, and must be existing or raise")
+            raise BadLimit.of_unique(f"duplicate is {self.duplicate!r}, and must be existing or raise")
         if not 1 <= self.expires <= LONGEST_EXPIRY_SECONDS:
-            raise BadLimit.unique(f"expires is {self.expires!r}, and must be 1 s to 14 days")
+            raise BadLimit.of_unique(f"expires is {self.expires!r}, and must be 1 s to 14 days")
         if not (self.key is None or callable(self.key) or (isinstance(self.key, str) and self.key.isidentifier())):
-            raise BadLimit.unique(f"key is {self.key!r}, and must be an argument's name or a function")
+            raise BadLimit.of_unique(f"key is {self.key!r}, and must be an argument's name or a function")
 
 
 def lock_name(task: Any, unique: Unique, bound: Mapping[str, Any]) -> str:
-    """The name of the lock for a call of ``task`` with these arguments.
+    """Return the name of the lock for a call of ``task`` with these arguments.
 
     Raises:
         BadKey: the call has no key for it.
@@ -82,7 +82,7 @@ def lock_name(task: Any, unique: Unique, bound: Mapping[str, Any]) -> str:
 
 
 def acquire(app: Any, lock: str, task_id: str, expires: float) -> str | None:
-    """Take a lock for a task; None, or the id of the task that has it (empty where that cannot be told yet)."""
+    """Acquire a lock for a task; return None, or the id of the task that holds it (empty where it is not known yet)."""
     end = time.monotonic() + HOLDER_TIMEOUT_SECONDS
     while True:
         if request(app, partial(_acquire, lock=lock, task_id=task_id, expires=expires)):
@@ -92,63 +92,63 @@ def acquire(app: Any, lock: str, task_id: str, expires: float) -> str | None:
             return None
         if holder or time.monotonic() > end:
             return holder or ""
-        _pause()
+        _wait_for_readers()
 
 
 def release(app: Any, lock: str, task_id: str) -> None:
-    """Give a lock back, if that task has it."""
+    """Release a lock, if that task holds it."""
     end = time.monotonic() + HOLDER_TIMEOUT_SECONDS
-    with suppress(NotFound, PreconditionFailed):  # it was given back already; the next one's note is there already
+    with suppress(NotFound, PreconditionFailed):  # it was released already; the next holder is recorded already
         while (done := request(app, partial(_release, lock=lock, task_id=task_id))) is None and time.monotonic() < end:
-            _pause()
-        if done is None:  # its note was deleted by hand, or is never to be seen; its message says whose it is
-            request(app, partial(slots.delete, name=lock))
-        request(app, partial(slots.delete, name=_notes(lock), if_empty=True))
+            _wait_for_readers()
+        if done is None:  # the record was deleted by hand, or cannot be read; the task's message says who holds it
+            request(app, partial(tokens.delete, name=lock))
+        request(app, partial(tokens.delete, name=_holder_queue(lock), if_empty=True))
 
 
 def _acquire(channel: Any, lock: str, task_id: str, expires: float) -> bool:
-    outcome = slots.acquire(channel, lock)
+    outcome = tokens.acquire(channel, lock)
     if outcome is not Outcome.FULL:
-        slots.declare(channel, lock, 1, expires, expires + 60)
+        tokens.declare(channel, lock, 1, expires, expires + 60)
     if outcome is Outcome.MISSING:
-        outcome = slots.acquire(channel, lock)
-    if outcome is not Outcome.TAKEN:
+        outcome = tokens.acquire(channel, lock)
+    if outcome is not Outcome.ACQUIRED:
         return False
-    slots.declare_notes(channel, _notes(lock), 1, expires + 60)
-    while not slots.note(channel, _notes(lock), task_id.encode()):  # the last one's was just being deleted
-        slots.declare_notes(channel, _notes(lock), 1, expires + 60)
+    tokens.declare_records(channel, _holder_queue(lock), 1, expires + 60)
+    while not tokens.put_record(channel, _holder_queue(lock), task_id.encode()):  # the last holder is just deleting it
+        tokens.declare_records(channel, _holder_queue(lock), 1, expires + 60)
     return True
 
 
 def _holder(app: Any, lock: str) -> str | None:
-    """The id of the task that has a lock; None where it is not to be seen right now."""
+    """Return the id of the task that holds a lock; None where it cannot be read right now."""
     try:
-        note = request(app, partial(slots.look, name=_notes(lock)))
+        record = request(app, partial(tokens.read_oldest, name=_holder_queue(lock)))
     except NotFound:
         return None
-    return note.body.decode() if note else None
+    return record.body.decode() if record else None
 
 
 def _release(channel: Any, lock: str, task_id: str) -> bool | None:
-    """Delete a lock while its note is held, so that it is done again where this process dies in between.
+    """Delete a lock before its record, so that another process can finish where this one dies in between.
 
-    False where another task has it, None where the note is not to be seen right now.
+    Return False where another task holds it, None where the record cannot be read right now.
     """
-    note = slots.look(channel, _notes(lock), keep=False)
-    if note is None:
+    record = tokens.read_oldest(channel, _holder_queue(lock), keep=False)
+    if record is None:
         return None
-    if note.body.decode() != task_id:
-        channel.basic_reject(note.tag, requeue=True)
+    if record.body.decode() != task_id:
+        channel.basic_reject(record.tag, requeue=True)
         return False
-    slots.delete(channel, lock)
-    channel.basic_ack(note.tag)
+    tokens.delete(channel, lock)
+    channel.basic_ack(record.tag)
     return True
 
 
-def _pause() -> None:
-    """Let others have a look; not all of them at once."""
+def _wait_for_readers() -> None:
+    """Wait while other processes read the holder; for a random time, so that they do not collide again."""
     time.sleep(random.uniform(0.002, 0.03))
 
 
-def _notes(lock: str) -> str:
+def _holder_queue(lock: str) -> str:
     return f"{lock}.id"

@@ -9,12 +9,12 @@ from amqp.exceptions import NotFound, ResourceLocked
 from framework.broker.request import request
 from framework.config import setting
 from framework.errors import OverLimit
-from framework.limits import slots
+from framework.limits import tokens
 from framework.limits.key import digest
 from framework.limits.rate import Rate
-from framework.limits.slots import Outcome
+from framework.limits.tokens import Outcome
 
-#: Seconds that a queue lives on after its slots may have been used last: to make one costs more than to keep it.
+#: Seconds that a queue is kept after its tokens may have been used last: to declare one costs more than to keep it.
 MARGIN_SECONDS = 30.0
 
 #: Buckets that new keys share while there are too many.
@@ -23,8 +23,11 @@ SHARED_BUCKETS = 128
 #: Queues that a process remembers; then it forgets them all, which costs a few messages each.
 REMEMBERED_QUEUES = 20_000
 
-#: Tries to see the oldest note while others look at it too.
+#: Attempts to read the oldest timestamp while other processes read it too.
 READ_ATTEMPTS = 5
+
+#: Seconds until a queue is read again that another process was reading, and until a lock is requested again.
+READ_DELAY_SECONDS, LOCK_DELAY_SECONDS = 0.002, 0.003
 
 
 class SlidingWindow:
@@ -52,59 +55,59 @@ class SlidingWindow:
         self._bucket = f"{self._base}.shared.{int(digest(key), 16) % SHARED_BUCKETS}"
         self._life = 2 * rate.window + MARGIN_SECONDS + self._max_wait
         self._memory = _declared_queues(app)
-        #: Where there may be a slot, as far as is known.
-        self._places: tuple[str, ...] = (self._queue, self._bucket)
+        #: The queues that may have a free token.
+        self._candidates: tuple[str, ...] = (self._queue, self._bucket)
 
-    def take(self) -> str | None:
-        """Take a slot: the name of the queue it is in, for `give_back`; None where all are taken."""
-        taken = request(self._app, self._take)
-        if taken is not None:
-            self._memory.full.pop(taken, None)
-        return taken
-
-    def _take(self, channel: Any) -> str | None:
-        outcome = slots.acquire(channel, self._queue)
-        if outcome is Outcome.FULL:
-            self._places = (self._queue,)
-            return None
-        if not self._is_fresh(self._queue):
-            if self._may_keep(channel, self._queue):
-                self._declare(channel, self._queue)
-            elif outcome is Outcome.MISSING:
-                return self._take_shared(channel)
-        elif outcome is Outcome.MISSING:
-            self._declare(channel, self._queue)
-        return self._noted(channel, self._queue, outcome)
-
-    def _take_shared(self, channel: Any) -> str | None:
-        self._places = (self._bucket,)
-        if not self._is_fresh(self._bucket):
-            self._declare(channel, self._bucket)
-        return self._noted(channel, self._bucket, Outcome.MISSING)
-
-    def _noted(self, channel: Any, queue: str, outcome: Outcome) -> str | None:
-        """Note when a slot was taken, and take it first where that could not be done yet."""
-        if outcome is Outcome.MISSING:
-            outcome = slots.acquire(channel, queue)
-            if outcome is Outcome.MISSING:  # deleted by hand in between
-                self._declare(channel, queue)
-                outcome = slots.acquire(channel, queue)
-        if outcome is not Outcome.TAKEN:
-            return None
-        slots.note(channel, _notes(queue), repr(time.time()).encode(), lasting=False)
+    def acquire(self) -> str | None:
+        """Acquire a token; return the name of its queue, for `release`, or None where all are acquired."""
+        queue = request(self._app, self._acquire)
+        if queue is not None:
+            self._memory.full.pop(queue, None)
         return queue
 
-    def give_back(self, queue: str) -> None:
-        """Give a slot back that was taken for something that did not come to be."""
+    def _acquire(self, channel: Any) -> str | None:
+        outcome = tokens.acquire(channel, self._queue)
+        if outcome is Outcome.FULL:
+            self._candidates = (self._queue,)
+            return None
+        if not self._is_fresh(self._queue):
+            if self._may_declare(channel):
+                self._declare(channel, self._queue)
+            elif outcome is Outcome.MISSING:
+                return self._acquire_shared(channel)
+        elif outcome is Outcome.MISSING:
+            self._declare(channel, self._queue)
+        return self._with_timestamp(channel, self._queue, outcome)
+
+    def _acquire_shared(self, channel: Any) -> str | None:
+        self._candidates = (self._bucket,)
+        if not self._is_fresh(self._bucket):
+            self._declare(channel, self._bucket)
+        return self._with_timestamp(channel, self._bucket, Outcome.MISSING)
+
+    def _with_timestamp(self, channel: Any, queue: str, outcome: Outcome) -> str | None:
+        """Record the time of a token that was acquired; acquire it first where its queue was missing."""
+        if outcome is Outcome.MISSING:
+            outcome = tokens.acquire(channel, queue)
+            if outcome is Outcome.MISSING:  # deleted by hand in between
+                self._declare(channel, queue)
+                outcome = tokens.acquire(channel, queue)
+        if outcome is not Outcome.ACQUIRED:
+            return None
+        tokens.put_record(channel, _timestamps(queue), repr(time.time()).encode(), persistent=False)
+        return queue
+
+    def release(self, queue: str) -> None:
+        """Release a token that was acquired for a call that was not queued."""
         try:
-            request(self._app, partial(slots.release, name=_notes(queue)))
-            request(self._app, partial(slots.release, name=queue))
+            request(self._app, partial(tokens.release, name=_timestamps(queue)))
+            request(self._app, partial(tokens.release, name=queue))
         except NotFound:
             return
 
     def wait(self) -> float:
-        """Seconds until there is a slot."""
-        for queue in self._places:
+        """Return the seconds until a token is free."""
+        for queue in self._candidates:
             if (known := self._memory.full.get(queue, 0.0) - time.time()) > 0:
                 return known
             try:
@@ -118,26 +121,26 @@ class SlidingWindow:
         return 0.0
 
     def _is_full(self, queue: str) -> bool:
-        """Whether all slots are taken though no note tells since when: the broker was restarted."""
-        return request(self._app, partial(slots.count_acquired, name=queue)) >= self._rate.most
+        """Return whether all tokens are acquired though there is no timestamp: the broker was restarted."""
+        return request(self._app, partial(tokens.count_acquired, name=queue)) >= self._rate.most
 
     def _oldest(self, queue: str) -> float | None:
-        """When the oldest slot was taken, where all are."""
+        """Return when the oldest token was acquired, where all are."""
         seen = None
         for _ in range(READ_ATTEMPTS):
-            note = request(self._app, lambda channel: slots.look(channel, _notes(queue)))
-            if note is not None:
-                seen = min(seen or float("inf"), float(note.body))
-                if note.others + 1 >= self._rate.most:
+            record = request(self._app, lambda channel: tokens.read_oldest(channel, _timestamps(queue)))
+            if record is not None:
+                seen = min(seen or float("inf"), float(record.body))
+                if record.others + 1 >= self._rate.most:
                     return seen
             elif self._rate.most > 1 and seen is None:
                 return None
-            time.sleep(0.002)  # somebody else is looking at it
-        # A slot that was taken is noted a moment later; where its process died in between, it never is.
+            time.sleep(READ_DELAY_SECONDS)  # another process is reading it
+        # The timestamp is recorded after the token is acquired; a process that dies in between records none.
         return seen
 
     def reserve(self) -> float:
-        """The next turn, which is taken: the moment in seconds of Unix time, not later than ``max_wait`` from now.
+        """Reserve the next turn; return its Unix time, at most ``max_wait`` seconds from now.
 
         Raises:
             OverLimit: it would be later.
@@ -146,7 +149,7 @@ class SlidingWindow:
             try:
                 turn, wait = request(self._app, self._reserve)
             except ResourceLocked:
-                time.sleep(0.003)
+                time.sleep(LOCK_DELAY_SECONDS)
                 continue
             if turn is None:
                 raise OverLimit.of(self._scope, self._text, wait - self._max_wait)
@@ -155,22 +158,22 @@ class SlidingWindow:
     def _reserve(self, channel: Any) -> tuple[float | None, float]:
         queue = self._queue
         if not self._is_fresh(queue):
-            queue = queue if self._may_keep(channel, queue) else self._bucket
-            slots.declare_notes(channel, _notes(queue), self._rate.most, self._life)
+            queue = queue if self._may_declare(channel) else self._bucket
+            tokens.declare_records(channel, _timestamps(queue), self._rate.most, self._life)
             self._memory.declared[queue] = time.monotonic()
-        with slots.exclusive_lock(channel, f"{queue}.turn"):
-            return self._turn(channel, _notes(queue))
+        with tokens.exclusive_lock(channel, f"{queue}.turn"):
+            return self._next_turn(channel, _timestamps(queue))
 
-    def _turn(self, channel: Any, notes: str) -> tuple[float | None, float]:
+    def _next_turn(self, channel: Any, timestamps: str) -> tuple[float | None, float]:
         now = time.time()
-        first = slots.look(channel, notes, keep=False)
+        first = tokens.read_oldest(channel, timestamps, keep=False)
         is_full = first is not None and first.others + 1 >= self._rate.most
         turn = max(now, float(first.body) + self._rate.window) if first is not None and is_full else now
         if turn - now > self._max_wait:
             channel.basic_reject(first and first.tag, requeue=True)
             return None, turn - now
         # The new one first: a process that dies between the two leaves one too many, and the oldest is dropped.
-        slots.note(channel, notes, repr(turn).encode())
+        tokens.put_record(channel, timestamps, repr(turn).encode())
         if first is not None and is_full:
             channel.basic_ack(first.tag)
         elif first is not None:
@@ -178,26 +181,28 @@ class SlidingWindow:
         return turn, turn - now
 
     def _is_fresh(self, queue: str) -> bool:
-        """Whether this process has declared a queue so lately that it outlives a slot that is taken now."""
+        """Return whether this process declared a queue so recently that it outlives a token acquired now."""
         declared = self._memory.declared.get(queue)
         return declared is not None and time.monotonic() - declared < self._rate.window + MARGIN_SECONDS - 1
 
-    def _may_keep(self, channel: Any, queue: str) -> bool:
-        """Whether there is room for one key more; it is counted."""
+    def _may_declare(self, channel: Any) -> bool:
+        """Count a new key; return whether it may have a queue, or must share a bucket."""
         most = int(setting(self._app, "task_limit_keys"))
-        keys = f"{self._base}.keys.{most}"  # another setting counts anew: a queue's arguments cannot be changed
+        keys = (
+            f"{self._base}.keys.{most}"  # another setting starts another count: a queue's arguments cannot be changed
+        )
         if self._memory.declared.get(keys, float("-inf")) < time.monotonic() - self._life:
-            slots.declare(channel, keys, most, self._life, 3 * self._life)
+            tokens.declare(channel, keys, most, self._life, 3 * self._life)
             self._memory.declared[keys] = time.monotonic()
-        outcome = slots.acquire(channel, keys, lasting=False)
-        if outcome is Outcome.MISSING:  # the broker was set up anew
+        outcome = tokens.acquire(channel, keys, persistent=False)
+        if outcome is Outcome.MISSING:  # the broker was reset
             self._memory.declared.pop(keys, None)
-            return self._may_keep(channel, queue)
-        return outcome is Outcome.TAKEN
+            return self._may_declare(channel)
+        return outcome is Outcome.ACQUIRED
 
     def _declare(self, channel: Any, queue: str) -> None:
-        slots.declare(channel, queue, self._rate.most, self._rate.window, self._life)
-        slots.declare_notes(channel, _notes(queue), self._rate.most, self._life, self._rate.window)
+        tokens.declare(channel, queue, self._rate.most, self._rate.window, self._life)
+        tokens.declare_records(channel, _timestamps(queue), self._rate.most, self._life, self._rate.window)
         if len(self._memory.declared) > REMEMBERED_QUEUES:
             self._memory.declared.clear()
         self._memory.declared[queue] = time.monotonic()
@@ -209,7 +214,7 @@ class SlidingWindow:
 
 
 class _DeclaredQueues:
-    """What this process knows: when it declared a queue, and until when the slots of one are taken."""
+    """The queues that this process declared, with the time, and the full ones, with the time until they are."""
 
     def __init__(self) -> None:
         self.declared: dict[str, float] = {}
@@ -221,5 +226,5 @@ def _declared_queues(app: Any) -> _DeclaredQueues:
     return memory
 
 
-def _notes(queue: str) -> str:
+def _timestamps(queue: str) -> str:
     return f"{queue}.notes"

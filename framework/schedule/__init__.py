@@ -1,4 +1,4 @@
-"""Schedules: entries that run once on 1 or 100 servers, at the instant that was meant."""
+"""Schedules: each slot of an entry runs once, on 1 or 100 servers."""
 
 from framework.schedule.control import EntryStatus, Schedules, ScheduleStatus
 from framework.schedule.cron import cron

@@ -1,4 +1,4 @@
-"""Cron lines and words such as ``2nd Tuesday 01:00``: read, and made into a schedule for Celery."""
+"""Celery schedules from cron expressions and from words such as ``2nd Tuesday 01:00``."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -12,7 +12,7 @@ from celery.schedules import BaseSchedule, schedstate
 from framework.errors import BadSchedule
 from framework.schedule.wall_clock import LAST, Fields, next_time
 
-__all__ = ["cron", "fields_of", "zone_called"]
+__all__ = ["cron", "fields_of", "zone_named"]
 
 MONTHS = (
     *("january", "february", "march", "april", "may", "june"),
@@ -40,7 +40,7 @@ FORMS = "Write five fields, `0 1 * * tue#2`, or words, `2nd Tuesday 01:00`, `las
 
 
 class Field(NamedTuple):
-    """One field of a cron line: what it is called, which numbers it takes, and their names."""
+    """A field of a cron line: its name, the numbers it takes, and their names."""
 
     name: str
     least: int
@@ -49,8 +49,8 @@ class Field(NamedTuple):
     also: str = ""
 
     @property
-    def wanted(self) -> str:
-        """What may stand in it."""
+    def grammar(self) -> str:
+        """The values that it takes, in a sentence."""
         names = list(self.names)
         named = f" or {names[0]} to {names[-1]}" if names else ""
         return f"It takes {self.least} to {self.most}{named}, *, lists (1,3), ranges (1-3) and steps (*/2){self.also}."
@@ -72,7 +72,7 @@ WEEKDAY = Field(
 class cron(BaseSchedule):  # noqa: N801 - as Celery's crontab and solar are called
     """A schedule from a cron line, or from words: ``cron("0 1 * * tue#2", timezone="Europe/Madrid")``.
 
-    It goes wherever Celery takes a schedule: ``beat_schedule``, ``add_periodic_task``, any beat.
+    It can be used wherever Celery takes a schedule: ``beat_schedule``, ``add_periodic_task``, any beat.
 
     >>> cron("2nd Tuesday 01:00", timezone="Europe/Madrid")
     cron('2nd Tuesday 01:00', timezone='Europe/Madrid')
@@ -81,12 +81,12 @@ class cron(BaseSchedule):  # noqa: N801 - as Celery's crontab and solar are call
 
     Args:
         expression: five fields as in cron, ``@daily`` and its like, or words.
-        timezone: the name of the zone whose clock is meant; the application's if None.
-        nowfun: what says what time it is; the application if None.
+        timezone: the name of the time zone; the application's if None.
+        nowfun: a function that returns the time; the application's if None.
         app: the application; the current one if None.
 
     Raises:
-        BadSchedule: the expression cannot be read or names no day of any year, or there is no such zone.
+        BadSchedule: the expression is invalid or names no day of any year, or there is no such zone.
     """
 
     nowfun: Callable[[], datetime] | None
@@ -101,23 +101,23 @@ class cron(BaseSchedule):  # noqa: N801 - as Celery's crontab and solar are call
         self.expression = expression
         self.timezone = timezone
         self.fields = fields_of(expression)
-        self.zone = None if timezone is None else zone_called(timezone, expression)
+        self.zone = None if timezone is None else zone_named(timezone, expression)
         super().__init__(nowfun=nowfun, app=app)
 
     @property
     def tz(self) -> tzinfo:  # type: ignore[override]
-        """The zone whose clock is meant."""
+        """The time zone."""
         return self.zone or self.app.timezone
 
     def remaining_estimate(self, last_run_at: datetime) -> timedelta:
-        """How long from now until it is due again after ``last_run_at``; negative if that has passed."""
+        """Return the time from now until it is due again after ``last_run_at``; negative if that has passed."""
         due = next_time(self.fields, self.maybe_make_aware(last_run_at), self.tz)
         return (due or datetime.max.replace(tzinfo=UTC)) - self._now()
 
     def is_due(self, last_run_at: datetime) -> schedstate:
-        """Whether it has become due since ``last_run_at``, and in how many seconds to ask again.
+        """Return whether it has become due since ``last_run_at``, and the seconds until the next check.
 
-        What became due more than ``beat_cron_starting_deadline`` seconds ago, if that is set, is no longer.
+        A slot more than ``beat_cron_starting_deadline`` seconds ago, if that is set, is not due any more.
         """
         left = self.remaining_estimate(last_run_at).total_seconds()
         if left > 0:
@@ -150,44 +150,44 @@ class cron(BaseSchedule):  # noqa: N801 - as Celery's crontab and solar are call
         return f"{self.expression} ({self.timezone})" if self.timezone else self.expression
 
 
-def zone_called(name: str, schedule: object) -> ZoneInfo:
-    """The time zone of that name.
+def zone_named(name: str, schedule: object) -> ZoneInfo:
+    """Return the time zone of that name.
 
     Raises:
-        BadSchedule: there is none; ``schedule`` is what asked for it.
+        BadSchedule: there is none; the message names the ``schedule`` that has it.
     """
     try:
         return ZoneInfo(name)
     except (LookupError, ValueError, OSError, TypeError) as exc:
         known = {zone.lower(): zone for zone in available_timezones()}
         close = get_close_matches(str(name).lower(), known, n=1)
-        cure = f"Did you mean {known[close[0]]!r}?" if close else "Zones are called as in `Europe/Madrid`."
+        fix = f"Did you mean {known[close[0]]!r}?" if close else "Zones are called as in `Europe/Madrid`."
         if not known:
-            cure = "This machine knows no time zones: pip install tzdata."
-        raise BadSchedule.of(schedule, f"there is no time zone {name!r}", cure) from exc
+            fix = "This machine knows no time zones: pip install tzdata."
+        raise BadSchedule.of(schedule, f"there is no time zone {name!r}", fix) from exc
 
 
 def fields_of(expression: str) -> Fields:
-    """What the clock and the calendar must show.
+    """Return the fields of an expression.
 
     Raises:
-        BadSchedule: the expression cannot be read, or names no day of any year.
+        BadSchedule: the expression is invalid, or names no day of any year.
     """
-    return _Reading(expression).fields()
+    return _Parser(expression).fields()
 
 
-class _Reading:
-    """One expression while it is read; every error names it."""
+class _Parser:
+    """Parses one expression; every error names it."""
 
     def __init__(self, expression: str) -> None:
         self.expression = expression
 
     def fields(self) -> Fields:
         if not isinstance(self.expression, str):
-            raise self._wrong("it is no string", FORMS)
+            raise self._error("it is no string", FORMS)
         parts = self._line().lower().split()
         if len(parts) != 5:
-            raise self._wrong(f"it has {len(parts)} field{'s'[: len(parts) != 1]}, a cron line has five", FORMS)
+            raise self._error(f"it has {len(parts)} field{'s'[: len(parts) != 1]}, a cron line has five", FORMS)
         minute, hour, day, month, weekday = parts
         minutes, hours = sorted(self._numbers(minute, MINUTE)), sorted(self._numbers(hour, HOUR))
         fields = Fields(
@@ -200,7 +200,7 @@ class _Reading:
             all_day=minute.startswith("*") or hour.startswith("*") or len(minutes) == 60 or len(hours) == 24,
         )
         if not fields.possible:
-            raise self._wrong(
+            raise self._error(
                 f"no year has a day of the month {day!r} in the month {month!r} with the day of the week {weekday!r}",
                 "Give a day that exists; L is the last one of any month.",
             )
@@ -210,7 +210,7 @@ class _Reading:
         text = " ".join(self.expression.split()).lower()
         if text.startswith("@"):
             if text not in NICKNAMES:
-                raise self._wrong(f"{text!r} is not known", f"There are {', '.join(NICKNAMES)}.")
+                raise self._error(f"{text!r} is not known", f"There are {', '.join(NICKNAMES)}.")
             return NICKNAMES[text]
         words = WORDS.fullmatch(text)
         return self._line_of_words(words) if words else text
@@ -224,14 +224,14 @@ class _Reading:
             return f"{clock} L {months} *"
         weekday = self._named(day, WEEKDAYS, "weekday")
         if which != "last" and which not in WHICH:
-            raise self._wrong(f"{which!r} is not known", f"There are {', '.join(WHICH)} and last.")
+            raise self._error(f"{which!r} is not known", f"There are {', '.join(WHICH)} and last.")
         return f"{clock} * {months} {weekday}#{'L' if which == 'last' else WHICH[which]}"
 
     def _named(self, word: str, names: Any, kind: str) -> str:
         for name in names:
             if len(word) >= 3 and name.startswith(word):
                 return str(name[:3])
-        raise self._wrong(f"{word!r} is no {kind}", f"There are {', '.join(names)}.")
+        raise self._error(f"{word!r} is no {kind}", f"There are {', '.join(names)}.")
 
     def _days(self, text: str) -> Iterator[int]:
         for item in text.split(","):
@@ -245,7 +245,7 @@ class _Reading:
             elif which in ("1", "2", "3", "4", "5", "l"):
                 yield self._number(day, WEEKDAY) % 7, LAST if which == "l" else int(which)
             else:
-                raise self._bad(item, WEEKDAY)
+                raise self._invalid(item, WEEKDAY)
 
     def _numbers(self, text: str, field: Field) -> set[int]:
         return {number for item in text.split(",") for number in self._range(item, field)}
@@ -260,7 +260,7 @@ class _Reading:
         if field is WEEKDAY and high == 0 < low:
             high = 7
         if high < low or (slash and not self._is_step(step, span, field)):
-            raise self._bad(item, field)
+            raise self._invalid(item, field)
         return range(low, high + 1, int(step) if slash else 1)
 
     def _is_step(self, step: str, span: str, field: Field) -> bool:
@@ -269,11 +269,11 @@ class _Reading:
     def _number(self, text: str, field: Field) -> int:
         number = field.names.get(text, int(text) if re.fullmatch("[0-9]{1,2}", text) else -1)
         if not field.least <= number <= field.most:
-            raise self._bad(text, field)
+            raise self._invalid(text, field)
         return number
 
-    def _bad(self, value: str, field: Field) -> BadSchedule:
-        return self._wrong(f"its {field.name} {value!r} is not understood", field.wanted)
+    def _invalid(self, value: str, field: Field) -> BadSchedule:
+        return self._error(f"its {field.name} {value!r} is not understood", field.grammar)
 
-    def _wrong(self, fault: str, cure: str) -> BadSchedule:
-        return BadSchedule.of(self.expression, fault, cure)
+    def _error(self, fault: str, fix: str) -> BadSchedule:
+        return BadSchedule.of(self.expression, fault, fix)

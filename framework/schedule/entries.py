@@ -1,4 +1,4 @@
-"""What is to be scheduled: the entries of the configuration, checked before anything is started."""
+"""The entries of the schedule, read from the configuration and checked before anything is started."""
 
 import hashlib
 import json
@@ -16,12 +16,12 @@ from framework.errors import BadEntries, FrameworkError, UnknownEntry
 from framework.schedule.description import describe_schedule
 from framework.schedule.next_run import as_schedule, jitter_of, next_due
 
-__all__ = ["Entry", "entries_of", "entry_called"]
+__all__ = ["Entry", "entries_of", "entry_named"]
 
-#: What an entry may say.
+#: The keys of an entry.
 KEYS = ("task", "schedule", "args", "kwargs", "options", "relative", "timezone", "jitter", "missed")
 
-#: Those of ours; ``add_periodic_task`` hands them over among the options.
+#: The keys that Celery does not have; ``add_periodic_task`` passes them among the options.
 OURS = ("timezone", "jitter", "missed")
 
 Missed = Literal["all", "latest"] | float
@@ -34,12 +34,12 @@ class Entry:
     """A task and when it is due.
 
     Args:
-        name: what the entry is called.
+        name: the entry's name.
         task: the task's full name.
         schedule: when it is due.
-        zone: where that is meant.
+        zone: the time zone of the schedule.
         jitter: seconds over which servers of many projects spread it.
-        missed: which slots are made up for after an outage: ``all``, the ``latest``, or those of so many seconds.
+        missed: which missed slots are run after an outage: ``all``, the ``latest``, or those of so many seconds.
         args: of the call.
         kwargs: of the call.
         options: of ``apply_async``.
@@ -55,12 +55,12 @@ class Entry:
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
 
-    def slot_after(self, moment: datetime) -> datetime | None:
-        """The first slot strictly later than ``moment``, in UTC; None where there is none any more."""
-        return next_due(self.schedule, moment, self.zone)
+    def slot_after(self, time: datetime) -> datetime | None:
+        """Return the first slot strictly later than ``time``, in UTC; None where there is none."""
+        return next_due(self.schedule, time, self.zone)
 
     def delay_of(self, slot: datetime) -> float:
-        """Seconds by which a slot's task is sent later, the same on every server."""
+        """Return the seconds by which a slot's task is delayed, the same on every server."""
         return jitter_of(self.name, slot, self.jitter) if self.jitter else 0.0
 
     @property
@@ -70,28 +70,28 @@ class Entry:
 
     @property
     def fingerprint(self) -> str:
-        """A few letters that differ where anything about the entry does."""
+        """A digest that differs where anything about the entry does."""
         how = [self.task, self.args, self.kwargs, self.options, self.jitter, self.missed]
         return _digest([*how, self.timing])
 
     @property
     def timing(self) -> str:
-        """A few letters that differ where the slots do."""
+        """A digest that differs where the slots do."""
         return _digest([self.when, str(self.zone)])
 
     def call(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """The arguments of a call made now."""
+        """Return the arguments of a call made now."""
         kwargs = {name: _evaluated(value) for name, value in self.kwargs.items()}
         return tuple(_evaluated(value) for value in self.args), kwargs
 
 
 def entries_of(app: Celery) -> dict[str, Entry]:
-    """The entries of an application by name: its ``beat_schedule``, what ``add_periodic_task`` added, Celery's own.
+    """Return the entries of an application by name: its ``beat_schedule``, ``add_periodic_task``'s and Celery's own.
 
     The task modules must have been imported.
 
     Raises:
-        BadEntries: some cannot be: an unknown task or key, arguments that do not fit, no schedule or zone.
+        BadEntries: some are invalid: an unknown task or key, arguments that do not fit, no schedule or zone.
     """
     found: dict[str, Entry] = {}
     faults: list[str] = []
@@ -105,11 +105,11 @@ def entries_of(app: Celery) -> dict[str, Entry]:
     return found
 
 
-def entry_called(name: str, entries: Mapping[str, Entry]) -> Entry:
-    """One of the entries.
+def entry_named(name: str, entries: Mapping[str, Entry]) -> Entry:
+    """Return the entry of that name.
 
     Raises:
-        UnknownEntry: none is called so; the message has the nearest name.
+        UnknownEntry: there is none; the message has the nearest name.
     """
     if name not in entries:
         raise UnknownEntry.named(name, entries)
@@ -117,7 +117,7 @@ def entry_called(name: str, entries: Mapping[str, Entry]) -> Entry:
 
 
 def _celerys_own(app: Celery) -> dict[str, Mapping[str, Any]]:
-    """What Celery adds where results have to be removed by somebody."""
+    """Return the entry that Celery adds where a task has to delete expired results."""
     backend: Any = app.backend
     needed = app.conf.result_expires and not backend.supports_autoexpire
     return {"celery.backend_cleanup": CLEANUP} if needed else {}
@@ -148,8 +148,8 @@ def _check_keys(name: str, fields: Mapping[str, Any]) -> None:
     for key in fields:
         if key not in KEYS:
             close = get_close_matches(str(key), KEYS, n=1)
-            cure = f"Did you mean {close[0]!r}?" if close else f"There are {', '.join(KEYS)}."
-            raise FrameworkError(f"The entry {name!r} has the unknown key {key!r}. {cure}")
+            fix = f"Did you mean {close[0]!r}?" if close else f"There are {', '.join(KEYS)}."
+            raise FrameworkError(f"The entry {name!r} has the unknown key {key!r}. {fix}")
     for key in ("task", "schedule"):
         if not fields.get(key):
             raise FrameworkError(f"The entry {name!r} has no {key!r}.")
@@ -191,6 +191,6 @@ def _digest(value: Any) -> str:
 
 
 def _stable(value: Any) -> str:
-    """A value in words that are the same in every process."""
+    """Return a value as text that is the same in every process."""
     words = repr(value)
     return type(value).__qualname__ if " at 0x" in words else words

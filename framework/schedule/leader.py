@@ -1,10 +1,10 @@
-"""A scheduler's term: from taking its place in the line until it loses it, and leading in between.
+"""The leadership of a scheduler, from its connection until the connection is lost.
 
-1. It joins the line of the state queue's consumers and says hello. The broker hands records to the first in line alone:
-   whoever is handed one is that.
-2. It writes a barrier and reads on until that comes back. Whoever led before wrote on a connection that the broker
-   has closed, so nothing can come after the barrier that is not known.
-3. It leads: it writes all that is known in a snapshot, and sends what is due, each time with its record.
+1. It consumes the state queue and publishes a hello. The broker delivers records to the single active consumer: the
+   scheduler that receives one is that.
+2. It publishes a barrier and reads until it receives it. The connection of the former leader is closed, so no record
+   of it can come after the barrier.
+3. It leads: it publishes the whole state in a snapshot, and sends the due entries, each with the record of its run.
 """
 
 import os
@@ -30,24 +30,24 @@ __all__ = ["Leadership", "node_name", "utc_now"]
 
 log = get_logger(__name__)
 
-#: After how many runs, and after how many seconds, a snapshot is written. RabbitMQ closes the channel of whoever keeps
-#: a message for half an hour.
-RUNS, SECONDS = 50, 300.0
+#: The number of runs, and of seconds, after which a snapshot is published. RabbitMQ closes a channel that holds a
+#: message for half an hour.
+SNAPSHOT_RUNS, SNAPSHOT_SECONDS = 50, 300.0
 
-#: How many slots are run until the connection is looked at again.
-BATCH = 50
+#: The number of slots that are run until the connection is read again.
+BATCH_SIZE = 50
 
-#: Seconds by which this server's clock may be behind the last slot before that is said.
-BEHIND = 5.0
+#: Seconds by which this server's clock may be behind the last slot without a warning.
+CLOCK_TOLERANCE_SECONDS = 5.0
 
 
 def utc_now() -> datetime:
-    """The time of this server's clock."""
+    """Return the time of this server's clock."""
     return datetime.now(UTC)
 
 
 def node_name() -> str:
-    """What this scheduler is called: host and process."""
+    """Return this scheduler's name: host and process."""
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
@@ -56,12 +56,13 @@ class Leadership:
 
     Args:
         app: the application.
-        entries: what it would schedule, by name.
-        clock: tells the time.
-        put_off: entries that could not be sent, and until when they are put off; it may outlive the term.
+        entries: the entries of its configuration, by name.
+        clock: returns the time.
+        postponed: entries that could not be sent, with the time of their retry; the scheduler passes it to its next
+            leadership.
 
     Raises:
-        LockLost: from any method: the term is over.
+        LeadershipLost: from any method: the connection is lost.
     """
 
     def __init__(
@@ -69,14 +70,14 @@ class Leadership:
         app: Celery,
         entries: Mapping[str, Entry],
         clock: Callable[[], datetime] = utc_now,
-        put_off: dict[str, datetime] | None = None,
+        postponed: dict[str, datetime] | None = None,
     ) -> None:
         self._app = app
         self._entries = entries
         self._clock = clock
         self._node = node_name()
-        self._journal = ScheduleState()
-        self._questions: list[Record] = []
+        self._state = ScheduleState()
+        self._queries: list[Record] = []
         self._barrier = ""
         self._snapshot = ""
         self._since_snapshot = 0
@@ -84,62 +85,62 @@ class Leadership:
         self._known_others: set[str] = set()
         #: Since when it leads; None while it does not.
         self.leads_since: datetime | None = None
-        self._agenda = Agenda(entries, self._journal, {} if put_off is None else put_off)
-        self._lock = LeaderConnection(app)
+        self._agenda = Agenda(entries, self._state, {} if postponed is None else postponed)
+        self._connection = LeaderConnection(app)
         try:
-            self._sender = Sender(app, self._lock)
-            self._lock.put(Kind.HELLO, {"node": self._node, "entries": self._fingerprints()})
+            self._sender = Sender(app, self._connection)
+            self._connection.publish(Kind.HELLO, {"node": self._node, "entries": self._fingerprints()})
         except BaseException:
-            self._lock.abandon()
+            self._connection.abandon()
             raise
-        log.info("beat: %s is in line", self._node)
+        log.info("beat: %s stands by", self._node)
 
     def work(self, seconds: float) -> None:
-        """Do what there is to do, then wait for the next thing to do, ``seconds`` at the most."""
-        for record in self._lock.delivered():
+        """Read the records and send the due entries, then wait for the next of them, ``seconds`` at most."""
+        for record in self._connection.received():
             self._read(record)
         if self.leads_since is not None:
             self._run_due()
-            if self._since_snapshot >= RUNS or monotonic() - self._snapshot_at > SECONDS:
-                self._write_snapshot()
+            if self._since_snapshot >= SNAPSHOT_RUNS or monotonic() - self._snapshot_at > SNAPSHOT_SECONDS:
+                self._publish_snapshot()
             seconds = min(seconds, self._idle_for())
-        self._lock.wait(seconds)
+        self._connection.wait(seconds)
 
     def close(self) -> None:
-        """End the term; the next scheduler in line leads at once."""
-        self._lock.close()
+        """Close the connection; the next scheduler leads at once."""
+        self._connection.close()
 
     def abandon(self) -> None:
-        """End the term without a word: the connection may never answer again."""
-        self._lock.abandon()
+        """Close the socket without AMQP's closing handshake: the broker may never answer."""
+        self._connection.abandon()
 
     def _read(self, record: Record) -> None:
         if not self._barrier:
-            self._barrier = self._lock.put(Kind.BARRIER, {"node": self._node})
+            self._barrier = self._connection.publish(Kind.BARRIER, {"node": self._node})
         if record.kind == Kind.BARRIER:
-            self._hear_barrier(record)
+            self._on_barrier(record)
             return
         try:
-            READERS.get(record.kind, Leadership._ignore)(self, record)
-        except (AttributeError, KeyError, TypeError, ValueError) as exc:  # anybody may write to a queue
+            HANDLERS.get(record.kind, Leadership._ignore)(self, record)
+        except (AttributeError, KeyError, TypeError, ValueError) as exc:  # any program may publish to a queue
             log.warning("beat: a record in the state queue cannot be read and is dropped: %s", describe(exc))
             self._ignore(record)
 
     def _ignore(self, record: Record) -> None:
-        self._lock.done(record.tag)
+        self._connection.acknowledge(record.tag)
 
-    def _hear_barrier(self, record: Record) -> None:
-        self._lock.done(record.tag)
+    def _on_barrier(self, record: Record) -> None:
+        self._connection.acknowledge(record.tag)
         if record.id == self._barrier and self.leads_since is None:
             self._lead()
 
     def _lead(self) -> None:
         now = self._clock()
-        for line in self._journal.begin(self._entries, now):
-            log.warning("beat: %s", line)
+        for change in self._state.adopt(self._entries, now):
+            log.warning("beat: %s", change)
         self.leads_since = now
         log.warning("beat: %s leads, with %d entries", self._node, len(self._entries))
-        ahead = [name for name in self._entries if self._behind(name, now) > BEHIND]
+        ahead = [name for name in self._entries if self._behind(name, now) > CLOCK_TOLERANCE_SECONDS]
         if ahead:
             seconds = max(self._behind(name, now) for name in ahead)
             log.warning(
@@ -147,21 +148,21 @@ class Leadership:
                 seconds,
                 ", ".join(map(repr, ahead)),
             )
-        self._write_snapshot()
-        for question in self._questions:
-            self._answer(question)
-        self._questions.clear()
+        self._publish_snapshot()
+        for query in self._queries:
+            self._reply(query)
+        self._queries.clear()
 
     def _behind(self, name: str, now: datetime) -> float:
-        last = self._journal.entries[name].last
+        last = self._state.entries[name].last
         return (last - now).total_seconds() if last else 0.0
 
-    def _hear_hello(self, record: Record) -> None:
+    def _on_hello(self, record: Record) -> None:
         self._compare(record)
-        self._lock.done(record.tag)
+        self._connection.acknowledge(record.tag)
 
     def _compare(self, record: Record) -> None:
-        """Say once that another scheduler's configuration is not ours."""
+        """Warn once about each other configuration of a scheduler."""
         theirs = dict(record.body.get("entries") or {})
         ours = self._fingerprints()
         version = str(sorted(theirs.items()))
@@ -170,47 +171,46 @@ class Leadership:
         self._known_others.add(version)
         differ = sorted(name for name in theirs.keys() | ours.keys() if theirs.get(name) != ours.get(name))
         log.warning(
-            "beat: the configuration of %s is another one than that of %s; whoever leads goes by its own. They differ "
-            "in %s",
+            "beat: the configuration of %s differs from that of %s; the leader uses its own. They differ in %s",
             record.body.get("node"),
             self._node,
             ", ".join(map(repr, differ)),
         )
 
-    def _hear_run(self, record: Record) -> None:
+    def _on_run(self, record: Record) -> None:
         if self.leads_since is None:
-            self._journal.read(record)
-        else:  # it is ours
-            self._journal.hold(record)
+            self._state.read(record)
+        else:  # the leader published it
+            self._state.hold(record)
 
-    def _hear_snapshot(self, record: Record) -> None:
+    def _on_snapshot(self, record: Record) -> None:
         if self.leads_since is None:
-            self._journal.read(record)
+            self._state.read(record)
         elif record.id == self._snapshot:
-            self._lock.done(*self._journal.superseded_by(record), kept=self._journal.held)
+            self._connection.acknowledge(*self._state.superseded_by(record), held=self._state.held)
         else:
-            self._journal.hold(record)
+            self._state.hold(record)
 
-    def _hear_control(self, record: Record) -> None:
-        self._journal.read(record)
-        self._agenda.changed(str(record.body.get("entry")))
+    def _on_control(self, record: Record) -> None:
+        self._state.read(record)
+        self._agenda.refresh(str(record.body.get("entry")))
         if self.leads_since is not None:
             log.warning("beat: %s %r", record.kind, record.body.get("entry"))
-            self._lock.answer(record, self._status())
+            self._connection.reply(record, self._status())
         self._since_snapshot += 1
 
-    def _hear_query(self, record: Record) -> None:
-        self._lock.done(record.tag)
+    def _on_query(self, record: Record) -> None:
+        self._connection.acknowledge(record.tag)
         if self.leads_since is None:
-            self._questions.append(record)
+            self._queries.append(record)
         else:
-            self._answer(record)
+            self._reply(record)
 
-    def _answer(self, question: Record) -> None:
-        self._lock.answer(question, self._status())
+    def _reply(self, query: Record) -> None:
+        self._connection.reply(query, self._status())
 
     def _run_due(self) -> None:
-        for _ in range(BATCH):
+        for _ in range(BATCH_SIZE):
             now = self._clock()
             first = self._agenda.first(now)
             if first is None or first[1].at > now:
@@ -223,26 +223,26 @@ class Leadership:
             self._sender.send(entry, slot)
         except NotSent as exc:
             log.error(  # noqa: TRY400
-                "beat: %s for %r was not sent and is tried again in a while: %s", entry.task, entry.name, exc
+                "beat: %s for %r was not sent and is retried in a few seconds: %s", entry.task, entry.name, exc
             )
-            self._agenda.put_off(entry.name, self._clock())
+            self._agenda.postpone(entry.name, self._clock())
             return
         except SlotRefused:
-            self._agenda.put_off(entry.name, self._clock())
+            self._agenda.postpone(entry.name, self._clock())
             raise
-        state = self._journal.entries[entry.name]
-        state.runs += state.pass_over(slot)
-        self._agenda.changed(entry.name)
+        state = self._state.entries[entry.name]
+        state.runs += state.advance_to(slot)
+        self._agenda.refresh(entry.name)
         self._since_snapshot += 1
 
-    def _write_snapshot(self) -> None:
+    def _publish_snapshot(self) -> None:
         self._since_snapshot, self._snapshot_at = 0, monotonic()
-        self._snapshot = self._lock.put(Kind.SNAPSHOT, self._journal.snapshot(self._node))
+        self._snapshot = self._connection.publish(Kind.SNAPSHOT, self._state.snapshot(self._node))
 
     def _idle_for(self) -> float:
         now = self._clock()
         first = self._agenda.first(now)
-        return max(0.0, (first[1].at - now).total_seconds()) if first else SECONDS
+        return max(0.0, (first[1].at - now).total_seconds()) if first else SNAPSHOT_SECONDS
 
     def _fingerprints(self) -> dict[str, str]:
         return {name: entry.fingerprint for name, entry in self._entries.items()}
@@ -257,7 +257,7 @@ class Leadership:
         }
 
     def _status_of(self, name: str, now: datetime) -> dict[str, Any]:
-        state, due = self._journal.entries[name], self._agenda.next_of(name, now)
+        state, due = self._state.entries[name], self._agenda.next_of(name, now)
         return {
             "task": self._entries[name].task,
             "when": self._entries[name].when,
@@ -269,11 +269,11 @@ class Leadership:
         }
 
 
-READERS: dict[str, Callable[[Leadership, Record], None]] = {
-    Kind.HELLO: Leadership._hear_hello,
-    Kind.SNAPSHOT: Leadership._hear_snapshot,
-    Kind.RUN: Leadership._hear_run,
-    Kind.QUERY: Leadership._hear_query,
-    Kind.PAUSE: Leadership._hear_control,
-    Kind.RESUME: Leadership._hear_control,
+HANDLERS: dict[str, Callable[[Leadership, Record], None]] = {
+    Kind.HELLO: Leadership._on_hello,
+    Kind.SNAPSHOT: Leadership._on_snapshot,
+    Kind.RUN: Leadership._on_run,
+    Kind.QUERY: Leadership._on_query,
+    Kind.PAUSE: Leadership._on_control,
+    Kind.RESUME: Leadership._on_control,
 }

@@ -1,4 +1,4 @@
-"""What lies in the state queue: the queue itself, and the kinds of messages in it."""
+"""The state queue, and the records in it."""
 
 import json
 from collections.abc import Mapping
@@ -15,29 +15,29 @@ from framework.config import setting
 __all__ = ["Kind", "Record", "message", "queue_name", "record_of", "run_headers", "state_queue"]
 
 
-#: Headers: what a record is, its id, and of a run the entry and the slot; a task that is run can read them too.
+#: Headers: a record's kind and id; of a run, the entry and the slot, which the task can read too.
 KIND, ID, ENTRY, SLOT = "x-schedule", "x-schedule-id", "x-schedule-entry", "x-schedule-slot"
 
 
 class Kind:
     """The kinds of records."""
 
-    #: A scheduler has come; whoever is first in line hears its own.
+    #: A scheduler has connected; the active consumer receives its own, too.
     HELLO = "hello"
-    #: A scheduler that became the first in line; it has read all that was before once this comes back.
+    #: The active consumer publishes it; once it receives it, it has read every earlier record.
     BARRIER = "barrier"
-    #: All that is known, which makes what was before superfluous.
+    #: The whole state, which supersedes earlier records.
     SNAPSHOT = "snapshot"
     #: The copy of a task that was sent for a slot.
     RUN = "run"
-    #: Somebody wants to know.
+    #: A request for the status.
     QUERY = "query"
-    #: An entry is to pause, or to go on.
+    #: A request to pause or resume an entry.
     PAUSE, RESUME = "pause", "resume"
 
 
 class Record(NamedTuple):
-    """A message of the state queue, understood; ``kind`` is empty where it is none of ours."""
+    """A message of the state queue, decoded; ``kind`` is empty where it is no record."""
 
     kind: str
     id: str
@@ -49,21 +49,21 @@ class Record(NamedTuple):
 
 
 def queue_name(app: Celery) -> str:
-    """What the state queue is called in an application."""
+    """Return the name of an application's state queue."""
     return str(setting(app, "beat_queue"))
 
 
 def state_queue(name: str) -> Queue:
-    """The state queue: its first consumer is the leader, and what that does not acknowledge is the state.
+    """Return the state queue: its active consumer is the leader, its unacknowledged messages are the state.
 
-    However often leaders change, no record is given up for having been delivered too often.
+    It has no delivery limit: a change of leaders delivers the records again.
     """
     arguments = {**RETAINING, "x-single-active-consumer": True}
     return Queue(name, queue_arguments=arguments)
 
 
 def message(kind: str, number: str, body: Mapping[str, Any], **properties: Any) -> amqp.Message:
-    """A record to publish."""
+    """Return a record to publish."""
     return amqp.Message(
         json.dumps(body, ensure_ascii=False),
         content_type="application/json",
@@ -75,12 +75,12 @@ def message(kind: str, number: str, body: Mapping[str, Any], **properties: Any) 
 
 
 def run_headers(entry: str, slot: datetime) -> dict[str, str]:
-    """The headers that make a task's copy the record of its run."""
+    """Return the headers that make a task's copy the record of its run."""
     return {KIND: Kind.RUN, ENTRY: entry, SLOT: slot.isoformat()}
 
 
 def record_of(delivered: amqp.Message) -> Record:
-    """What a delivered message says; anybody may have put it there."""
+    """Decode a delivered message, which any program may have published."""
     headers: Mapping[str, Any] = delivered.properties.get("application_headers") or {}
     kind = str(headers.get(KIND) or "")
     tag = delivered.delivery_info["delivery_tag"]

@@ -1,4 +1,4 @@
-"""Which slot of an entry is next, and which of those that were missed are made up for; pure arithmetic."""
+"""The next slot of an entry, and which of its missed slots are still run; pure arithmetic."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -6,29 +6,29 @@ from typing import NamedTuple
 
 from framework.schedule.entries import Entry
 
-__all__ = ["GRACE_SECONDS", "Due", "upcoming"]
+__all__ = ["GRACE_SECONDS", "DueSlot", "next_due_slot"]
 
 
-#: Seconds for which a slot is only late, not missed, where just the latest one is wanted: a fail-over or a restart of
-#: the broker passes, and nothing is left out.
+#: Seconds for which a slot is late, not missed, with ``missed="latest"``: a fail-over or a restart of the broker takes
+#: less, and so skips no slot.
 GRACE_SECONDS = 60.0
 
-#: More than any calendar repeats after.
-LONG = timedelta(days=366 * 30)
+#: Longer than the time after which any calendar repeats.
+LONGEST_SEARCH = timedelta(days=366 * 30)
 
 
-class Due(NamedTuple):
-    """A slot, and when its task is to be sent: some seconds later, where the entry has jitter."""
+class DueSlot(NamedTuple):
+    """A slot, and when its task is sent: some seconds later, where the entry has jitter."""
 
     at: datetime
     slot: datetime
 
 
-def upcoming(entry: Entry, last: datetime, now: datetime) -> Due | None:
-    """The next slot after ``last`` that is to run, be it overdue or to come; None where there is none any more.
+def next_due_slot(entry: Entry, last: datetime, now: datetime) -> DueSlot | None:
+    """Return the next slot after ``last`` that is to run, overdue or in the future; None where there is none.
 
-    Slots that the entry's ``missed`` leaves out are passed over. A clock that was set back changes nothing: no slot up
-    to ``last`` comes again.
+    Slots that the entry's ``missed`` excludes are skipped. A clock that was set back changes nothing: no slot up to
+    ``last`` is returned again.
     """
     if entry.missed == "all":
         return next(_slots(entry, last), None)
@@ -40,17 +40,17 @@ def upcoming(entry: Entry, last: datetime, now: datetime) -> Due | None:
     return first
 
 
-def _slots(entry: Entry, after: datetime) -> Iterator[Due]:
+def _slots(entry: Entry, after: datetime) -> Iterator[DueSlot]:
     slot = entry.slot_after(after)
     while slot is not None:
-        yield Due(slot + timedelta(seconds=entry.delay_of(slot)), slot)
+        yield DueSlot(slot + timedelta(seconds=entry.delay_of(slot)), slot)
         slot = entry.slot_after(slot)
 
 
-def _latest(entry: Entry, last: datetime, until: datetime) -> Due | None:
-    """The last slot in between, looked for backwards in steps that double."""
+def _latest(entry: Entry, last: datetime, until: datetime) -> DueSlot | None:
+    """Return the last slot in between; search backwards, in steps that double."""
     step = timedelta(seconds=GRACE_SECONDS)
-    while step < LONG:
+    while step < LONGEST_SEARCH:
         start = max(last, until - step)
         found = None
         for due in _slots(entry, start):

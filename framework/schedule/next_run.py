@@ -1,4 +1,4 @@
-"""When an entry is due: arithmetic alone, without an application and without a clock."""
+"""The times at which schedules are due: arithmetic, without an application and without a clock."""
 
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
@@ -9,7 +9,7 @@ from celery.schedules import BaseSchedule, crontab, solar
 from celery.schedules import schedule as interval
 
 from framework.errors import BadSchedule
-from framework.schedule.cron import cron, zone_called
+from framework.schedule.cron import cron, zone_named
 from framework.schedule.wall_clock import Fields, next_time
 
 __all__ = ["as_schedule", "jitter_of", "next_due"]
@@ -19,46 +19,46 @@ Kind = TypeVar("Kind", bound=BaseSchedule)
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
-KINDS = "It takes seconds, a timedelta, a cron line or words in a string, or one of Celery's schedules."
+SCHEDULE_TYPES = "It takes seconds, a timedelta, a cron line or words in a string, or one of Celery's schedules."
 
 
 def next_due(schedule: BaseSchedule, after: datetime, zone: tzinfo) -> datetime | None:
-    """The first instant strictly later than ``after`` at which ``schedule`` is due.
+    """Return the first time strictly later than ``after`` at which ``schedule`` is due.
 
-    Intervals are due at the multiples of their period since 1970, so every server finds the same instants.
-    A schedule of another class is asked its ``remaining_estimate(after)``; it must take the present from its own
-    ``now()``, as Celery's do, and answer the same for the same ``after``.
+    Intervals are due at the multiples of their period since 1970, so every server finds the same times. A schedule of
+    another class is called with ``remaining_estimate(after)``; it must take the present from its ``now()``, as Celery's
+    do, and return the same for the same ``after``.
 
     Args:
         schedule: as made by `as_schedule`, or any of Celery's.
-        after: with a zone, any.
-        zone: whose clock is meant where the schedule does not name its own.
+        after: with any time zone.
+        zone: the time zone where the schedule does not name its own.
 
     Returns:
-        In UTC; None if it is never due again.
+        The time in UTC; None if it is never due again.
     """
     if isinstance(schedule, cron):
         return next_time(schedule.fields, after, schedule.zone or zone)
-    if _answers_as(schedule, crontab):
+    if _behaves_as(schedule, crontab):
         return next_time(_fields(schedule), after, getattr(schedule, "zone", zone))
-    if _answers_as(schedule, interval):
+    if _behaves_as(schedule, interval):
         return _next_multiple(schedule, after)
-    return _next_asked(schedule, after, zone)
+    return _next_estimated(schedule, after, zone)
 
 
 def as_schedule(value: object, *, timezone: str | None = None, entry: str = "") -> BaseSchedule:
-    """What an entry's ``schedule`` means.
+    """Return the schedule that an entry's ``schedule`` stands for.
 
     Args:
         value: seconds, a timedelta, a string (a cron line or words), or one of Celery's schedules.
-        timezone: the name of the zone whose clock is meant; the application's if None.
+        timezone: the name of the time zone; the application's if None.
         entry: the entry's name, for the error.
 
     Raises:
-        BadSchedule: it means nothing, is never due, or has a zone that does not exist or that it cannot have.
+        BadSchedule: it is no schedule, is never due, or has a zone that does not exist or that it cannot have.
     """
     try:
-        return _meant(value, timezone)
+        return _schedule_of(value, timezone)
     except BadSchedule as exc:
         if not entry:
             raise
@@ -66,27 +66,27 @@ def as_schedule(value: object, *, timezone: str | None = None, entry: str = "") 
 
 
 def jitter_of(entry: str, slot: datetime, jitter: float) -> float:
-    """How many seconds after its slot an entry is run: the same on every server, in [0, ``jitter``).
+    """Return the seconds by which a slot's task is delayed: the same on every server, in [0, ``jitter``).
 
     Args:
         entry: the entry's name.
-        slot: when it is due, with a zone, any.
-        jitter: the most that it may be, in seconds.
+        slot: when it is due, with any time zone.
+        jitter: the longest delay, in seconds.
     """
     key = f"{entry}\0{slot.astimezone(UTC).isoformat()}".encode()
     return jitter * int.from_bytes(blake2b(key, digest_size=4).digest()) / 2**32
 
 
-def _meant(value: object, timezone: str | None) -> BaseSchedule:
+def _schedule_of(value: object, timezone: str | None) -> BaseSchedule:
     if isinstance(value, str):
         return cron(value, timezone)
     if isinstance(value, cron):
         return _cron_in(value, timezone)
-    if isinstance(value, crontab) and _answers_as(value, crontab):
+    if isinstance(value, crontab) and _behaves_as(value, crontab):
         return _crontab_in(value, timezone)
     if timezone is not None:
         raise BadSchedule.of(value, f"the time zone {timezone!r} means nothing to it", "Leave `timezone` out.")
-    if isinstance(value, BaseSchedule) and not _answers_as(value, interval):
+    if isinstance(value, BaseSchedule) and not _behaves_as(value, interval):
         return value
     return _repeating(value)
 
@@ -106,17 +106,17 @@ def _crontab_in(value: crontab, timezone: str | None) -> crontab:
         raise BadSchedule.of(value, "no year has such a day", "Give a day that exists.")
     if timezone is None:
         return value
-    zone = zone_called(timezone, value)
-    return _like(value, zone=zone, tz=zone)
+    zone = zone_named(timezone, value)
+    return _copy_of(value, zone=zone, tz=zone)
 
 
 def _repeating(value: object) -> interval:
     try:
         made: Any = value if isinstance(value, interval) else interval(_period(value))
     except OverflowError as exc:
-        raise BadSchedule.of(value, "it is longer than can be counted", KINDS) from exc
+        raise BadSchedule.of(value, "it is longer than can be counted", SCHEDULE_TYPES) from exc
     if not made.run_every or made.run_every < timedelta.resolution:
-        raise BadSchedule.of(value, "it must be longer than 0 seconds", KINDS)
+        raise BadSchedule.of(value, "it must be longer than 0 seconds", SCHEDULE_TYPES)
     return cast(interval, made)
 
 
@@ -125,7 +125,7 @@ def _period(value: object) -> timedelta:
         return value
     if isinstance(value, int | float) and not isinstance(value, bool) and value == value:
         return timedelta(seconds=value)
-    raise BadSchedule.of(value, "it is no schedule", KINDS)
+    raise BadSchedule.of(value, "it is no schedule", SCHEDULE_TYPES)
 
 
 def _next_multiple(schedule: Any, after: datetime) -> datetime | None:
@@ -136,46 +136,48 @@ def _next_multiple(schedule: Any, after: datetime) -> datetime | None:
         return None
 
 
-def _next_asked(schedule: BaseSchedule, after: datetime, zone: tzinfo) -> datetime | None:
+def _next_estimated(schedule: BaseSchedule, after: datetime, zone: tzinfo) -> datetime | None:
     if isinstance(schedule, solar):
         return _next_solar(schedule, after, zone)
-    due = _asked(schedule, after, zone)
+    due = _estimated(schedule, after, zone)
     if due <= after:
-        raise BadSchedule.of(schedule, f"after {after} it is due at {due}, which is not later", "Let it go on.")
+        raise BadSchedule.of(
+            schedule, f"after {after} it is due at {due}, which is not later", "Make it return a later time."
+        )
     return due
 
 
 def _next_solar(schedule: solar, after: datetime, zone: tzinfo) -> datetime:
-    # Where the sun stands is found to some milliseconds, and differently from each beginning: whole minutes agree.
-    found = _asked(schedule, _minute_of(after) + MINUTE / 2, zone)
+    # The position of the sun is found to some milliseconds, and differs with the start: whole minutes are the same.
+    found = _estimated(schedule, _minute_of(after) + MINUTE / 2, zone)
     return _minute_of(found + MINUTE / 2)
 
 
-def _minute_of(instant: datetime) -> datetime:
-    return instant.astimezone(UTC).replace(second=0, microsecond=0)
+def _minute_of(time: datetime) -> datetime:
+    return time.astimezone(UTC).replace(second=0, microsecond=0)
 
 
-def _asked(schedule: BaseSchedule, after: datetime, zone: tzinfo) -> datetime:
-    asked = _like(schedule, nowfun=lambda: after, tz=zone)
-    return (after + asked.remaining_estimate(after)).astimezone(UTC)
+def _estimated(schedule: BaseSchedule, after: datetime, zone: tzinfo) -> datetime:
+    then = _copy_of(schedule, nowfun=lambda: after, tz=zone)
+    return (after + then.remaining_estimate(after)).astimezone(UTC)
 
 
-def _like(schedule: Kind, **changed: Any) -> Kind:
+def _copy_of(schedule: Kind, **changed: Any) -> Kind:
     twin = object.__new__(type(schedule))
     vars(twin).update(vars(schedule) | changed)
     return twin
 
 
-def _answers_as(schedule: BaseSchedule, kind: type[BaseSchedule]) -> bool:
-    """Whether it is of that kind, and no subclass with answers of its own."""
+def _behaves_as(schedule: BaseSchedule, kind: type[BaseSchedule]) -> bool:
+    """Return whether it is of that class, and no subclass that computes its times differently."""
     own = type(schedule)
     return isinstance(schedule, kind) and own.remaining_estimate is kind.remaining_estimate
 
 
 def _fields(schedule: Any) -> Fields:
-    minute, hour, *_ = schedule.__reduce__()[1]  # the fields as they were written, of which only pickle tells
+    minute, hour, *_ = schedule.__reduce__()[1]  # only pickle has the fields as they were written
     follows = any(str(field).startswith("*") for field in (minute, hour))
-    return _both_days(
+    return _fields_from(
         frozenset(schedule.minute),
         frozenset(schedule.hour),
         frozenset(schedule.day_of_month),
@@ -186,7 +188,7 @@ def _fields(schedule: Any) -> Fields:
 
 
 @lru_cache(maxsize=1024)
-def _both_days(
+def _fields_from(
     minutes: frozenset[int],
     hours: frozenset[int],
     days: frozenset[int],

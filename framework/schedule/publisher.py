@@ -1,4 +1,4 @@
-"""Publishing what is due: the task and the record of its run in one message, on the scheduler's own connection."""
+"""Publishes the tasks of slots, each with the record of its run in one publish, on the leader's connection."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -25,32 +25,32 @@ log = get_logger(__name__)
 
 
 class SlotRefused(LeadershipLost):
-    """A slot's task was refused in a way that cost the connection: others are to be tried first."""
+    """A slot's task was refused, and the broker closed the channel: other entries are sent first."""
 
 
 class NotSent(Exception):
-    """A slot's task was not sent, through its own fault; the leader goes on with the other entries."""
+    """A slot's task cannot be sent; the leader continues with the other entries."""
 
 
 def task_id(app: Celery, entry: str, slot: datetime) -> str:
-    """The id of a slot's task: the same whoever sends it, however often."""
+    """Return the id of a slot's task, the same on every server."""
     return str(uuid5(NAMESPACE_URL, f"celery-beat:{app.main}:{entry}:{slot.isoformat()}"))
 
 
 class Sender:
-    """Sends the tasks of slots by way of a `Lock`."""
+    """Sends the tasks of slots on a leader's connection."""
 
-    def __init__(self, app: Celery, lock: LeaderConnection) -> None:
+    def __init__(self, app: Celery, connection: LeaderConnection) -> None:
         self._app = app
-        self._lock = lock
-        self._producer = SlotProducer(lock)
+        self._connection = connection
+        self._producer = SlotProducer(connection)
 
     def send(self, entry: Entry, slot: datetime) -> None:
-        """Send the task of a slot; when this returns, the broker has it, and the record that it was sent.
+        """Send the task of a slot; once this returns, the broker has it, and the record of its run.
 
         Raises:
-            NotSent: its queue refuses it, its arguments cannot be written, or the like.
-            LockLost: the broker did not say whether it has it.
+            NotSent: its queue refuses it, its arguments cannot be serialized, or the like.
+            LeadershipLost: the broker did not confirm it.
         """
         self._producer.expect(task_id(self._app, entry.name, slot))
         try:
@@ -58,17 +58,17 @@ class Sender:
         except (LeadershipLost, NotSent):
             raise
         except Exception as exc:
-            self._explain(exc)
+            self._raise_or_log(exc)
         if not self._producer.published:  # the task's own apply_async decided otherwise
             raise NotSent("its apply_async published nothing")
 
-    def _explain(self, exc: Exception) -> None:
-        if not self._lock.connected:  # Celery, of a producer without connection
+    def _raise_or_log(self, exc: Exception) -> None:
+        if not self._connection.is_connected:  # Celery, of a producer without connection
             raise LeadershipLost("the connection was closed") from exc
         why = exc.message if isinstance(exc, FrameworkError) else describe(exc)
         if not self._producer.published:
             raise NotSent(why) from exc
-        log.warning("beat: a task was sent, and what follows upon that failed: %s", why)
+        log.warning("beat: a task was sent, and a later step of its call failed: %s", why)
 
     def _call(self, entry: Entry, slot: datetime) -> None:
         args, kwargs = entry.call()
@@ -83,7 +83,7 @@ class Sender:
             self._app.send_task(entry.task, args, kwargs, **options)
 
     def _defaults(self) -> dict[str, Any]:
-        # With results that go back to the caller, nobody would read these: the caller is a scheduler.
+        # The rpc backend sends results to the caller, and a scheduler does not read them.
         return {"ignore_result": True} if isinstance(self._app.backend, RPCBackend) else {}
 
 
@@ -94,30 +94,30 @@ Base: Any = Producer
 class SlotProducer(Base):  # type: ignore[misc]
     """A producer that copies each slot's task into the state queue, in the same publish.
 
-    Its errors are `NotSent` and `LockLost` alone: nobody on the way takes them for a reason to connect again.
+    Its errors are `NotSent` and `LeadershipLost` alone, for which neither Celery nor kombu reconnects.
     """
 
-    def __init__(self, lock: LeaderConnection) -> None:
-        self._lock = lock
-        #: The routing key that only the state queue is bound by.
-        self._copy_key = f"{lock.queue}.record.of.a.run.for.the.scheduler.alone"
+    def __init__(self, connection: LeaderConnection) -> None:
+        self._connection = connection
+        #: The routing key by which only the state queue is bound.
+        self._copy_key = f"{connection.queue}.record.of.a.run.for.the.scheduler.alone"
         self._needed: list[Any] = []
         self._declared: set[Any] = set()
         self._copied: set[str] = set()
         self._expected = ""
-        #: Whether the task that was expected has been published.
+        #: Whether the expected task has been published.
         self.published = False
-        with lock.losing():
-            self._declaring = lock.channel()
-        super().__init__(lock.line, auto_declare=False)
+        with connection.converting_errors():
+            self._declare_channel = connection.open_channel()
+        super().__init__(connection.channel, auto_declare=False)
 
-    def expect(self, number: str) -> None:
-        """The task with that id is the next slot's."""
-        self._expected, self.published = number, False
+    def expect(self, task_id: str) -> None:
+        """Treat the next publish of the task with that id as the slot's."""
+        self._expected, self.published = task_id, False
         self._needed.clear()
 
     def maybe_declare(self, entity: Any, *_: Any, **__: Any) -> None:
-        """Note that an exchange or queue is needed; it is declared with the rest, where a refusal costs nothing."""
+        """Remember that an exchange or queue is needed; it is declared with the rest, on a separate channel."""
         self._needed.append(entity)
 
     def publish(self, body: Any, *, headers: Any = None, declare: Sequence[Any] = (), **options: Any) -> Any:
@@ -125,28 +125,28 @@ class SlotProducer(Base):  # type: ignore[misc]
 
         Raises:
             NotSent: it is refused.
-            LockLost: it is not known whether the broker has it.
+            LeadershipLost: the broker did not confirm it.
         """
-        with self._lock.losing():
+        with self._connection.converting_errors():
             exchange = _name_of(options.get("exchange"))
-            key = self._prepared(exchange, [*self._needed, *declare])
+            key = self._declare_for(exchange, [*self._needed, *declare])
             if (headers or {}).get("id") != self._expected:
                 own = {"exchange": exchange, "retry": False, "mandatory": False}
                 return super().publish(body, headers=headers, **{**options, **own})
-            # The record must not go when the task's time has passed; the worker sees to that.
+            # The record must not expire with the task; the worker checks its ``expires``.
             own = {"exchange": exchange, "retry": False, "mandatory": True, "expiration": None}
-            own["confirm_timeout"] = self._lock.confirm
+            own["confirm_timeout"] = self._connection.confirm_timeout
             headers = {**headers, "BCC": [*(headers.get("BCC") or ()), key]}
             self._publish_slot(body, headers, {**options, **own})
             return None
 
-    def _prepared(self, exchange: str, declare: Sequence[Any]) -> str:
-        """See to it that all is there which a publish needs; the routing key of its copy."""
+    def _declare_for(self, exchange: str, declare: Sequence[Any]) -> str:
+        """Declare all that a publish needs; return the routing key of its copy."""
         try:
-            self._make_sure(declare)
+            self._declare_and_check(declare)
             return self._key_in(exchange)
         except ChannelError as exc:
-            self._start_anew()
+            self._reset_channel()
             raise NotSent(f"the broker refuses it: {exc.reply_text or describe(exc)}") from exc
 
     def _publish_slot(self, body: Any, headers: Any, options: dict[str, Any]) -> None:
@@ -158,43 +158,43 @@ class SlotProducer(Base):  # type: ignore[misc]
             raise NotSent("its queue is full, or cannot keep it now") from exc
         except ChannelError as exc:
             if exc.reply_code == NO_ROUTE:
-                raise LeadershipLost(f"the queue {self._lock.queue!r} is gone") from exc
+                raise LeadershipLost(f"the queue {self._connection.queue!r} is gone") from exc
             raise SlotRefused(f"the broker refuses it: {exc.reply_text or describe(exc)}") from exc
         self.published = True
 
     def _key_in(self, exchange: str) -> str:
-        """The routing key by which an exchange hands a copy to the state queue."""
+        """Return the routing key by which an exchange routes a copy to the state queue."""
         if not exchange:
-            return self._lock.queue
+            return self._connection.queue
         if exchange not in self._copied:
-            self._declaring.queue_bind(self._lock.queue, exchange, self._copy_key)
+            self._declare_channel.queue_bind(self._connection.queue, exchange, self._copy_key)
             self._copied.add(exchange)
         return self._copy_key
 
-    def _make_sure(self, declare: Sequence[Any]) -> None:
-        """Declare what is needed; and look each time whether the queue is still there.
+    def _declare_and_check(self, declare: Sequence[Any]) -> None:
+        """Declare exchanges and queues, and check each time that the task's queue still exists.
 
-        The copy finds its queue, so that the broker would not tell if the task found none.
+        The broker would not return the message as unroutable, since its copy is always routed.
         """
         self._declare(declare)
         if declare:
             try:
-                self._declaring.queue_declare(declare[-1].name, passive=True)
+                self._declare_channel.queue_declare(declare[-1].name, passive=True)
             except NotFound:
-                self._start_anew()
+                self._reset_channel()
                 self._declare(declare)
 
     def _declare(self, entities: Sequence[Any]) -> None:
         for entity in entities:
             if entity not in self._declared:
-                entity.bind(self._declaring).declare()
+                entity.bind(self._declare_channel).declare()
                 self._declared.add(entity)
 
-    def _start_anew(self) -> None:
-        """Another channel to declare on, since the broker closes one over which something was refused."""
+    def _reset_channel(self) -> None:
+        """Open another channel for declarations, since the broker closes one on which it refused something."""
         self._declared.clear()
         self._copied.clear()
-        self._declaring = self._lock.channel()
+        self._declare_channel = self._connection.open_channel()
 
 
 def _name_of(exchange: Any) -> str:

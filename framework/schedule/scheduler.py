@@ -1,4 +1,4 @@
-"""Celery's scheduler, of which any number may run: one leads, the others are ready to."""
+"""The beat scheduler, of which any number may run: one leads, the others stand by."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,79 +20,79 @@ __all__ = ["Scheduler"]
 
 log = get_logger(__name__)
 
-#: Seconds between two attempts to reach a broker that is away, at random in between.
-PAUSES = (0.2, 1.0)
+#: The shortest and longest delay, in seconds, until the broker is connected to again; each is random in between.
+RECONNECT_DELAY_SECONDS = (0.2, 1.0)
 
 # Its stubs leave out most of it.
 Base: Any = celery.beat.Scheduler
 
 
 class Scheduler(Base):  # type: ignore[misc]
-    """A ``beat_scheduler`` that may run on any number of servers: what is due is sent once.
+    """A ``beat_scheduler`` that may run on any number of servers: each slot is sent once.
 
-    One leads; the broker says which. When its connection ends, the next one leads within milliseconds, knows what was
-    sent, and goes on.
+    The broker makes one of them the leader. When its connection ends, the next one leads within milliseconds, with the
+    leader's state.
 
     Raises:
-        BadEntries: an entry cannot be.
+        BadEntries: an entry is invalid.
     """
 
     data: dict[str, Entry]
 
     def __init__(self, app: Celery, *args: Any, clock: Callable[[], datetime] = utc_now, **options: Any) -> None:
         self._clock = clock
-        self._term: Leadership | None = None
-        self._put_off: dict[str, datetime] = {}
+        self._leadership: Leadership | None = None
+        self._postponed: dict[str, datetime] = {}
         self._busy = False
         self._away = False
         super().__init__(app, *args, **options)
         self.data = entries_of(app)
 
     def setup_schedule(self) -> None:
-        """Nothing to do: the entries are read before, and their state is in the broker."""
+        """Do nothing: the entries are read in the constructor, and their state is in the broker."""
 
     @property
     def info(self) -> str:
-        """What the banner says of it."""
+        """The scheduler's line in the banner."""
         return f"    . state queue -> {queue_name(self.app)}"
 
     def tick(self, *_: Any, **__: Any) -> float:
-        """Do what is due, and wait for the next thing to do; seconds to wait besides."""
+        """Send the due entries, and wait for the next; return the seconds to sleep before the next tick."""
         self._busy = True
         try:
-            self._term = self._term or self._begin()
-            self._term.work(self.max_interval)
+            self._leadership = self._leadership or self._connect()
+            self._leadership.work(self.max_interval)
         except LeadershipLost as exc:
             self._step_down(exc)
-            return uniform(*PAUSES)
+            return uniform(*RECONNECT_DELAY_SECONDS)
         finally:
             self._busy = False
         return 0.0
 
     def close(self) -> None:
-        """Leave the line."""
-        # Celery calls this from a signal handler too, in the middle of whatever is being done, and then once more.
-        if not self._busy and self._term is not None:
-            term, self._term = self._term, None
-            term.close()
+        """End the leadership."""
+        # Celery calls this from a signal handler too, which may interrupt a tick, and then a second time.
+        if not self._busy and self._leadership is not None:
+            leadership, self._leadership = self._leadership, None
+            leadership.close()
 
-    def _begin(self) -> Leadership:
-        term = Leadership(self.app, self.data, self._clock, self._put_off)
+    def _connect(self) -> Leadership:
+        leadership = Leadership(self.app, self.data, self._clock, self._postponed)
         if self._away:
             log.warning("beat: the broker is back")
         self._away = False
-        return term
+        return leadership
 
     def _step_down(self, why: LeadershipLost) -> None:
-        term, self._term = self._term, None
-        led = term is not None and term.leads_since is not None
+        leadership, self._leadership = self._leadership, None
+        led = leadership is not None and leadership.leads_since is not None
         if led or not self._away:
             log.error(
-                "beat: %s: %s; trying again",
-                "lost the lead" if led else f"the broker {sanitized(self.app.conf.broker_write_url)} is away",
+                "beat: %s: %s; retrying",
+                "lost the leadership" if led else f"the broker {sanitized(self.app.conf.broker_write_url)} is away",
                 why,
             )
         self._away = True
-        if term is not None:
+        if leadership is not None:
             with suppress(Exception):
-                term.abandon()
+                leadership.abandon()

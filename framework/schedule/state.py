@@ -1,4 +1,4 @@
-"""What is known of each entry, as the records of the state queue tell it, and which of those are still needed."""
+"""The state of the entries, read from the records of the state queue, and which records are still needed."""
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,29 +13,29 @@ __all__ = ["EntryState", "ScheduleState"]
 
 @dataclass
 class EntryState:
-    """What is known of an entry: its last slot that was run or passed over, and how many were run."""
+    """The state of an entry: its last slot that was run or skipped, and how many were run."""
 
     last: datetime | None = None
     runs: int = 0
     paused: bool = False
-    #: What its timing was then; another one begins anew.
+    #: Its timing at that time; an entry with another timing starts from now.
     timing: str = ""
-    #: The whole entry's fingerprint then.
+    #: The whole entry's fingerprint at that time.
     fingerprint: str = ""
 
-    def pass_over(self, slot: datetime) -> bool:
-        """Leave ``slot`` behind; false where that was done already."""
+    def advance_to(self, slot: datetime) -> bool:
+        """Make ``slot`` the last one; return False where the last one is not earlier."""
         if self.last is not None and slot <= self.last:
             return False
         self.last = slot
         return True
 
     def as_json(self) -> dict[str, Any]:
-        """This, to be written."""
+        """Return the state for a snapshot."""
         return {**vars(self), "last": self.last and self.last.isoformat()}
 
 
-def _state_of(written: Mapping[str, Any]) -> EntryState:
+def _state_from(written: Mapping[str, Any]) -> EntryState:
     last = written.get("last")
     return EntryState(
         last=datetime.fromisoformat(last) if last else None,
@@ -47,24 +47,24 @@ def _state_of(written: Mapping[str, Any]) -> EntryState:
 
 
 class ScheduleState:
-    """The state, read record by record; the records that are held are those which a successor would need."""
+    """The state, read record by record; the records that the next leader would need are held unacknowledged."""
 
     def __init__(self) -> None:
         self.entries: dict[str, EntryState] = {}
-        #: Whether a snapshot was found, or this is the first leader there is (or the queue was emptied).
-        self.found = False
+        #: Whether a snapshot was read; there is none for the first leader, or in a queue that was purged.
+        self.has_snapshot = False
         self._held: dict[int, Record] = {}
 
     @property
     def held(self) -> Collection[int]:
-        """The tags of the records that are unacknowledged."""
+        """The tags of the unacknowledged records."""
         return self._held.keys()
 
     def read(self, record: Record) -> None:
-        """Take in a record that another scheduler, or somebody at a command line, has written."""
+        """Apply a record of another scheduler or of a command."""
         if record.kind == Kind.RUN and record.slot is not None:
             state = self.entries.setdefault(record.entry, EntryState())
-            state.runs += state.pass_over(record.slot)
+            state.runs += state.advance_to(record.slot)
         elif record.kind == Kind.SNAPSHOT:
             self._read_snapshot(record.body)
         elif record.kind in (Kind.PAUSE, Kind.RESUME):
@@ -76,28 +76,28 @@ class ScheduleState:
         self._held[record.tag] = record
 
     def _read_snapshot(self, body: Mapping[str, Any]) -> None:
-        self.found = True
+        self.has_snapshot = True
         for name, written in dict(body["entries"]).items():
             known = self.entries.get(name)
-            self.entries[name] = state = _state_of(written)
-            # The records of runs may come in any order: a broker may let those with a priority pass.
+            self.entries[name] = state = _state_from(written)
+            # Runs may arrive in any order: a broker may deliver those with a priority first.
             if known is not None and known.last is not None:
-                state.pass_over(known.last)
+                state.advance_to(known.last)
         covered = set(body.get("covers") or ())
         for record in self._held.values():
             if record.kind in (Kind.PAUSE, Kind.RESUME) and record.id not in covered:
-                self._control(record)  # it was on its way when the snapshot was written
+                self._control(record)  # it was in transit when the snapshot was written
 
     def _control(self, record: Record) -> None:
         state = self.entries.setdefault(str(record.body.get("entry")), EntryState())
         if state.paused and record.kind == Kind.RESUME and state.last is not None:
-            state.pass_over(datetime.fromisoformat(str(record.body["at"])))  # what it missed was not wanted
+            state.advance_to(datetime.fromisoformat(str(record.body["at"])))  # slots during the pause are not run
         state.paused = record.kind == Kind.PAUSE
 
-    def begin(self, entries: Mapping[str, Entry], now: datetime) -> Iterator[str]:
-        """Fit the state to the configuration; what there is to say about that.
+    def adopt(self, entries: Mapping[str, Entry], now: datetime) -> Iterator[str]:
+        """Adapt the state to the configuration; yield a sentence for the log about each kind of change.
 
-        An entry that is new, or due at other times than before, begins with its next slot from ``now`` on.
+        An entry that is new, or due at other times than before, starts with its next slot from ``now``.
         """
         fresh = [name for name in entries if name not in self.entries or self.entries[name].last is None]
         moved = [
@@ -112,15 +112,15 @@ class ScheduleState:
         ]
         gone = sorted(self.entries.keys() - entries.keys())
         for name in fresh + moved:
-            self.entries.setdefault(name, EntryState()).pass_over(now)
+            self.entries.setdefault(name, EntryState()).advance_to(now)
         for name in gone:
             del self.entries[name]
         for name, entry in entries.items():
             self.entries[name].timing, self.entries[name].fingerprint = entry.timing, entry.fingerprint
-        yield from self._said(fresh, moved, changed, gone)
+        yield from self._changes(fresh, moved, changed, gone)
 
-    def _said(self, fresh: list[str], moved: list[str], changed: list[str], gone: list[str]) -> Iterator[str]:
-        if not self.found and fresh:
+    def _changes(self, fresh: list[str], moved: list[str], changed: list[str], gone: list[str]) -> Iterator[str]:
+        if not self.has_snapshot and fresh:
             yield (
                 "The state queue holds no state: it is new, or was purged or deleted. "
                 f"Every entry starts with its next slot from now: {_listed(fresh)}"
@@ -135,7 +135,7 @@ class ScheduleState:
             yield f"Entries that this configuration does not have any more stop: {_listed(gone)}"
 
     def snapshot(self, leader: str) -> dict[str, Any]:
-        """All that is known, to be written; it covers what is held now."""
+        """Return the whole state, to be published; it supersedes the records that are held now."""
         return {
             "leader": leader,
             "entries": {name: state.as_json() for name, state in self.entries.items()},
@@ -143,7 +143,7 @@ class ScheduleState:
         }
 
     def superseded_by(self, snapshot: Record) -> list[int]:
-        """Hold a snapshot of one's own that came back; the records that nobody needs any more, to be acknowledged."""
+        """Hold the leader's own snapshot; return the tags of the records that it supersedes, to be acknowledged."""
         covered = set(snapshot.body.get("covers") or ())
         done = [
             tag

@@ -1,11 +1,11 @@
-"""From what a clock on the wall shows to instants: five fields of a calendar, and when they are met in a zone.
+"""From local times to UTC: the five fields of a cron line, and the times at which they match in a time zone.
 
-Two kinds of entries meet a change of the clock in two ways, as in cron:
+When the clocks change, there are two kinds of entries, as in cron:
 
-- one that runs all day long (its minute or hour is ``*`` or ``*/n``) follows what the clock shows: what it shows twice
-  is run twice, what it never shows is not run;
-- one at fixed times runs once for each of them: what is shown twice is run the first time, and what is never shown is
-  run at the instant that would have been it, had the clock not been changed.
+- one that runs all day long (its minute or hour is ``*`` or ``*/n``) follows the local time: a repeated local time runs
+  twice, a skipped one does not run;
+- one at fixed times runs once for each of them: a repeated local time runs the first time, and a skipped one runs at
+  the time that it would have been without the change.
 """
 
 from bisect import bisect_left
@@ -22,14 +22,15 @@ __all__ = ["LAST", "Fields", "next_time"]
 LAST = -1
 
 MINUTE = timedelta(minutes=1)
-#: Longer than any zone has ever moved its clocks at once (Samoa and Kiribati skipped a whole day).
-MOST = timedelta(hours=25)
-LONGEST = (0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+#: Longer than any change of a zone's clocks (Samoa and Kiribati skipped a whole day).
+LONGEST_CHANGE = timedelta(hours=25)
+#: The greatest number of days of each month.
+MONTH_LENGTHS = (0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 
 @dataclass(frozen=True)
 class Fields:
-    """What the clock on the wall and the calendar must show.
+    """The five fields of a cron line: the local times that match.
 
     Attributes:
         minutes: in order.
@@ -38,8 +39,8 @@ class Fields:
         months: 1 to 12.
         weekdays: each with which one of the month: ``(2, 0)`` is every Tuesday, ``(2, 1)`` the first, ``(2, LAST)``
             the last. Sunday is 0.
-        either: a day is met if it is one of ``days`` or one of ``weekdays``; otherwise it must be both.
-        all_day: follows the clock through its changes (see this module's beginning).
+        either: a day matches if it is one of ``days`` or one of ``weekdays``; otherwise it must be both.
+        all_day: the entry follows the local time when the clocks change (see the module's docstring).
     """
 
     minutes: tuple[int, ...]
@@ -52,17 +53,17 @@ class Fields:
 
     @property
     def possible(self) -> bool:
-        """Whether there is such a day in any year. Every month begins with every weekday, sooner or later."""
-        lengths = {LONGEST[month] for month in self.months}
+        """Whether any year has such a day; every month begins with every weekday in some year."""
+        lengths = {MONTH_LENGTHS[month] for month in self.months}
         return any(days and length in lengths for (_, length), days in self._days.items())
 
-    def shown_from(self, low: datetime) -> datetime | None:
-        """The first time at or after ``low`` that meets them, both without a zone; None after the year 9999."""
+    def first_match(self, low: datetime) -> datetime | None:
+        """Return the first local time at or after ``low`` that matches; None after the year 9999."""
         low = low if low.second == low.microsecond == 0 else low.replace(second=0, microsecond=0) + MINUTE
-        clock = self._time_from(low.hour, low.minute) if self._met(low) else None
+        clock = self._time_from(low.hour, low.minute) if self._matches(low) else None
         if clock:
             return datetime.combine(low, clock)
-        day = self._day_from(low.date() + timedelta(days=1)) if self._met(low) else self._day_from(low.date())
+        day = self._day_from(low.date() + timedelta(days=1)) if self._matches(low) else self._day_from(low.date())
         return None if day is None else datetime.combine(day, time(self.hours[0], self.minutes[0]))
 
     def _time_from(self, hour: int, minute: int) -> time | None:
@@ -72,7 +73,7 @@ class Fields:
         next_hour = bisect_left(self.hours, hour + 1)
         return time(self.hours[next_hour], self.minutes[0]) if next_hour < len(self.hours) else None
 
-    def _met(self, day: date) -> bool:
+    def _matches(self, day: date) -> bool:
         return day.month in self.months and day.day in self._days[monthrange(day.year, day.month)]
 
     def _day_from(self, low: date) -> date | None:
@@ -86,14 +87,14 @@ class Fields:
 
     @cached_property
     def _days(self) -> dict[tuple[int, int], tuple[int, ...]]:
-        """The days that meet them in each kind of month: what weekday it begins with (Monday is 0) and its length."""
+        """The days that match in each kind of month: the weekday of its first day (Monday is 0), and its length."""
         return {
-            (begin, length): tuple(day for day in range(1, length + 1) if self._meets(begin, length, day))
+            (begin, length): tuple(day for day in range(1, length + 1) if self._day_matches(begin, length, day))
             for begin in range(7)
             for length in range(28, 32)
         }
 
-    def _meets(self, begin: int, length: int, day: int) -> bool:
+    def _day_matches(self, begin: int, length: int, day: int) -> bool:
         by_day = day in self.days or (day == length and LAST in self.days)
         weekday = (begin + day) % 7
         which = {0, (day + 6) // 7, *((LAST,) if day + 7 > length else ())}
@@ -102,75 +103,75 @@ class Fields:
 
 
 def next_time(fields: Fields, after: datetime, zone: tzinfo) -> datetime | None:
-    """The first instant strictly later than ``after`` at which the fields are met in ``zone``.
+    """Return the first time strictly later than ``after`` at which the local time in ``zone`` matches the fields.
 
     Args:
-        fields: what must be shown.
-        after: with a zone, any.
-        zone: whose clock shows it.
+        fields: the fields of a cron line.
+        after: with any time zone.
+        zone: the time zone of the fields.
 
     Returns:
-        In UTC; None after the year 9999.
+        The time in UTC; None after the year 9999.
     """
-    follow = _next_shown if fields.all_day else _next_fixed
+    find = _next_following if fields.all_day else _next_fixed
     try:
-        return follow(fields, after.astimezone(UTC), zone)
+        return find(fields, after.astimezone(UTC), zone)
     except OverflowError:
         return None
 
 
-def _next_shown(fields: Fields, after: datetime, zone: tzinfo) -> datetime | None:
+def _next_following(fields: Fields, after: datetime, zone: tzinfo) -> datetime | None:
     begin = after + timedelta.resolution
-    while (shown := fields.shown_from(_shown(begin, zone))) is not None:
-        due = _instant(shown, _offset(begin, zone))
-        horizon = min(due, begin + 2 * MOST)
+    while (local := fields.first_match(_local_time(begin, zone))) is not None:
+        due = _in_utc(local, _offset(begin, zone))
+        horizon = min(due, begin + 2 * LONGEST_CHANGE)
         if _offset(horizon, zone) != _offset(begin, zone):
             begin = _change(begin, horizon, zone)
         elif due == horizon:
             return due
         else:
-            begin = max(horizon, due - 2 * MOST)
+            begin = max(horizon, due - 2 * LONGEST_CHANGE)
     return None
 
 
 def _next_fixed(fields: Fields, after: datetime, zone: tzinfo) -> datetime | None:
-    low = _shown(after, zone) + min(_offset(after - MOST, zone) - _offset(after, zone), timedelta())
+    low = _local_time(after, zone) + min(_offset(after - LONGEST_CHANGE, zone) - _offset(after, zone), timedelta())
     due = None
-    for shown in _shown_since(fields, low):
-        instant = _fixed(shown, zone)
-        if instant > after:
-            due = min(due or instant, instant)
-        # Until the clock shows more than that: a time that is never shown is run after some that stand later on it.
-        if due and _shown(due, zone) <= shown:
+    for local in _matches_from(fields, low):
+        utc = _fixed_in_utc(local, zone)
+        if utc > after:
+            due = min(due or utc, utc)
+        # Continue until the local time is later: a skipped time runs after some times that are later on the clock.
+        if due and _local_time(due, zone) <= local:
             break
     return due
 
 
-def _shown_since(fields: Fields, low: datetime) -> Iterator[datetime]:
-    while (shown := fields.shown_from(low)) is not None:
-        yield shown
-        low = shown + MINUTE
+def _matches_from(fields: Fields, low: datetime) -> Iterator[datetime]:
+    while (local := fields.first_match(low)) is not None:
+        yield local
+        low = local + MINUTE
 
 
-def _fixed(shown: datetime, zone: tzinfo) -> datetime:
-    # Of a time shown twice the first; of one never shown, with the offset from before the change: fold=0 says both.
-    return shown.replace(tzinfo=zone, fold=0).astimezone(UTC)
+def _fixed_in_utc(local: datetime, zone: tzinfo) -> datetime:
+    # fold=0 is the first of a repeated local time, and the offset from before the change for a skipped one.
+    return local.replace(tzinfo=zone, fold=0).astimezone(UTC)
 
 
-def _instant(shown: datetime, offset: timedelta) -> datetime:
-    return (shown - offset).replace(tzinfo=UTC)
+def _in_utc(local: datetime, offset: timedelta) -> datetime:
+    return (local - offset).replace(tzinfo=UTC)
 
 
-def _shown(instant: datetime, zone: tzinfo) -> datetime:
-    return instant.astimezone(zone).replace(tzinfo=None, fold=0)
+def _local_time(utc: datetime, zone: tzinfo) -> datetime:
+    return utc.astimezone(zone).replace(tzinfo=None, fold=0)
 
 
-def _offset(instant: datetime, zone: tzinfo) -> timedelta:
-    return instant.astimezone(zone).utcoffset() or timedelta()
+def _offset(utc: datetime, zone: tzinfo) -> timedelta:
+    return utc.astimezone(zone).utcoffset() or timedelta()
 
 
 def _change(begin: datetime, end: datetime, zone: tzinfo) -> datetime:
-    """The instant between the two at which the clocks of the zone are changed; clocks are changed at whole seconds."""
+    """Return the time between the two at which the zone's clocks change; they change at whole seconds."""
     before = _offset(begin, zone)
     low, high = int(begin.timestamp()), int(end.timestamp())
     while high - low > 1:

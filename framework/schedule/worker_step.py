@@ -1,4 +1,4 @@
-"""What a worker checks that is to have a scheduler inside (``worker -B``)."""
+"""A worker step that checks the schedule of a worker with a scheduler inside (``worker -B``)."""
 
 from typing import Any
 
@@ -10,10 +10,10 @@ __all__ = ["CheckEntries"]
 
 
 class CheckEntries(bootsteps.Step):
-    """Refuses the start of a worker whose scheduler would refuse its own: that is a process which only dies.
+    """Stops the start of a worker with invalid entries: the process of its scheduler would only exit.
 
     Raises:
-        BadEntries: an entry cannot be.
+        BadEntries: an entry is invalid.
     """
 
     def __init__(self, worker: Any, beat: bool = False, **options: Any) -> None:

@@ -1,1 +1,1 @@
-"""Drop a file in here, whatever its name: its functions decorated with ``@celery.task`` are tasks."""
+"""The bundled tasks. Drop a file in here, under any name: its functions decorated with ``@celery.task`` are tasks."""

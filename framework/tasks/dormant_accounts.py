@@ -1,20 +1,20 @@
-"""Accounts that nobody has used for months; on every second Tuesday, say."""
+"""Tasks on accounts without activity for months; to be scheduled on every second Tuesday, say."""
 
 from typing import Any
 
 from framework.celery.celery import celery
 from framework.contrib import accounts
 
-# The waits are 4 x 2**n seconds, 17 minutes in all.
-PATIENTLY = {"autoretry_for": (OSError,), "retry_backoff": 4, "retry_jitter": False, "max_retries": 8}
+# The delays between retries are 4 x 2**n seconds, 17 minutes in all.
+RETRY = {"autoretry_for": (OSError,), "retry_backoff": 4, "retry_jitter": False, "max_retries": 8}
 
 
-@celery.task(**PATIENTLY)
+@celery.task(**RETRY)
 def remind_dormant_accounts(months: int = 6) -> int:
     """Queue a reminder for each account without activity for so many calendar months; return how many.
 
-    Each is a task of its own, so that one address that is wrong stops no other. Whoever was reminded since the last
-    activity is left out. Run twice, or by two workers at once, an account may be queued twice; its mail is sent once.
+    Each is a separate task, so that an invalid address stops no other. Accounts that were reminded since their last
+    activity are left out. Run twice, or by two workers at once, an account may be queued twice; its mail is sent once.
     Table, columns and template are settings of `framework.contrib.accounts`.
 
     Raises:
@@ -22,7 +22,7 @@ def remind_dormant_accounts(months: int = 6) -> int:
         BadEnvironment: a setting cannot be used.
         TableMismatch: the table, or a column, is missing or of another type.
         MissingExtra: SQLAlchemy is not installed.
-        OSError: the last try failed too.
+        OSError: the last retry failed too.
     """
     queued = 0
     for account, key in accounts.to_remind(celery.now(), months):
@@ -31,19 +31,19 @@ def remind_dormant_accounts(months: int = 6) -> int:
     return queued
 
 
-@celery.task(**PATIENTLY, ignore_result=True)
+@celery.task(**RETRY, ignore_result=True)
 def remind_account(account: Any, months: int = 6) -> bool:
-    """Mail the owner of one account, unless it was used or its owner reminded meanwhile; whether a mail was sent.
+    """Mail the owner of one account, unless it was used or reminded meanwhile; return whether a mail was sent.
 
     Raises:
-        BadMail: the account's address is none; nothing was sent, and it is not tried again.
-        BadEnvironment: a setting cannot be used; nothing was sent, and it is not tried again.
-        OSError: the last try failed too.
+        BadMail: the account has no valid address; nothing was sent, and it is not retried.
+        BadEnvironment: a setting cannot be used; nothing was sent, and it is not retried.
+        OSError: the last retry failed too.
     """
     return accounts.remind(account, celery.now(), months, key=remind_account.request.id)
 
 
-@celery.task(**PATIENTLY)
+@celery.task(**RETRY)
 def delete_dormant_accounts(months: int = 6) -> int:
     """Delete the accounts without activity for so many calendar months, reminded or not; return how many.
 
@@ -53,6 +53,6 @@ def delete_dormant_accounts(months: int = 6) -> int:
         TableMismatch: the table, or a column, is missing or of another type.
         DatabaseRefused: the database does not let its rows be deleted: others refer to them, say.
         MissingExtra: SQLAlchemy is not installed.
-        OSError: the last try failed too.
+        OSError: the last retry failed too.
     """
     return accounts.delete_dormant(celery.now(), months)

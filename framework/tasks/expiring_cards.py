@@ -1,4 +1,4 @@
-"""Cards that expire soon; every midnight, say."""
+"""A task on cards that expire soon; to be scheduled every midnight, say."""
 
 from framework.celery.celery import celery
 from framework.contrib import cards
@@ -6,11 +6,11 @@ from framework.contrib import cards
 
 @celery.task(autoretry_for=(OSError,), retry_backoff=4, retry_jitter=False, max_retries=8)
 def mark_expiring_cards(within_days: int = 30) -> int:
-    """Mark the cards that are not good any more in so many days, and no others; return how many were not marked.
+    """Mark the cards that expire within so many days, and no others; return how many were not marked before.
 
-    Today is what the setting ``timezone`` makes it. Tries again for 17 minutes while the database does not answer, and
-    goes on where it was. Run twice, or by two workers at once, it marks the same cards. Table and columns are settings
-    of `framework.contrib.cards`.
+    Today is the date in the zone of the setting ``timezone``. While the database does not answer, the task is retried
+    for 17 minutes, and marks the rest. Run twice, or by two workers at once, it marks the same cards. Table and columns
+    are settings of `framework.contrib.cards`.
 
     Raises:
         BadPeriod: ``within_days`` is no number of days.
@@ -18,6 +18,6 @@ def mark_expiring_cards(within_days: int = 30) -> int:
         TableMismatch: the table, or a column, is missing or of another type.
         DatabaseRefused: the database does not let its rows be changed.
         MissingExtra: SQLAlchemy is not installed.
-        OSError: the last try failed too.
+        OSError: the last retry failed too.
     """
     return cards.mark_expiring(celery.now().date(), within_days)

@@ -1,4 +1,4 @@
-"""Results, row by row, into a file for a spreadsheet."""
+"""A task that appends results to a CSV file."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The first task: it says hello."""
+"""The first task: it prints a greeting."""
 
 from framework.celery.celery import celery
 

@@ -1,4 +1,4 @@
-"""Files looked through for what rules describe."""
+"""A task that scans files with YARA rules."""
 
 from framework.celery.celery import celery
 from framework.contrib.yara_scan import Match, scan
@@ -15,7 +15,7 @@ def yara_task(path: str, rules: list[str] | None = None) -> list[Match]:
 
     Raises:
         OutsideFolder: the file is not in the folder that ``YARA_FILES`` names.
-        ScanError: the file cannot be scanned, or the rules are wrong.
+        ScanError: the file cannot be scanned, or the rules are invalid.
         MissingExtra: yara-python is not installed.
     """
     matches = scan(path, rules)

@@ -69,4 +69,4 @@ class ExternalRabbitMQ:
         try:
             self._opener.open(request, timeout=10).close()
         except (HTTPError, URLError, OSError) as cause:
-            raise ExternalRabbitMQUnusable.because(self._management, cause) from cause
+            raise ExternalRabbitMQUnusable.at(self._management, cause) from cause

@@ -166,7 +166,7 @@ class RabbitMQ:
             process_group=self._epmd.pid,  # the reaper ends it too
         )
         if done.returncode:
-            raise RabbitMQFailed.because(f"rabbitmqctl {args[0]} failed", done.stderr + done.stdout)
+            raise RabbitMQFailed.at(f"rabbitmqctl {args[0]} failed", done.stderr + done.stdout)
         return done.stdout
 
     def _prepare(self) -> None:
@@ -227,7 +227,7 @@ class RabbitMQ:
             if ended or time.monotonic() > deadline:
                 self.kill()
                 what = "RabbitMQ did not start" if ended else "RabbitMQ was not ready in time"
-                raise RabbitMQFailed.because(what, self.output.read_text(errors="replace"))
+                raise RabbitMQFailed.at(what, self.output.read_text(errors="replace"))
             time.sleep(0.05)
 
     def _is_ready(self) -> bool:

@@ -69,7 +69,7 @@ class Cluster:
         for node in self.nodes:
             if leaders.get(queue) == node.name:
                 return node
-        raise RabbitMQFailed.because(f"The queue {queue} has no leader", output)
+        raise RabbitMQFailed.at(f"The queue {queue} has no leader", output)
 
     def _running_node(self) -> RabbitMQ:
         return next((node for node in self.nodes if node.running), self.nodes[0])

@@ -94,7 +94,7 @@ class TaskProgress:
         origin, host = headers.get(b"origin"), headers.get(b"host", b"")
         try:
             if not may_come_from(origin and origin.decode("latin-1"), host.decode("latin-1"), self._origins):
-                raise BadTaskToken.refused()
+                raise BadTaskToken.here()
             task_id = self.tokens.task_id(token, self._visitor(scope))
         except FrameworkError:
             return await send(

@@ -142,7 +142,7 @@ class LiveStates:
         if self._away_until is None:
             return self._read(task_id)
         if time.monotonic() < self._away_until or not self._retry_lock.acquire(blocking=False):
-            raise BrokerAway.still(RETRY_AFTER_SECONDS)
+            raise BrokerAway.for_now(RETRY_AFTER_SECONDS)
         try:
             return self._read(task_id)
         finally:

@@ -87,7 +87,7 @@ class TaskProgress:
         """
         visitor = self._visitor()
         if visitor is None:
-            raise BadTaskToken.refused()
+            raise BadTaskToken.here()
         return url_for(f"{NAME}.state", token=_tokens().make(task_id, visitor))
 
     def element(self, task_id: str, **attributes: str) -> Markup:
@@ -128,7 +128,7 @@ class TaskProgress:
     def _socket(self, token: str) -> Response:
         """Open a WebSocket that sends each state as JSON, up to the final one."""
         if not may_come_from(request.origin, request.host, current_app.config["TASK_PROGRESS_ORIGINS"]):
-            raise BadTaskToken.refused()
+            raise BadTaskToken.here()
         task_id = _tokens().task_id(token, self._visitor())
         try:
             pipe_end = current_app.extensions[SOCKETS].adopt(Handshake(request.environ), task_id)

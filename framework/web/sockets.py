@@ -72,7 +72,7 @@ class Handshake:
             self.protocol.initiate_upgrade_connection(headers, "/")
             self.response = self.protocol.send(AcceptConnection())
         except (ProtocolError, LocalProtocolError) as exc:
-            raise NoSocket.malformed(exc) from exc
+            raise NoSocket.for_request(exc) from exc
         found = environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
         if not isinstance(found, socket.socket) or isinstance(found, ssl.SSLSocket):
             raise NoSocket.under(environ.get("SERVER_SOFTWARE") or "This server")
@@ -118,7 +118,7 @@ class SocketServer:
             if self._pid != os.getpid():  # a fork does not have the thread
                 self._start()
             if len(self._sockets) >= self._max_sockets:
-                raise NoSocket.full(self._max_sockets)
+                raise NoSocket.above(self._max_sockets)
             connection, pipe_end = handshake.take()
             served = Socket(connection, handshake.protocol, task_id)
             self._sockets.add(served)

@@ -51,13 +51,13 @@ class Tokens:
             ExpiredTaskToken: the token was made for this visitor and has expired.
         """
         if visitor is None:
-            raise BadTaskToken.refused()
+            raise BadTaskToken.here()
         try:
             return str(self._signer(visitor).loads(token, max_age=self._expires))
         except SignatureExpired:
             raise ExpiredTaskToken.after(self._expires) from None
         except BadData:
-            raise BadTaskToken.refused() from None
+            raise BadTaskToken.here() from None
 
     def _signer(self, visitor: str) -> URLSafeTimedSerializer:
         # Hashed to a fixed length: no visitor's name can be read as the salt of another purpose.

@@ -288,8 +288,8 @@ def files_of(package):
 
 def unsaid(message, texts):
     """The parts of a message, around what differs, that no text has."""
-    parts = [" ".join(part.split()) for part in message.split("…")]
-    return [part for part in parts if part.strip(" .:()'") and part not in texts]
+    parts = [" ".join(part.split()).strip(" .:()'") for part in re.split(r"…|(?<=[.:]) ", message)]
+    return [part for part in parts if part and part not in texts]
 
 
 @pytest.mark.parametrize("message", quoted())

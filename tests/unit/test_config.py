@@ -27,7 +27,7 @@ def settings_of(folder, config, *, ask, **environment):
     )
 
 
-def test_what_the_project_says_wins_over_our_defaults():
+def test_the_project_s_settings_replace_our_defaults():
     found = settings_from({"task_acks_late": False}, place="celeryconfig.py")
 
     assert found == DEFAULTS | {"task_acks_late": False}
@@ -65,7 +65,7 @@ def test_celery_config_module_names_another_file(tmp_path):
     assert run.stdout == "live\n"
 
 
-def test_a_configuration_module_that_was_asked_for_and_is_missing_is_an_error(tmp_path):
+def test_a_missing_configuration_module_is_an_error_where_it_was_named(tmp_path):
     run = settings_of(tmp_path, None, ask="conf.broker_url", CELERY_CONFIG_MODULE="gone")
 
     assert "BrokenConfig: The configuration gone cannot be read" in run.stderr
@@ -89,7 +89,7 @@ def test_a_configuration_that_cannot_be_imported_says_where_and_why(tmp_path):
         ("CELERY_RESULT_BACKEND", "result_backend"),
     ],
 )
-def test_names_of_the_omstd_days_are_translated_with_a_note_that_tells_the_new_name(old, new):
+def test_old_names_are_translated_with_a_warning_that_has_the_new_name(old, new):
     with pytest.warns(FrameworkWarning, match=f"celeryconfig.py: the setting {old} is called {new} today"):
         found = settings_from({old: "value"}, place="celeryconfig.py")
 

@@ -90,7 +90,7 @@ def test_the_library_does_not_know_the_entry_points_of_the_project():
         ("framework.broker.request", "from framework.broker.sqlite.channel import Channel"),
         ("framework.limits.limit", "from framework.progress import progress"),
         ("framework.progress.steps", "from framework.failures.recorder import record_failure"),
-        ("framework.schedule.leader", "from framework.limits.slots import exclusive_lock"),
+        ("framework.schedule.leader", "from framework.limits.tokens import exclusive_lock"),
         ("framework.contrib.mail", "from framework.celery.celery import celery"),
         ("framework.celery.app", "def late(): import framework.tasks"),
         ("framework.celery.compat", "from framework.celery.app import App"),

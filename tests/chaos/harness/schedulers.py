@@ -47,7 +47,7 @@ class Schedulers:
         self.began = time.time()
         wait_until(lambda: self.text.count(" begins\n") == count, 60, "the schedulers")
         if rig.ours:
-            wait_until(lambda: self.text.count(" is in line\n") == count and self.terms(), 60, "their places in line")
+            wait_until(lambda: self.text.count(" stands by\n") == count and self.terms(), 60, "their places in line")
 
     @property
     def text(self) -> str:

@@ -13,8 +13,8 @@ from framework.errors import (
     BrokerUnreachable,
     DuplicateTask,
     FrameworkWarning,
+    InvalidArguments,
     UnknownTask,
-    WrongArguments,
 )
 
 TASKS = """
@@ -159,7 +159,7 @@ def test_wrong_arguments_fail_at_the_call_and_queue_nothing(shop, imported, name
     if imported:
         shop.loader.import_default_modules()
 
-    with pytest.raises(WrongArguments, match=said):
+    with pytest.raises(InvalidArguments, match=said):
         shop.send_task(f"shop.tasks.my-mails.{name}", args, kwargs)
 
     assert queued(shop) == 0

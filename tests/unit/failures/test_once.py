@@ -194,7 +194,7 @@ def test_sqlalchemy_s_session_keeps_key_and_effect_together(engine):
 
 
 def test_sqlalchemy_without_transactions_is_refused(engine):
-    refused = pytest.raises(NotATransaction, match="commits every statement by itself")
+    refused = pytest.raises(NotATransaction, match="commits every statement separately")
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection, refused:
         once(connection, "task-1")
 

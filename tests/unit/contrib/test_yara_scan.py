@@ -8,7 +8,7 @@ import pytest
 from framework.contrib.yara_scan import scan
 from framework.errors import BadEnvironment, MissingExtra, OutsideFolder, ScanError
 
-SAMPLES = Path(__file__).parents[2] / "samples"
+SAMPLES = Path(__file__).parents[3] / "samples"
 MARKER = 'rule marker : one two { meta: description = "A mark" strings: $a = "MARK" condition: $a }'
 
 
@@ -45,11 +45,11 @@ def samples(monkeypatch):
         ("invoice.txt", ["program_named_as_document", "urgent_invoice"]),
     ],
 )
-def test_the_sample_rules_find_what_the_sample_files_hold(file, found, samples):
+def test_the_sample_rules_match_the_sample_files(file, found, samples):
     assert [match["rule"] for match in scan(file)] == found
 
 
-def test_a_match_tells_what_was_found_where(files, rules):
+def test_a_match_names_the_rule_and_the_place(files, rules):
     (rules / "marks.yar").write_text(MARKER)
     (files / "a.bin").write_bytes(b"\0\0MARK MARK")
 
@@ -67,7 +67,7 @@ def test_a_rule_without_strings_has_no_offset(files, rules):
     assert (match["offset"], match["description"], match["tags"]) == (None, "", "")
 
 
-def test_only_the_rules_asked_for_are_used(samples):
+def test_only_the_named_rules_are_used(samples):
     assert [match["ruleset"] for match in scan("invoice.txt", ["phishing", "drill"])] == ["phishing"]
     assert [match["ruleset"] for match in scan("invoice.txt", "documents")] == ["documents"]
 
@@ -129,7 +129,7 @@ def test_a_folder_of_rules_that_is_empty_or_missing_is_named(files, rules):
         ('include "/etc/passwd"', "includes are disabled"),
     ],
 )
-def test_wrong_rules_are_named_with_their_line(source, fault, files, rules):
+def test_invalid_rules_are_named_with_their_line(source, fault, files, rules):
     (files / "a").touch()
     (rules / "broken.yar").write_text(source)
 
@@ -163,7 +163,7 @@ def test_a_timeout_that_is_no_number_is_named(samples, monkeypatch):
         scan("meeting.txt")
 
 
-def test_without_yara_it_says_what_to_install(files, rules, monkeypatch):
+def test_without_yara_the_error_names_the_package(files, rules, monkeypatch):
     (files / "a").touch()
     (rules / "marks.yar").write_text(MARKER)
     monkeypatch.setitem(sys.modules, "yara", None)

@@ -1,4 +1,4 @@
-"""Limits as they are written, and the keys they count by."""
+"""Limits as they are written, and the keys by which they count."""
 
 import pickle
 import subprocess
@@ -28,7 +28,7 @@ from framework.limits.key import normalize
         ("1/14d", 1, 14 * 86400),
     ],
 )
-def test_a_rate_is_a_number_in_a_time(text, most, window):
+def test_a_rate_is_a_number_of_calls_and_a_window(text, most, window):
     assert Rate.of(text) == (most, window)
 
 
@@ -43,16 +43,16 @@ def test_an_invalid_rate_is_refused_where_it_is_written_with_the_grammar(text):
     assert repr(text) in refused.value.message
 
 
-@pytest.mark.parametrize("wrong", [{"over": "wait"}, {"key": "a b"}, {"key": 5}, {"max_wait": -1}])
-def test_what_else_is_wrong_with_a_limit_is_refused_there_too(wrong):
+@pytest.mark.parametrize("invalid", [{"over": "wait"}, {"key": "a b"}, {"key": 5}, {"max_wait": -1}])
+def test_other_invalid_arguments_of_a_limit_are_refused_there_too(invalid):
     with pytest.raises(BadLimit):
-        Limit("1/s", **wrong)
+        Limit("1/s", **invalid)
 
 
-@pytest.mark.parametrize("wrong", [{"duplicate": "drop"}, {"key": "a-b"}, {"expires": 0}])
-def test_a_task_cannot_be_unique_in_any_way(wrong):
+@pytest.mark.parametrize("invalid", [{"duplicate": "drop"}, {"key": "a-b"}, {"expires": 0}])
+def test_invalid_arguments_of_unique_are_refused(invalid):
     with pytest.raises(BadLimit, match="unique=True"):
-        Unique(**wrong)
+        Unique(**invalid)
 
 
 @pytest.mark.parametrize(
@@ -86,18 +86,18 @@ def test_two_visitors_have_two_keys(one, other):
 
 
 @pytest.mark.parametrize("value", [None, "", object(), {"a": 1}, ("a", None)])
-def test_what_cannot_be_counted_by_is_refused_and_not_shown(value):
+def test_a_value_that_is_no_key_is_refused_without_being_quoted(value):
     with pytest.raises(BadKey) as refused:
         normalize(value)
 
     assert "0x" not in refused.value.message
 
 
-def test_how_long_to_wait_survives_the_trip_from_a_worker():
+def test_the_seconds_to_wait_survive_pickling():
     error = pickle.loads(pickle.dumps(OverLimit.of("contact", "1/10s", 7.25)))
 
     assert error.retry_after == 7.25
-    assert "contact is limited to 1/10s. Try again in 7.2 s" in error.message
+    assert "contact is limited to 1/10s. Retry in 7.2 s" in error.message
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_how_long_to_wait_survives_the_trip_from_a_worker():
     ],
 )
 @pytest.mark.parametrize("bind", [False, True])
-def test_a_task_says_at_once_that_it_has_no_such_argument_or_no_limit(options, bind):
+def test_a_task_with_an_unknown_argument_as_key_or_no_limit_is_refused_when_it_is_defined(options, bind):
     app = App("limits", set_as_current=False)
 
     def contact(self, visitor): ...
@@ -121,14 +121,14 @@ def test_a_task_says_at_once_that_it_has_no_such_argument_or_no_limit(options, b
         app.task(name="contact", bind=bind, shared=False, **options)(contact if bind else unbound).name  # noqa: B018
 
 
-def test_a_limit_without_a_name_is_no_limit_of_a_view():
+def test_a_limit_without_a_name_is_refused_in_a_view():
     with pytest.raises(BadLimit, match="needs a name"):
-        Limit("1/s").take("somebody")
+        Limit("1/s").take("Ann")
 
 
-def test_a_view_has_nothing_to_delay():
+def test_a_limit_that_delays_is_refused_in_a_view():
     with pytest.raises(BadLimit, match="for tasks"):
-        Limit("1/s", name="contact", over="delay").allows("somebody")
+        Limit("1/s", name="contact", over="delay").allows("Ann")
 
 
 def test_the_application_of_a_limit_is_the_same_in_every_thread_of_a_web_server():

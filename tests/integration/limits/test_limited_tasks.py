@@ -1,4 +1,4 @@
-"""Limits on tasks and in views, with the broker that keeps them."""
+"""Limits on tasks and in views, on both brokers."""
 
 import os
 import subprocess
@@ -12,9 +12,9 @@ from kombu import pools
 from kombu.exceptions import EncodeError
 
 from framework.celery.app import App
-from framework.errors import BadKey, BrokerUnreachable, OverLimit, WrongArguments
+from framework.errors import BadKey, BrokerUnreachable, InvalidArguments, OverLimit
 from framework.limits import Limit
-from framework.limits.window import SHARED_BUCKETS, _notes
+from framework.limits.window import SHARED_BUCKETS, _timestamps
 
 LIMITED = """
 import time
@@ -40,7 +40,7 @@ def stubborn(self, visitor):
 
 @pytest.fixture
 def shop(broker_url):
-    """An application whose tasks are here; no worker runs, so that what was queued stays."""
+    """An application whose tasks are here; no worker runs, so that queued messages stay."""
     app = App("shop", set_as_current=False, broker=broker_url, backend="disabled://")
     yield app
     pools.reset()
@@ -49,7 +49,7 @@ def shop(broker_url):
 
 @pytest.fixture
 def queued(shop):
-    """How many messages wait in the task queue."""
+    """Return how many messages are in the task queue."""
 
     def count():
         with shop.connection_for_read() as connection:
@@ -60,18 +60,18 @@ def queued(shop):
 
 
 def calls(task, *args, times):
-    """How many of so many calls were taken."""
-    taken = 0
+    """Call a task so many times; return how many calls were accepted."""
+    accepted = 0
     for _ in range(times):
         try:
             task.delay(*args)
         except OverLimit:
             continue
-        taken += 1
-    return taken
+        accepted += 1
+    return accepted
 
 
-def test_a_call_too_many_is_rejected_with_the_time_to_wait(shop, queued):
+def test_a_call_over_the_limit_is_rejected_with_the_seconds_to_wait(shop, queued):
     @shop.task(limit=Limit("2/3s", key="visitor"))
     def contact(visitor, text="hello"): ...
 
@@ -85,7 +85,7 @@ def test_a_call_too_many_is_rejected_with_the_time_to_wait(shop, queued):
     assert queued() == 4
 
 
-def test_who_waits_as_long_as_told_is_taken(shop):
+def test_a_call_after_the_reported_wait_is_accepted(shop):
     limit = Limit("1/1s", name="wait", app=shop)
     limit.take("Ann")
 
@@ -97,18 +97,18 @@ def test_who_waits_as_long_as_told_is_taken(shop):
         limit.take("Ann")
 
 
-def test_where_nobody_knows_since_when_a_slot_is_taken_the_whole_window_is_to_be_waited(shop):
-    # Given a slot whose note is gone, as after a restart of the broker
+def test_without_the_timestamp_of_a_token_the_wait_is_the_whole_window(shop):
+    # Given a token without its timestamp, as after a restart of the broker
     limit = Limit("1/m", name="restarted", app=shop)
     limit.take("Ann")
     with shop.connection_for_write() as connection:
-        connection.default_channel.queue_purge(_notes(limit._slots("Ann")._queue))
+        connection.default_channel.queue_purge(_timestamps(limit._window("Ann")._queue))
 
-    # When the next one comes
+    # When the next call is made
     with pytest.raises(OverLimit) as refused:
         limit.take("Ann")
 
-    # Then it is refused, and not told to come back at once
+    # Then it is refused, with the longest possible wait
     assert refused.value.retry_after == 60
 
 
@@ -126,11 +126,11 @@ def test_a_view_and_a_task_share_a_limit_of_one_name(shop):
     assert limit.allows("Bob")
 
 
-def test_what_is_wrong_with_a_call_is_told_before_it_is_counted(shop, queued):
+def test_an_invalid_call_is_refused_before_it_is_counted(shop, queued):
     @shop.task(limit=Limit("1/m", key="visitor"))
     def contact(visitor, text): ...
 
-    with pytest.raises(WrongArguments):
+    with pytest.raises(InvalidArguments):
         contact.delay("Ann")
     with pytest.raises(BadKey, match="visitor, which is None"):
         contact.delay(None, "hello")
@@ -141,16 +141,16 @@ def test_what_is_wrong_with_a_call_is_told_before_it_is_counted(shop, queued):
     assert calls(contact, "Ann", "hello", times=2) == 1
 
 
-def test_of_several_limits_all_are_taken_or_none(shop):
+def test_a_call_takes_a_token_of_each_of_its_limits_or_of_none(shop):
     @shop.task(limit=[Limit("3/m", key="visitor"), Limit("2/m", key=lambda call: call["form"]["site"])])
     def contact(visitor, form): ...
 
     assert calls(contact, "Ann", {"site": "a"}, times=4) == 2
-    # The two calls that the second limit refused have cost Ann nothing.
+    # The two calls that the second limit refused have not counted for Ann.
     assert calls(contact, "Ann", {"site": "b"}, times=2) == 1
 
 
-def test_a_dropped_call_is_not_queued_and_its_result_does_not_wait(shop, queued):
+def test_a_dropped_call_is_not_queued_and_its_result_is_revoked(shop, queued):
     @shop.task(limit=Limit("1/m", over="drop"))
     def refresh(): ...
 
@@ -183,7 +183,7 @@ def test_each_part_of_a_canvas_counts_when_it_is_published(shop, queued):
         chain(step.si(), step.si()).apply_async()
 
 
-def test_a_call_that_the_broker_does_not_take_costs_nothing(shop, queued):
+def test_a_call_that_the_broker_refuses_is_not_counted(shop, queued):
     @shop.task(limit=Limit("1/m", key="visitor"))
     def contact(visitor): ...
 
@@ -201,7 +201,7 @@ def test_a_call_that_the_broker_does_not_take_costs_nothing(shop, queued):
     assert calls(contact, "Ann", times=2) == 1
 
 
-def test_where_the_broker_is_away_nothing_is_taken_for_granted(tmp_path):
+def test_without_a_broker_a_limit_raises(tmp_path):
     app = App("away", set_as_current=False, broker="amqp://guest:guest@127.0.0.1:1//")
     app.conf.task_publish_timeout = 0.5
 
@@ -209,7 +209,7 @@ def test_where_the_broker_is_away_nothing_is_taken_for_granted(tmp_path):
         Limit("1/s", name="contact", app=app).take("Ann")
 
 
-def test_beyond_the_most_keys_new_ones_share_buckets_and_known_ones_keep_their_own(shop):
+def test_above_the_largest_number_of_keys_new_keys_share_buckets_and_known_keys_keep_their_queues(shop):
     shop.conf.task_limit_keys = 20
     limit = Limit("2/m", name="flood", app=shop)
     for visitor in range(20):
@@ -241,15 +241,15 @@ def test_a_delayed_task_runs_as_soon_as_the_window_allows_and_in_order(
 
     lines = [line.split() for line in ran.read_text().splitlines()]
     assert [number for visitor, number, _ in lines if visitor == "Ann"] == ["0", "1", "2", "3"]
-    moments = [float(moment) for visitor, _, moment in lines if visitor == "Ann"]
-    # Turns are a second apart, and nobody runs before his own; how long after is up to the machine.
-    assert all(moment >= called + turn for turn, moment in enumerate(moments)), (called, moments)
-    assert moments[-1] - moments[0] < 3 + 5
-    bob = next(float(moment) for visitor, _, moment in lines if visitor == "Bob")
-    assert bob < moments[3]
+    times = [float(at) for visitor, _, at in lines if visitor == "Ann"]
+    # Turns are a second apart, and no call runs before its own; the delay after it depends on the machine.
+    assert all(at >= called + turn for turn, at in enumerate(times)), (called, times)
+    assert times[-1] - times[0] < 3 + 5
+    bob = next(float(at) for visitor, _, at in lines if visitor == "Bob")
+    assert bob < times[3]
 
 
-def test_who_would_wait_too_long_is_rejected(shop, queued):
+def test_a_call_that_would_wait_too_long_is_rejected(shop, queued):
     @shop.task(limit=Limit("1/2s", key="visitor", over="delay", max_wait=5))
     def slowly(visitor): ...
 
@@ -274,11 +274,11 @@ def test_a_retry_is_not_counted_again_and_a_call_by_name_is(project, environment
         "except OverLimit as over: print(over.retry_after)\n"
     )
 
-    told = subprocess.run(
+    called = subprocess.run(
         [sys.executable, "-c", script], cwd=project, env={**os.environ, **environment}, check=True, capture_output=True
     )
     ran = project / "stubborn"
     eventually(lambda: ran.exists() and len(ran.read_text().splitlines()) == 3)
 
-    assert 55 < float(told.stdout) < 60
+    assert 55 < float(called.stdout) < 60
     assert len(set(ran.read_text().split())) == 1

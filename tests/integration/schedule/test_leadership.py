@@ -1,4 +1,4 @@
-"""Schedulers on both brokers, driven by a clock that the test sets: who leads, what is sent, what is known after."""
+"""Schedulers on both brokers, driven by a clock that the test sets: leadership, sent slots, and the stored state."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -16,7 +16,7 @@ START = datetime(2026, 11, 21, 12, 0, 0, 500_000, tzinfo=UTC)
 
 
 class Clock:
-    """A clock that moves when it is told to."""
+    """A clock that the test moves."""
 
     def __init__(self):
         self.now = START
@@ -35,20 +35,20 @@ def clock():
 
 @pytest.fixture
 def scheduler(app, clock, broker_url):
-    """Join the line with a configuration; ``{name: seconds}``, or whole entries."""
-    terms = []
+    """Start a scheduler with a configuration; ``{name: seconds}``, or whole entries."""
+    started = []
 
-    def join(at=clock, put_off=None, **schedule):
+    def start(at=clock, postponed=None, **schedule):
         app.conf.beat_schedule = {
-            name: given if isinstance(given, dict) else {"task": "probe.tell", "schedule": given, "args": (name,)}
+            name: given if isinstance(given, dict) else {"task": "probe.work", "schedule": given, "args": (name,)}
             for name, given in schedule.items()
         }
-        terms.append(Leadership(app, entries_of(app), at, put_off))
-        return terms[-1]
+        started.append(Leadership(app, entries_of(app), at, postponed))
+        return started[-1]
 
-    yield join
-    for term in terms:
-        term.abandon()
+    yield start
+    for leadership in started:
+        leadership.abandon()
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def channel(broker_url, app):
 
 @pytest.fixture
 def sent(channel, eventually):
-    """What was sent since the last look: entry, and seconds from noon to its slot."""
+    """Read the sent tasks from a queue: entry, and seconds from noon to its slot."""
 
     def read(queue="celery"):
         found = []
@@ -78,63 +78,63 @@ def sent(channel, eventually):
 def lead(eventually):
     """Let a scheduler work until it leads."""
 
-    def until(term):
+    def until(leadership):
         def leads():
-            term.work(0.02)
-            return term.leads_since
+            leadership.work(0.02)
+            return leadership.leads_since
 
         eventually(leads, 20)
-        return term
+        return leadership
 
     return until
 
 
-def settle(*terms):
-    """Let schedulers hear what there is to hear, and do what there is to do."""
+def work(*schedulers):
+    """Let schedulers read their records and send their due entries."""
     for _ in range(15):
-        for term in terms:
-            term.work(0.01)
+        for each in schedulers:
+            each.work(0.01)
 
 
-def test_who_comes_first_leads_and_the_others_do_nothing(scheduler, lead, clock, sent):
+def test_the_first_scheduler_leads_and_the_others_do_nothing(scheduler, lead, clock, sent):
     first, second, third = (scheduler(each=1) for _ in range(3))
     lead(first)
 
     for _ in range(3):
         clock.advance(1)
-        settle(first, second, third)
+        work(first, second, third)
 
     assert second.leads_since is third.leads_since is None
     assert sent() == [("each", 1.0), ("each", 2.0), ("each", 3.0)]
 
 
 @pytest.mark.parametrize("how", ["close", "abandon"])
-def test_the_next_one_knows_what_was_sent_and_sends_what_was_not(scheduler, lead, clock, sent, how):
+def test_the_next_leader_sends_the_slots_that_were_not_sent(scheduler, lead, clock, sent, how):
     # given a leader that sent two slots and died before the third
     first, second = scheduler(each=1), scheduler(each=1)
     lead(first)
     clock.advance(2)
-    settle(first, second)
+    work(first, second)
     getattr(first, how)()
     clock.advance(3)
 
     lead(second)
-    settle(second)
+    work(second)
 
     assert sent() == [("each", float(slot)) for slot in (1, 2, 3, 4, 5)]
 
 
-def test_state_survives_when_nobody_is_there_for_a_while(scheduler, lead, clock, sent):
+def test_the_state_survives_a_time_without_schedulers(scheduler, lead, clock, sent):
     lead(scheduler(each=10)).close()
     clock.advance(25)
 
-    settle(lead(scheduler(each=10)))
+    work(lead(scheduler(each=10)))
 
     assert sent() == [("each", 10.0), ("each", 20.0)]
 
 
-def test_a_task_that_was_confirmed_but_whose_leader_never_heard_of_it_is_not_sent_again(scheduler, lead, clock, sent):
-    """The record is in the same publish: whatever happens after it, it is known."""
+def test_a_task_whose_confirm_did_not_reach_the_leader_is_not_sent_again(scheduler, lead, clock, sent):
+    """The record is in the same publish, so the next leader has it."""
     first, second = scheduler(each=1), scheduler(each=1)
     lead(first)
     send = first._sender.send
@@ -147,69 +147,71 @@ def test_a_task_that_was_confirmed_but_whose_leader_never_heard_of_it_is_not_sen
     first._sender.send = dies_after
     clock.advance(1)
     with pytest.raises(LeadershipLost):
-        settle(first)
+        work(first)
 
-    settle(lead(second))
+    work(lead(second))
 
     assert sent() == [("each", 1.0)]
 
 
-def test_who_lost_its_connection_cannot_send_any_more(scheduler, lead, clock, sent):
+def test_a_leader_without_its_connection_cannot_send(scheduler, lead, clock, sent):
     first, second = scheduler(each=1), scheduler(each=1)
     lead(first)
     clock.advance(1)
-    settle(first)
-    first._lock._connection.collect()
+    work(first)
+    first._connection._connection.collect()
     lead(second)
     clock.advance(1)
 
     with pytest.raises(LeadershipLost):
         first._run_due()
-    settle(second)
+    work(second)
 
     assert sent() == [("each", 1.0), ("each", 2.0)]
 
 
-def test_ids_are_those_of_their_slots(scheduler, lead, clock, channel):
+def test_the_id_of_a_task_depends_on_its_slot_alone(scheduler, lead, clock, channel):
     first = lead(scheduler(each=1))
     clock.advance(2)
-    settle(first)
+    work(first)
     channel.queue_delete(STATE)
 
-    # what was sent is forgotten, and sent again
+    # without its state, a slot is sent a second time
     clock.advance(-1)
     again = lead(scheduler(each=1))
     clock.advance(1)
-    settle(again)
+    work(again)
 
     ids = [channel.basic_get("celery", no_ack=True).headers["id"] for _ in range(3)]
     assert ids[0] != ids[1] == ids[2]
 
 
-def test_a_clock_that_is_set_back_repeats_nothing_and_one_set_forward_makes_up(scheduler, lead, clock, sent, caplog):
+def test_a_clock_set_back_repeats_no_slot_and_one_set_forward_runs_the_missed_ones(
+    scheduler, lead, clock, sent, caplog
+):
     first = lead(scheduler(each=60))
     for _ in range(2):
         clock.advance(60)
-        settle(first)
+        work(first)
     assert len(sent()) == 2
 
     clock.advance(-3600)
-    settle(first)
+    work(first)
     first.close()
     second = lead(scheduler(each=60))
-    settle(second)
+    work(second)
     clock.advance(1800)
-    settle(second)
+    work(second)
     assert sent() == []
     assert "is 3600 s behind the last slot of 'each'" in caplog.text
 
     clock.advance(1800 + 60)
-    settle(second)
+    work(second)
     assert sent() == [("each", 180.0)]
 
 
-def test_what_was_missed_is_made_up_for_as_the_entry_says(scheduler, lead, clock, sent):
-    task = {"task": "probe.tell", "schedule": 600}
+def test_missed_slots_are_run_as_the_entry_says(scheduler, lead, clock, sent):
+    task = {"task": "probe.work", "schedule": 600}
     entries = {
         "all_": {**task, "missed": "all"},
         "latest": task,
@@ -219,7 +221,7 @@ def test_what_was_missed_is_made_up_for_as_the_entry_says(scheduler, lead, clock
     lead(scheduler(**entries)).close()
     clock.advance(3600 + 300)
 
-    settle(lead(scheduler(**entries)))
+    work(lead(scheduler(**entries)))
 
     found = sent()
     assert [slot for name, slot in found if name == "all_"] == [600.0, 1200.0, 1800.0, 2400.0, 3000.0, 3600.0]
@@ -228,7 +230,7 @@ def test_what_was_missed_is_made_up_for_as_the_entry_says(scheduler, lead, clock
     assert [slot for name, slot in found if name == "none"] == []
 
 
-def test_a_queue_that_was_purged_while_nobody_led_is_a_start_afresh_and_that_is_said(
+def test_a_queue_purged_without_a_leader_starts_every_entry_from_now_with_a_warning(
     scheduler, lead, clock, sent, channel, caplog
 ):
     lead(scheduler(each=60)).close()
@@ -236,54 +238,54 @@ def test_a_queue_that_was_purged_while_nobody_led_is_a_start_afresh_and_that_is_
     channel.queue_purge(STATE)
 
     second = lead(scheduler(each=60))
-    settle(second)
+    work(second)
     assert sent() == []
     clock.advance(60)
-    settle(second)
+    work(second)
 
     assert sent() == [("each", 660.0)]
-    assert caplog.text.count("The state queue holds no state") == 2  # the first leader's, and this
+    assert caplog.text.count("The state queue holds no state") == 2  # of the first leader, and of the second
 
 
-def test_a_purge_under_a_leader_takes_nothing(scheduler, lead, clock, sent, channel):
+def test_a_purge_under_a_leader_loses_no_state(scheduler, lead, clock, sent, channel):
     first = lead(scheduler(each=60))
     clock.advance(60)
-    settle(first)
+    work(first)
 
     channel.queue_purge(STATE)
     first.close()
     clock.advance(60)
-    settle(lead(scheduler(each=60)))
+    work(lead(scheduler(each=60)))
 
     assert sent() == [("each", 60.0), ("each", 120.0)]
 
 
-def test_a_queue_that_is_deleted_ends_the_term_and_the_next_starts_afresh(scheduler, lead, clock, sent, channel):
+def test_a_deleted_queue_ends_the_leadership_and_the_next_leader_starts_from_now(scheduler, lead, clock, sent, channel):
     first = lead(scheduler(each=60))
     clock.advance(60)
-    settle(first)
+    work(first)
 
     channel.queue_delete(STATE)
     with pytest.raises(LeadershipLost, match="deleted"):
-        settle(first)
+        work(first)
     clock.advance(600)
     second = lead(scheduler(each=60))
-    settle(second)
+    work(second)
     clock.advance(60)
-    settle(second)
+    work(second)
 
     assert sent() == [("each", 60.0), ("each", 720.0)]
 
 
-def test_entries_that_are_new_moved_or_gone(scheduler, lead, clock, sent, caplog):
+def test_new_moved_and_removed_entries_start_and_stop(scheduler, lead, clock, sent, caplog):
     lead(scheduler(stays=600, moves=600, goes=600)).close()
     clock.advance(660)
 
     second = lead(scheduler(stays=600, moves=60, comes=600))
-    settle(second)
+    work(second)
     assert sent() == [("stays", 600.0)]
     clock.advance(60)
-    settle(second)
+    work(second)
     assert sent() == [("moves", 720.0)]
 
     assert "New entries start with their next slot from now: 'comes'" in caplog.text
@@ -291,25 +293,25 @@ def test_entries_that_are_new_moved_or_gone(scheduler, lead, clock, sent, caplog
     assert "Entries that this configuration does not have any more stop: 'goes'" in caplog.text
 
 
-def test_a_configuration_that_differs_is_said_once(scheduler, lead, caplog):
+def test_a_configuration_that_differs_is_logged_once(scheduler, lead, caplog):
     first = lead(scheduler(same=60, other=60))
 
     for _ in range(3):
         scheduler(same=60, other=61)
-        settle(first)
+        work(first)
 
     assert caplog.text.count("They differ in 'other'") == 1
 
 
 def test_snapshots_keep_the_queue_short(scheduler, lead, clock, sent):
-    first = lead(scheduler(each={"task": "probe.tell", "schedule": 1, "missed": "all"}))
+    first = lead(scheduler(each={"task": "probe.work", "schedule": 1, "missed": "all"}))
     for _ in range(4):
         clock.advance(60)
-        settle(first)
+        work(first)
 
-    assert len(first._journal.held) < 70
+    assert len(first._state.held) < 70
     first.close()
-    settle(lead(scheduler(each={"task": "probe.tell", "schedule": 1, "missed": "all"})))
+    work(lead(scheduler(each={"task": "probe.work", "schedule": 1, "missed": "all"})))
 
     assert sent() == [("each", float(slot)) for slot in range(1, 241)]
 
@@ -322,140 +324,138 @@ def slots_of(sent, name="each"):
 
 
 def test_a_countdown_has_its_record_too(scheduler, lead, clock, sent, eventually):
-    entry = {"task": "probe.tell", "schedule": 60, "options": {"countdown": 2}}
+    entry = {"task": "probe.work", "schedule": 60, "options": {"countdown": 2}}
     first = lead(scheduler(each=entry))
     clock.advance(60)
-    settle(first)
+    work(first)
     first.close()
 
     second = lead(scheduler(each=entry))
-    settle(second)
+    work(second)
 
-    assert sent() == []  # it is on its way
+    assert sent() == []  # its countdown has not ended
     found = []
     eventually(lambda: found.extend(sent()) or found, 20)
-    settle(second)
+    work(second)
     assert found == [("each", 60.0)]
-    assert second._journal.entries["each"].runs == 1
+    assert second._state.entries["each"].runs == 1
 
 
-def test_an_exchange_of_one_s_own_has_its_record_too(scheduler, lead, clock, sent, channel):
+def test_a_task_for_a_custom_exchange_has_its_record_too(scheduler, lead, clock, sent, channel):
     for kind in ("topic", "direct", "fanout"):
         queue = Queue(f"to-{kind}", Exchange(f"of-{kind}", kind), routing_key="a.b")
         queue(channel).declare()
     entries = {
-        kind: {"task": "probe.tell", "schedule": 60, "options": {"exchange": f"of-{kind}", "routing_key": "a.b"}}
+        kind: {"task": "probe.work", "schedule": 60, "options": {"exchange": f"of-{kind}", "routing_key": "a.b"}}
         for kind in ("topic", "direct", "fanout")
     }
     first = lead(scheduler(**entries))
     clock.advance(60)
-    settle(first)
+    work(first)
     first.close()
 
-    settle(lead(scheduler(**entries)))
+    work(lead(scheduler(**entries)))
 
     for kind in entries:
         assert sent(f"to-{kind}") == [(kind, 60.0)]
 
 
 def test_a_record_outlives_the_expiry_of_its_task(scheduler, lead, clock, sent, channel):
-    entry = {"task": "probe.tell", "schedule": 60, "options": {"expires": 0.1, "priority": 9}}
+    entry = {"task": "probe.work", "schedule": 60, "options": {"expires": 0.1, "priority": 9}}
     first = lead(scheduler(each=entry))
     clock.advance(60)
-    settle(first)
+    work(first)
     first.close()
 
-    settle(lead(scheduler(each=entry)))
+    work(lead(scheduler(each=entry)))
 
     message = channel.basic_get("celery", no_ack=True)
     assert message.headers["expires"] is not None
     assert channel.basic_get("celery") is None
 
 
-def test_a_queue_that_was_deleted_is_made_again(scheduler, lead, clock, sent, channel):
+def test_a_deleted_task_queue_is_declared_again(scheduler, lead, clock, sent, channel):
     first = lead(scheduler(each=60))
     clock.advance(60)
-    settle(first)
+    work(first)
     channel.queue_delete("celery")
 
     clock.advance(60)
-    settle(first)
+    work(first)
 
     assert sent() == [("each", 120.0)]
 
 
-def test_an_entry_that_cannot_be_sent_keeps_the_others_from_nothing_and_is_tried_again(
+def test_an_entry_that_cannot_be_sent_does_not_stop_the_others_and_is_retried(
     scheduler, lead, clock, sent, channel, caplog
 ):
     arguments = {"x-max-length": 0, "x-overflow": "reject-publish"}
     Queue("full", Exchange("of-full", "topic"), routing_key="x", queue_arguments=arguments)(channel).declare()
-    bad = {"task": "probe.tell", "schedule": 60, "options": {"exchange": "nowhere", "routing_key": "x"}}
-    never = {"task": "probe.tell", "schedule": 60, "args": (object(),)}
-    full = {"task": "probe.tell", "schedule": 60, "options": {"exchange": "of-full", "routing_key": "x"}}
+    bad = {"task": "probe.work", "schedule": 60, "options": {"exchange": "nowhere", "routing_key": "x"}}
+    never = {"task": "probe.work", "schedule": 60, "args": (object(),)}
+    full = {"task": "probe.work", "schedule": 60, "options": {"exchange": "of-full", "routing_key": "x"}}
     first = lead(scheduler(bad=bad, full=full, never=never, good=60))
     clock.advance(60)
-    settle(first)
+    work(first)
 
     assert sent() == [("good", 60.0)]
-    assert "probe.tell for 'bad' was not sent and is tried again in a while: the broker refuses it" in caplog.text
-    assert "probe.tell for 'full' was not sent and is tried again in a while: its queue is full" in caplog.text
-    assert "probe.tell for 'never' was not sent" in caplog.text
+    assert "probe.work for 'bad' was not sent and is retried in a few seconds: the broker refuses it" in caplog.text
+    assert "probe.work for 'full' was not sent and is retried in a few seconds: its queue is full" in caplog.text
+    assert "probe.work for 'never' was not sent" in caplog.text
     queue = Queue("late", Exchange("nowhere", "topic"), routing_key="x")
     queue(channel).declare()
     clock.advance(6)
-    settle(first)
+    work(first)
     assert sent("late") == [("bad", 60.0)]
     assert first.leads_since is not None
 
 
-def test_what_the_broker_refuses_in_a_way_that_costs_the_lead_is_put_off_and_the_others_are_sent(
-    scheduler, lead, clock, sent
-):
-    put_off = {}
-    bad = {"task": "probe.tell", "schedule": 60, "options": {"headers": {"CC": "no list"}}}
-    first = lead(scheduler(bad=bad, good=60, put_off=put_off))
+def test_an_entry_whose_refusal_ends_the_leadership_is_postponed_and_the_others_are_sent(scheduler, lead, clock, sent):
+    postponed = {}
+    bad = {"task": "probe.work", "schedule": 60, "options": {"headers": {"CC": "no list"}}}
+    first = lead(scheduler(bad=bad, good=60, postponed=postponed))
     clock.advance(60)
     with pytest.raises(SlotRefused):
-        settle(first)
+        work(first)
 
-    settle(lead(scheduler(bad=bad, good=60, put_off=put_off)))
+    work(lead(scheduler(bad=bad, good=60, postponed=postponed)))
 
-    assert put_off.keys() == {"bad"}
+    assert postponed.keys() == {"bad"}
     assert sent() == [("good", 60.0)]
 
 
-def test_results_and_events_are_sent_beside_and_are_no_slots(scheduler, lead, clock, sent, app):
+def test_results_and_events_are_no_slots(scheduler, lead, clock, sent, app):
     app.conf.task_send_sent_event = True
-    entry = {"task": "probe.tell", "schedule": 60, "options": {"ignore_result": False}}
+    entry = {"task": "probe.work", "schedule": 60, "options": {"ignore_result": False}}
     first = lead(scheduler(each=entry))
     for _ in range(2):
         clock.advance(60)
-        settle(first)
+        work(first)
     first.close()
 
-    settle(lead(scheduler(each=entry)))
+    work(lead(scheduler(each=entry)))
 
     assert sent() == [("each", 60.0), ("each", 120.0)]
 
 
-def test_jitter_delays_each_slot_by_as_much_on_every_server(scheduler, lead, clock, sent):
-    entry = {"task": "probe.tell", "schedule": 600, "jitter": 300}
+def test_jitter_delays_a_slot_by_the_same_on_every_server(scheduler, lead, clock, sent):
+    entry = {"task": "probe.work", "schedule": 600, "jitter": 300}
     delay = jitter_of("each", START + timedelta(seconds=599.5), 300)
     assert 2 < delay < 298
     first = lead(scheduler(each=entry))
 
     clock.advance(599.5 + delay - 1)
-    settle(first)
+    work(first)
     assert sent() == []
     first.close()
     second = lead(scheduler(each=entry))
     clock.advance(2)
-    settle(second)
+    work(second)
 
     assert sent() == [("each", 600.0)]
 
 
-def test_a_task_of_this_process_decides_how_it_is_called(scheduler, lead, clock, sent, app, caplog):
+def test_the_apply_async_of_a_task_class_is_called(scheduler, lead, clock, sent, app, caplog):
     """Its own ``apply_async`` is called; one that publishes nothing leaves the slot open."""
 
     class Moody(app.Task):
@@ -469,18 +469,18 @@ def test_a_task_of_this_process_decides_how_it_is_called(scheduler, lead, clock,
 
     first = lead(scheduler(each={"task": "local.moody", "schedule": 60}))
     clock.advance(60)
-    settle(first)
+    work(first)
     assert "its apply_async published nothing" in caplog.text
 
     Moody.publishes = True
     clock.advance(6)
-    settle(first)
+    work(first)
 
     assert sent() == [("each", 60.0)]
 
 
-def test_a_scheduler_that_cannot_take_its_place_does_not_stay_in_the_line(scheduler, lead, clock, sent, app, channel):
-    """The state queue is there with other arguments: nobody becomes a consumer."""
+def test_a_scheduler_that_cannot_start_leaves_no_consumer(scheduler, lead, clock, sent, app, channel):
+    """The state queue exists with other arguments."""
     channel.queue_declare("other", durable=True, auto_delete=False)
     app.conf.beat_queue = "other"
 
@@ -491,18 +491,18 @@ def test_a_scheduler_that_cannot_take_its_place_does_not_stay_in_the_line(schedu
     assert channel.queue_declare("other", passive=True).consumer_count == 0
 
 
-def test_what_anybody_else_writes_into_the_queue_ends_nobody(scheduler, lead, clock, sent, channel):
+def test_invalid_messages_in_the_state_queue_end_no_leadership(scheduler, lead, clock, sent, channel):
     first = lead(scheduler(each=60))
     kinds = ("hello", "barrier", "snapshot", "run", "query", "pause", "resume", "no kind", 7)
     for headers in ({}, *({"x-schedule": kind} for kind in kinds)):
         for body in ("", "{}", "[]", "not json", '{"entries": 7}', '{"entries": {"each": 7}}'):
             message = channel.prepare_message(body, headers=headers, content_encoding="utf-8")
             channel.basic_publish(message, routing_key=STATE)
-    settle(first, first, first, first)
+    work(first, first, first, first)
     first.close()
 
     second = lead(scheduler(each=60))
     clock.advance(60)
-    settle(second)
+    work(second)
 
     assert sent() == [("each", 60.0)]

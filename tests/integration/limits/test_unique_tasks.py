@@ -1,4 +1,4 @@
-"""Unique tasks: at most one queued or running, whatever ends and whoever calls."""
+"""Unique tasks: at most one is queued or running for a key, on both brokers."""
 
 import subprocess
 import sys
@@ -106,7 +106,7 @@ def test_a_duplicate_call_returns_the_first_ones_id(shop):
     assert build.delay("b").id != first.id
 
 
-def test_a_duplicate_call_raises_where_that_was_asked_for(shop):
+def test_a_duplicate_call_raises_with_that_option(shop):
     @shop.task(unique=Unique(key="report", duplicate="raise"))
     def build(report, colour="red"): ...
 
@@ -119,7 +119,7 @@ def test_a_duplicate_call_raises_where_that_was_asked_for(shop):
         build.delay(None)
 
 
-def test_a_lock_ends_at_the_latest_when_it_expires(shop, eventually):
+def test_a_lock_is_released_when_it_expires(shop, eventually):
     @shop.task(unique=Unique(expires=1))
     def build(): ...
 
@@ -139,28 +139,28 @@ def test_a_call_that_is_not_queued_leaves_no_lock(shop):
 
 
 @pytest.mark.timeout(240)
-def test_called_a_thousand_times_while_it_runs_it_runs_once_and_once_more_after_its_worker_was_killed(
+def test_a_task_called_a_thousand_times_runs_once_and_once_more_after_its_worker_was_killed(
     project, script, start_worker, eventually, noted
 ):
     worker = start_worker()
 
     crowd = [script(CROWD, 125) for _ in range(8)]
-    told = [process.communicate()[0] for process in crowd]
+    ids = [process.communicate()[0] for process in crowd]
     eventually(lambda: noted("ran"))
 
-    assert len(set(told)) == 1, "every call told the same one id"
+    assert len(set(ids)) == 1, "every call returned the same id"
     assert len(noted("ran")) == 1
 
     worker.kill()
     again = start_worker()
     eventually(lambda: len(noted("ran")) == 2)
-    assert script(CROWD, 10).communicate()[0] == told[0], "its lock survived its worker"
+    assert script(CROWD, 10).communicate()[0] == ids[0], "its lock survived its worker"
 
     (project / "go").touch()
     eventually(lambda: noted("ended") == ["7"])
     assert len(set(noted("ran"))) == 1
     assert len(noted("ran")) == 2
-    eventually(lambda: script(CROWD, 1).communicate()[0] != told[0])
+    eventually(lambda: script(CROWD, 1).communicate()[0] != ids[0])
     again.stop()
 
 
@@ -186,7 +186,7 @@ while time.time() < end:
 
 
 @pytest.mark.timeout(240)
-def test_however_a_task_ends_its_lock_is_given_back(project, script, start_worker, noted):
+def test_every_end_of_a_task_releases_its_lock(project, script, start_worker, noted):
     with (project / "celeryconfig.py").open("a") as config:
         config.write("task_delivery_limit = 1\n")
     start_worker()
@@ -195,13 +195,13 @@ def test_however_a_task_ends_its_lock_is_given_back(project, script, start_worke
     ways["expires"] = {"expires": -1}
 
     for how, options in ways.items():
-        told = script(ENDS, how, options).communicate()[0].split()
-        assert len(set(told)) == 2, how
-        first = [line for line in noted("ran") if line == f"{how} {told[0]}"]
+        ids = script(ENDS, how, options).communicate()[0].split()
+        assert len(set(ids)) == 2, how
+        first = [line for line in noted("ran") if line == f"{how} {ids[0]}"]
         assert len(first) == {"retries": 2, "exits": 2, "kills": 2, "expires": 0}.get(how, len(first) and 1), how
 
 
-def test_a_task_that_is_acknowledged_early_gives_its_lock_back_at_its_end(project, script, start_worker, noted):
+def test_a_task_with_early_acknowledgement_releases_its_lock_at_its_end(project, script, start_worker, noted):
     start_worker()
     code = ENDS.replace("ends", "early").replace("(how, 1)", "(how,)").replace("(how, 2)", "(how,)")
     code = code.replace("    else:", "    if second.id == first.id:\n        time.sleep(0.1)\n    else:")

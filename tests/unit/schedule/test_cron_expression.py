@@ -1,4 +1,4 @@
-"""What cron lines and words mean, and what is refused."""
+"""Cron lines and words: their due times, and which are refused."""
 
 import pickle
 from datetime import UTC, datetime
@@ -53,7 +53,7 @@ def first_two(expression):
         ("last day 00:00", ["2026-11-30 00:00", "2026-12-31 00:00"]),
     ],
 )
-def test_an_expression_is_due_when_it_says(expression, due):
+def test_an_expression_is_due_at_its_times(expression, due):
     assert first_two(expression) == due
 
 
@@ -73,7 +73,7 @@ def test_a_day_field_that_begins_with_a_star_restricts_together_with_the_other_a
 
 
 @pytest.mark.parametrize(
-    ("expression", "told"),
+    ("expression", "parts"),
     [
         ("60 * * * *", ["minute '60'", "0 to 59"]),
         ("-1 * * * *", ["minute"]),
@@ -113,16 +113,16 @@ def test_a_day_field_that_begins_with_a_star_restricts_together_with_the_other_a
         ("2nd tuesday", ["2 fields", "2nd Tuesday 01:00"]),
     ],
 )
-def test_what_cannot_be_read_is_refused_with_the_field_its_value_and_what_is_allowed(expression, told):
+def test_an_invalid_expression_is_refused_with_the_field_its_value_and_the_grammar(expression, parts):
     with pytest.raises(BadSchedule) as refused:
         cron(expression)
 
     assert repr(expression) in str(refused.value)
-    assert [part for part in told if part not in str(refused.value)] == []
+    assert [part for part in parts if part not in str(refused.value)] == []
 
 
 @pytest.mark.parametrize(
-    ("zone", "cure"),
+    ("zone", "fix"),
     [
         ("europe/madrid", "'Europe/Madrid'"),
         ("Europe/Madird", "'Europe/Madrid'"),
@@ -132,11 +132,11 @@ def test_what_cannot_be_read_is_refused_with_the_field_its_value_and_what_is_all
         ("\0", "Europe/Madrid"),
     ],
 )
-def test_a_zone_that_does_not_exist_is_refused_with_the_nearest_one(zone, cure):
+def test_a_zone_that_does_not_exist_is_refused_with_the_nearest_one(zone, fix):
     with pytest.raises(BadSchedule, match="no time zone") as refused:
         cron("@daily", timezone=zone)
 
-    assert cure in str(refused.value)
+    assert fix in str(refused.value)
 
 
 def test_a_schedule_that_is_no_string_is_refused():
@@ -151,7 +151,7 @@ def test_two_ways_to_say_the_same_are_equal():
     assert cron("@daily") != "@daily"
 
 
-def test_a_schedule_survives_the_trip_to_another_process():
+def test_a_schedule_survives_pickling():
     schedule = cron("2nd Tuesday 01:00", timezone="Europe/Madrid")
 
     again = pickle.loads(pickle.dumps(schedule))
@@ -160,7 +160,7 @@ def test_a_schedule_survives_the_trip_to_another_process():
     assert again.zone.key == "Europe/Madrid"
 
 
-def test_a_schedule_says_what_it_is():
+def test_a_schedule_has_a_readable_repr():
     assert repr(cron("@daily")) == "cron('@daily')"
     assert str(cron("@daily")) == "@daily"
     assert str(cron("last Friday 18:30", timezone="Europe/Madrid")) == "last Friday 18:30 (Europe/Madrid)"

@@ -37,7 +37,7 @@ def mailbox(settings):
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory):
-    """A certificate for localhost that nobody but its own file vouches for, with its key."""
+    """A self-signed certificate for localhost, with its key."""
     folder = tmp_path_factory.mktemp("tls")
     path, key = folder / "localhost.pem", folder / "key.pem"
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost"
@@ -46,7 +46,7 @@ def certificate(tmp_path_factory):
     return path, key
 
 
-def test_the_owner_receives_what_the_visitor_wrote_and_a_reply_goes_to_the_visitor(mailbox, settings):
+def test_the_owner_receives_the_visitor_s_text_and_a_reply_goes_to_the_visitor(mailbox, settings):
     settings(MAIL_OWNER="owner@site.org", MAIL_DEFAULT_SENDER="Site <web@site.org>")
 
     mail.send("Ána <ana@x.org>", "¿Cuánto es?", "Hóla\n\n-- \nAna")
@@ -79,13 +79,13 @@ def test_a_sender_is_understood_however_it_is_written(written, understood):
     assert mail.compose(SETTINGS, written, "", "")["Reply-To"] == understood
 
 
-def test_without_a_sender_there_is_nobody_to_reply_to(mailbox):
+def test_without_a_sender_there_is_no_reply_address(mailbox):
     mail.send()
 
     [message] = mailbox.wait_for(1)
     assert message["Reply-To"] is None
     assert message["Subject"] == "Contact"
-    assert "somebody who left no address" in message.get_content()
+    assert "a visitor without an address" in message.get_content()
 
 
 def test_the_same_key_gives_the_same_message_id_and_none_a_new_one():
@@ -132,7 +132,7 @@ def test_a_subject_that_is_not_one_line_is_refused(subject, mailbox):
     assert mailbox.messages == []
 
 
-def test_limits_are_what_still_passes(mailbox):
+def test_values_at_the_limits_pass(mailbox):
     mail.send("ann@x.org", "s" * 200, "t" * 100_000)
 
     assert len(mailbox.wait_for(1)[0]["Subject"]) == 200
@@ -163,7 +163,7 @@ lines = st.lists(st.sampled_from(PIECES), max_size=6).map("".join)
 @examples(deadline=None)
 @example(None, "=?utf-8?q?a=0D=0ABcc:x@y.z?=", "")
 @given(st.none() | lines | lines.map(lambda name: f"{name} <a@x.org>"), lines, st.text())
-def test_whatever_a_visitor_writes_adds_no_header_and_no_recipient(sender, subject, text):
+def test_no_text_of_a_visitor_adds_a_header_or_a_recipient(sender, subject, text):
     try:
         message = mail.compose(SETTINGS, sender, subject, text)
     except BadMail:
@@ -239,7 +239,7 @@ def test_settings_that_do_not_go_together_are_refused(settings):
         MailSettings.from_environment()
 
 
-def test_the_password_is_not_shown():
+def test_the_password_is_not_in_the_repr():
     assert "secret" not in repr(MailSettings(owner=OWNER, sender=OWNER, username="ann", password="secret"))
 
 
@@ -257,7 +257,7 @@ def test_mail_goes_encrypted_and_logged_in(certificate, settings):
         assert len(mailbox.wait_for(1)) == 1
 
 
-def test_a_server_whose_certificate_nobody_vouches_for_gets_no_mail(certificate, settings):
+def test_a_server_without_a_trusted_certificate_gets_no_mail(certificate, settings):
     path, key = certificate
     with Mailbox(certificate=path, key=key) as mailbox:
         settings(MAIL_SERVER="localhost", MAIL_PORT=mailbox.port, MAIL_USE_TLS="yes")

@@ -1,4 +1,4 @@
-"""Cards that expire and accounts nobody uses, in a real SQLite, and in a real PostgreSQL where there is one."""
+"""Cards that expire and accounts without activity, in a real SQLite, and in a real PostgreSQL where there is one."""
 
 import asyncio
 import os
@@ -224,7 +224,7 @@ def test_a_renewed_card_is_no_longer_marked(fill, rows):
     assert marked(rows) == [2]
 
 
-def test_what_is_marked_is_not_counted_again_in_ten_thousand_cards(fill, rows):
+def test_marked_cards_are_not_counted_again_among_ten_thousand(fill, rows):
     fill(CARDS, [card(number, 2026 + number % 2, 11) for number in range(10_000)])
 
     assert cards.mark_expiring(TODAY) == 5_000
@@ -233,7 +233,7 @@ def test_what_is_marked_is_not_counted_again_in_ten_thousand_cards(fill, rows):
     assert marked(rows) == list(range(0, 10_000, 2))
 
 
-def test_today_is_what_the_settings_time_zone_makes_it(fill, monkeypatch):
+def test_today_is_the_date_in_the_zone_of_the_settings(fill, monkeypatch):
     # These two zones are 25 hours apart: there is never one date for both.
     later = datetime.now(ZoneInfo("Pacific/Kiritimati")).date()
     fill(CARDS, [card(1, later.year, later.month)])
@@ -293,8 +293,8 @@ def test_who_is_reminded_gets_one_mail_until_the_account_was_used_and_left_again
     assert "user1@x.org since 2025-01-02" in message.get_content()
 
     with engine.begin() as connection:
-        moments = {"last_active_at": datetime(2026, 1, 1, tzinfo=UTC), "reminded_at": datetime(2025, 9, 1, tzinfo=UTC)}
-        connection.execute(ACCOUNTS.update().values(**moments))
+        times = {"last_active_at": datetime(2026, 1, 1, tzinfo=UTC), "reminded_at": datetime(2025, 9, 1, tzinfo=UTC)}
+        connection.execute(ACCOUNTS.update().values(**times))
     assert accounts.remind(1, NOW) is True
     assert len(mailbox.wait_for(2)) == 2
 
@@ -314,9 +314,9 @@ def test_who_tries_while_a_mail_is_being_sent_waits_and_sends_none(fill, monkeyp
         monkeypatch.setenv("MAIL_PORT", str(mailbox.port))
 
         first = threads.submit(accounts.remind, 1, NOW)
-        assert mailbox.asked.acquire(timeout=10)
+        assert mailbox.requested.acquire(timeout=10)
         second = threads.submit(accounts.remind, 1, NOW)
-        another_mail = mailbox.asked.acquire(timeout=0.5)
+        another_mail = mailbox.requested.acquire(timeout=0.5)
         mailbox.answer.set()
 
         assert not another_mail
@@ -325,14 +325,14 @@ def test_who_tries_while_a_mail_is_being_sent_waits_and_sends_none(fill, monkeyp
 
 
 class HoldingMailbox(Mailbox):
-    """Answers no mail until it is told to."""
+    """Answers no mail until the test releases it."""
 
     def __init__(self):
         super().__init__()
-        self.asked, self.answer = Semaphore(0), Event()
+        self.requested, self.answer = Semaphore(0), Event()
 
     async def handle_DATA(self, *given):
-        self.asked.release()
+        self.requested.release()
         await asyncio.to_thread(self.answer.wait, 30)
         return await super().handle_DATA(*given)
 
@@ -359,7 +359,7 @@ def test_an_account_that_is_used_while_its_batch_is_read_is_not_deleted(fill, ro
 
 @contextmanager
 def just_before(beginning, engine, statement):
-    """Have somebody else change a row, just before the task executes what begins so."""
+    """Change a row from another connection, just before the task executes a statement that begins so."""
     done = []
 
     def interfere(connection, cursor, text, *_):
@@ -409,7 +409,7 @@ def test_a_template_that_cannot_be_used_is_named(fill, mailbox, monkeypatch, tmp
         accounts.remind(1, NOW)
 
 
-def test_ten_thousand_accounts_are_deleted_in_batches_and_those_in_use_are_kept(fill, rows):
+def test_ten_thousand_accounts_are_deleted_in_batches_and_accounts_in_use_stay(fill, rows):
     fill(ACCOUNTS, [account(number, long_ago() if number % 2 else datetime.now(UTC)) for number in range(10_000)])
 
     assert delete_dormant_accounts() == 5_000
@@ -449,7 +449,7 @@ def test_tables_and_columns_of_other_names_are_mapped(engine, rows, monkeypatch)
 
 
 @pytest.mark.parametrize(
-    ("setting", "value", "told"),
+    ("setting", "value", "fault"),
     [
         ("CARDS_TABLE", "kards", "has no table 'kards'; it has accounts, cards, orders"),
         ("CARDS_COLUMNS", "exp_month=month", "no column 'month'; it has exp_month, exp_year, id, is_expiring"),
@@ -458,17 +458,17 @@ def test_tables_and_columns_of_other_names_are_mapped(engine, rows, monkeypatch)
         ("CARDS_COLUMNS", "exp_month", "pairs such as"),
     ],
 )
-def test_a_table_that_does_not_fit_is_told_by_name(engine, monkeypatch, setting, value, told):
+def test_a_table_that_does_not_fit_is_refused_by_name(engine, monkeypatch, setting, value, fault):
     monkeypatch.setenv(setting, value)
 
     with pytest.raises((TableMismatch, BadEnvironment)) as error:
         cards.mark_expiring(TODAY)
 
-    assert told in error.value.message
+    assert fault in error.value.message
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "fault"),
     [
         ("", "DATABASE_URL is ''"),
         ("shop", "DATABASE_URL is '***'"),
@@ -477,17 +477,17 @@ def test_a_table_that_does_not_fit_is_told_by_name(engine, monkeypatch, setting,
         ("oracle+cx_oracle://me:secret@host/shop", "No module named 'cx_Oracle'"),
     ],
 )
-def test_a_url_that_cannot_be_used_is_told_without_its_password(monkeypatch, url, told):
+def test_an_invalid_url_is_refused_without_its_password(monkeypatch, url, fault):
     monkeypatch.setenv("DATABASE_URL", url)
 
     with pytest.raises(BadEnvironment) as error:
         cards.mark_expiring(TODAY)
 
-    assert told in error.value.message
+    assert fault in error.value.message
     assert "secret" not in error.value.message
 
 
-def test_without_sqlalchemy_the_error_says_what_to_install(monkeypatch):
+def test_without_sqlalchemy_the_error_names_the_package(monkeypatch):
     monkeypatch.setenv("DATABASE_URL", "sqlite:///shop.db")
     monkeypatch.setitem(sys.modules, "sqlalchemy", None)
 
@@ -495,7 +495,7 @@ def test_without_sqlalchemy_the_error_says_what_to_install(monkeypatch):
         cards.mark_expiring(TODAY)
 
 
-def test_a_database_that_is_down_may_be_tried_again(monkeypatch, tmp_path):
+def test_an_unreachable_database_is_an_error_that_may_be_retried(monkeypatch, tmp_path):
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/none/shop.db")
 
     with pytest.raises(DatabaseUnreachable, match=r"none/shop\.db cannot be used: .*unable to open") as error:
@@ -565,7 +565,7 @@ def test_two_workers_remind_at_once_and_each_account_has_one_mail(send, worker, 
     assert Counter(message["To"] for message in mailbox.messages) == {f"user{n}@x.org": 1 for n in range(40)}
 
 
-def test_a_worker_killed_while_reminding_loses_no_mail_and_repeats_those_in_hand_alone(
+def test_a_worker_killed_while_reminding_loses_no_mail_and_repeats_only_unfinished_ones(
     send, worker, fill, mailbox, rows, eventually
 ):
     fill(ACCOUNTS, [account(number, long_ago()) for number in range(80)])
@@ -580,7 +580,7 @@ def test_a_worker_killed_while_reminding_loses_no_mail_and_repeats_those_in_hand
 
     mails = Counter(message["To"] for message in mailbox.messages)
     assert len(mails) == 80
-    # The worker had two processes, with one mail each in hand; both mails of a pair have one Message-ID.
+    # The worker had two processes, with one unfinished mail each; both mails of a pair have one Message-ID.
     assert len(mailbox.messages) <= 82
     assert len({message["Message-ID"] for message in mailbox.messages}) == 80
 

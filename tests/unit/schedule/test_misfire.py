@@ -1,4 +1,4 @@
-"""Which slot of an entry comes next, and which missed ones are made up for."""
+"""The next slot of an entry, and which missed slots are run."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from framework.schedule.entries import Entry
-from framework.schedule.misfire import GRACE_SECONDS, upcoming
+from framework.schedule.misfire import GRACE_SECONDS, next_due_slot
 from framework.schedule.next_run import as_schedule
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -18,14 +18,14 @@ def at(seconds):
 
 
 def entry(period, **options):
-    return Entry("each", "probe.tell", as_schedule(period), UTC, **options)
+    return Entry("each", "probe.work", as_schedule(period), UTC, **options)
 
 
-def made_up(made, last, now):
-    """Seconds from noon of the slots that are sent, one after the other, by a leader whose clock shows ``now``."""
+def slots_sent(made, last, now):
+    """Seconds from noon of the slots that are sent, one after the other, by a leader at the time ``now``."""
     found = []
     last, now = at(last), at(now)
-    while (due := upcoming(made, last, now)) and due.at <= now:
+    while (due := next_due_slot(made, last, now)) and due.at <= now:
         last = due.slot
         found.append((due.slot - NOON).total_seconds())
     return found
@@ -52,7 +52,7 @@ def made_up(made, last, now):
     ],
 )
 def test_an_entry_each_ten_seconds(missed, last, now, sent):
-    assert made_up(entry(10, missed=missed), last, now) == sent
+    assert slots_sent(entry(10, missed=missed), last, now) == sent
 
 
 @pytest.mark.parametrize(
@@ -67,17 +67,17 @@ def test_an_entry_each_ten_seconds(missed, last, now, sent):
     ],
 )
 def test_an_hourly_entry_after_an_outage(missed, last, now, sent):
-    assert made_up(entry(3600, missed=missed), last, now) == sent
+    assert slots_sent(entry(3600, missed=missed), last, now) == sent
 
 
-def test_a_month_of_slots_each_second_is_passed_over_at_once():
-    assert made_up(entry(1), 0, 30 * 86400) == [
+def test_a_month_of_slots_each_second_is_skipped_at_once():
+    assert slots_sent(entry(1), 0, 30 * 86400) == [
         30 * 86400 - GRACE_SECONDS + number for number in range(1, int(GRACE_SECONDS) + 1)
     ]
 
 
-def test_what_is_missed_is_passed_over_and_the_next_one_comes():
-    due = upcoming(entry(10, missed=1), at(0), at(203))
+def test_excluded_slots_are_skipped_and_the_next_one_is_returned():
+    due = next_due_slot(entry(10, missed=1), at(0), at(203))
 
     assert due == (at(210), at(210))
 
@@ -86,7 +86,7 @@ def test_jitter_delays_but_neither_drops_nor_repeats():
     made = entry(60, jitter=300)
     sent, last, now = [], at(0), at(0)
     for _ in range(100):
-        due = upcoming(made, last, now)
+        due = next_due_slot(made, last, now)
         assert 0 <= (due.at - due.slot).total_seconds() < 300
         now, last = max(now, due.at), due.slot
         sent.append((due.slot - NOON).total_seconds())
@@ -94,10 +94,10 @@ def test_jitter_delays_but_neither_drops_nor_repeats():
     assert sent == [60 * number for number in range(1, 101)]
 
 
-def test_a_slot_years_ahead_is_only_that():
-    made = Entry("each", "probe.tell", as_schedule("0 0 29 2 *"), UTC)
+def test_a_slot_years_ahead_is_found():
+    made = Entry("each", "probe.work", as_schedule("0 0 29 2 *"), UTC)
 
-    assert upcoming(made, at(0), at(0)).slot == datetime(2028, 2, 29, tzinfo=UTC)
+    assert next_due_slot(made, at(0), at(0)).slot == datetime(2028, 2, 29, tzinfo=UTC)
 
 
 @given(
@@ -105,9 +105,9 @@ def test_a_slot_years_ahead_is_only_that():
     outage=st.floats(0, 3 * 86400),
     missed=st.one_of(st.just("latest"), st.floats(1, 86400)),
 )
-def test_whatever_was_missed_the_slots_that_are_made_up_for_are_the_youngest_ones(period, outage, missed):
-    slots = made_up(entry(period, missed="all"), 0, min(outage, 2000 * period))
-    found = made_up(entry(period, missed=missed), 0, min(outage, 2000 * period))
+def test_after_any_outage_the_latest_slots_are_run(period, outage, missed):
+    slots = slots_sent(entry(period, missed="all"), 0, min(outage, 2000 * period))
+    found = slots_sent(entry(period, missed=missed), 0, min(outage, 2000 * period))
 
     assert found == slots[len(slots) - len(found) :]
     if missed == "latest" and slots:

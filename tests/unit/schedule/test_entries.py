@@ -1,4 +1,4 @@
-"""The entries of the configuration, as they are checked and understood."""
+"""The entries of the configuration: read and checked."""
 
 from datetime import timedelta
 from zoneinfo import ZoneInfo
@@ -10,23 +10,23 @@ from celery.schedules import crontab
 from framework.celery.app import App
 from framework.errors import BadEntries, UnknownEntry
 from framework.schedule import cron
-from framework.schedule.entries import entries_of, entry_called
+from framework.schedule.entries import entries_of, entry_named
 
 
 @pytest.fixture
-def app():
-    made = App("entries", set_as_current=False, broker="memory://", backend="rpc://")
+def app(tmp_path):
+    made = App("entries", set_as_current=False, broker=f"sqlite:///{tmp_path}/broker.db", backend="rpc://")
     made.conf.timezone = "Europe/Madrid"
 
-    @made.task(name="probe.tell", shared=False)
-    def tell(value, name="told"): ...
+    @made.task(name="probe.work", shared=False)
+    def work(value, name="work"): ...
 
     yield made
     made.close()
 
 
 def entry(app, **fields):
-    app.conf.beat_schedule = {"each": {"task": "probe.tell", "schedule": 60, "args": (1,), **fields}}
+    app.conf.beat_schedule = {"each": {"task": "probe.work", "schedule": 60, "args": (1,), **fields}}
     return entries_of(app)["each"]
 
 
@@ -46,29 +46,29 @@ def test_an_entry_has_the_zone_of_the_application_or_its_own(app):
     assert entry(app, schedule=cron("0 1 * * *", timezone="Asia/Tokyo")).zone == ZoneInfo("Asia/Tokyo")
 
 
-def test_what_add_periodic_task_is_given_becomes_an_entry(app):
+def test_the_arguments_of_add_periodic_task_become_an_entry(app):
     app.conf.beat_schedule = {}
-    app.add_periodic_task(30, app.tasks["probe.tell"].s(1), name="each", jitter=5, missed="all", queue="mail")
+    app.add_periodic_task(30, app.tasks["probe.work"].s(1), name="each", jitter=5, missed="all", queue="mail")
 
     each = entries_of(app)["each"]
 
-    assert (each.task, each.args, each.jitter, each.missed) == ("probe.tell", (1,), 5.0, "all")
+    assert (each.task, each.args, each.jitter, each.missed) == ("probe.work", (1,), 5.0, "all")
     assert each.options["queue"] == "mail"
     assert not each.options.keys() & {"jitter", "missed"}
 
 
-def test_lazy_arguments_are_worked_out_at_each_call(app):
+def test_lazy_arguments_are_evaluated_at_each_call(app):
     numbers = iter(range(3))
     each = entry(app, args=(BeatLazyFunc(lambda: next(numbers)),), kwargs={"name": BeatLazyFunc(str)})
 
     assert [each.call() for _ in range(2)] == [((0,), {"name": ""}), ((1,), {"name": ""})]
 
 
-def test_where_results_have_to_be_removed_by_somebody_celery_s_own_entry_is_there(app, tmp_path):
+def test_celery_s_own_entry_is_there_where_a_task_deletes_expired_results(app, tmp_path):
     app.conf.beat_schedule = {}
     assert entries_of(app) == {}
 
-    other = App("other", set_as_current=False, broker="memory://", backend=f"file://{tmp_path}")
+    other = App("other", set_as_current=False, broker=f"sqlite:///{tmp_path}/broker.db", backend=f"file://{tmp_path}")
     other.conf.beat_schedule = {}
 
     assert [name for name in entries_of(other)] == ["celery.backend_cleanup"]  # noqa: C416
@@ -78,7 +78,7 @@ def test_where_results_have_to_be_removed_by_somebody_celery_s_own_entry_is_ther
 @pytest.mark.parametrize(
     ("fields", "cause"),
     [
-        ({"task": "probe.tel"}, "Did you mean 'probe.tell'?"),
+        ({"task": "probe.wor"}, "Did you mean 'probe.work'?"),
         ({"args": ()}, "missing 1 required positional argument: 'value'"),
         ({"kwargs": {"nam": 1}}, "got an unexpected keyword argument 'nam'"),
         ({"schedule": "0 0 30 2 *"}, "The schedule '0 0 30 2 *' cannot be followed"),
@@ -94,15 +94,15 @@ def test_where_results_have_to_be_removed_by_somebody_celery_s_own_entry_is_ther
         ({"missed": True}, "missed=True. It is a number of seconds"),
     ],
 )
-def test_what_an_entry_cannot_be_is_said_by_name(app, fields, cause):
+def test_an_invalid_entry_is_refused_by_name(app, fields, cause):
     assert cause in refused(app, **fields)
 
 
-def test_every_fault_is_in_the_one_message(app):
+def test_one_message_has_every_fault(app):
     app.conf.beat_schedule = {
         "a": {"task": "no.such"},
         "b": 7,
-        "good": {"task": "probe.tell", "schedule": 1, "args": (1,)},
+        "good": {"task": "probe.work", "schedule": 1, "args": (1,)},
     }
 
     with pytest.raises(BadEntries) as error:
@@ -118,7 +118,7 @@ def test_missed_and_jitter_may_be_timedeltas(app):
     assert (each.missed, each.jitter) == (3600.0, 5.0)
 
 
-def test_fingerprints_are_the_same_in_every_process_and_differ_where_something_does(app):
+def test_fingerprints_are_stable_and_differ_where_the_entries_do(app):
     variants = [
         {},
         {"args": (2,)},
@@ -139,6 +139,6 @@ def test_fingerprints_are_the_same_in_every_process_and_differ_where_something_d
     assert lazy[0] == lazy[1]
 
 
-def test_an_unknown_entry_is_told_with_the_nearest(app):
+def test_an_unknown_entry_is_refused_with_the_nearest_name(app):
     with pytest.raises(UnknownEntry, match="Did you mean 'each'"):
-        entry_called("eahc", {"each": entry(app)})
+        entry_named("eahc", {"each": entry(app)})

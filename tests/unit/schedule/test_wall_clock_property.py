@@ -101,29 +101,29 @@ def day_is_meant(day, days, weekdays):
 
 
 def oracle(clock, meant, follows):
-    """The instants, by looking at the clock of each minute in turn: ``(instant, what it shows)``."""
+    """Return the due times, from the clock of each minute in turn: ``(UTC, local time)``."""
     if follows:
-        return [instant for instant, shown in clock if meant(shown)]
+        return [utc for utc, local in clock if meant(local)]
     seen, due, expected = set(), set(), clock[0][1]
-    for instant, shown in clock:
-        skipped = instant
-        while expected < shown:
+    for utc, local in clock:
+        skipped = utc
+        while expected < local:
             if meant(expected):
                 due.add(skipped)
             seen.add(expected)
             expected, skipped = expected + MINUTE, skipped + MINUTE
-        if shown not in seen and meant(shown):
-            due.add(instant)
-        seen.add(shown)
-        expected = shown + MINUTE
+        if local not in seen and meant(local):
+            due.add(utc)
+        seen.add(local)
+        expected = local + MINUTE
     return sorted(due)
 
 
 @lru_cache(maxsize=64)
 def clock_of(zone, begin, minutes):
     there = ZoneInfo(zone)
-    instants = [begin + n * MINUTE for n in range(minutes)]
-    return [(instant, instant.astimezone(there).replace(tzinfo=None, fold=0)) for instant in instants]
+    times = [begin + n * MINUTE for n in range(minutes)]
+    return [(utc, utc.astimezone(there).replace(tzinfo=None, fold=0)) for utc in times]
 
 
 @lru_cache
@@ -152,7 +152,7 @@ def test_the_zones_do_change_their_clocks():
 
 
 @pytest.mark.parametrize("zone", [zone for zone in ZONES if changes_of(zone)])
-def test_around_each_change_of_the_clock_it_is_as_a_clock_on_the_wall_says(zone):
+def test_around_each_change_of_the_clocks_it_is_as_on_a_wall_clock(zone):
     for number, change in enumerate(changes_of(zone)):
         begin, minutes = change - 7 * HOUR, 16 * 60
         clock = clock_of(zone, begin - DAY, minutes + 24 * 60)
@@ -168,8 +168,8 @@ def test_around_each_change_of_the_clock_it_is_as_a_clock_on_the_wall_says(zone)
 @pytest.mark.timeout(1200)
 @settings(max_examples=4000 if WHOLE else 250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
-def test_any_line_from_any_instant_is_due_when_a_clock_on_the_wall_says(data):
-    # given a clock for three days, mostly with a change in them, and an instant of the first two
+def test_any_line_from_any_time_is_due_as_on_a_wall_clock(data):
+    # given a clock for three days, mostly with a change in them, and a time in the first two
     zone = data.draw(st.sampled_from(ZONES))
     around = st.sampled_from(changes_of(zone)) if changes_of(zone) else st.nothing()
     anywhere = st.integers(0, (LAST - FIRST).days - 4).map(lambda n: FIRST + n * DAY)
@@ -181,8 +181,8 @@ def test_any_line_from_any_instant_is_due_when_a_clock_on_the_wall_says(data):
     line = f"{minutes[0]} {hours[0]} {days[0]} * {weekdays[0]}"
     follows = "*" in (minutes[0][0], hours[0][0]) or len(minutes[1]) == 60 or len(hours[1]) == 24
 
-    def meant(shown):
-        return shown.minute in minutes[1] and shown.hour in hours[1] and day_is_meant(shown, days, weekdays)
+    def meant(local):
+        return local.minute in minutes[1] and local.hour in hours[1] and day_is_meant(local, days, weekdays)
 
     # when
     schedule = schedule_or_impossible(line)
@@ -240,7 +240,7 @@ def crontab_or_none(days, months, weekdays):
 
 @pytest.mark.skipif(not WHOLE, reason="SCHEDULE_SCALE=1 looks at every minute of twenty years")
 @pytest.mark.timeout(3600)
-def test_every_minute_of_twenty_years_is_as_a_clock_on_the_wall_says():
+def test_every_minute_of_twenty_years_is_as_on_a_wall_clock():
     years = [datetime(year, 1, 1, tzinfo=UTC) for year in range(FIRST.year, LAST.year + 1)]
     for zone, (begin, end) in product(ZONES, pairwise(years)):
         clock = clock_of.__wrapped__(zone, begin - DAY, (end - begin) // MINUTE + 24 * 60)

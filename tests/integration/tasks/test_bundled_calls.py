@@ -1,4 +1,4 @@
-"""The seed's lines, run as they are written, with a real worker and a real mail server, on both brokers."""
+"""The calls that existing scripts make, with a real worker and a real mail server, on both brokers."""
 
 import pytest
 
@@ -42,7 +42,7 @@ def test_the_hello_task_runs_by_name(worker, app):
     assert app.send_task("framework.tasks.main_task.main_task").get(30)
 
 
-def test_a_mail_that_fails_is_tried_again_after_four_seconds(start_worker, app):
+def test_a_mail_that_fails_is_retried_after_four_seconds(start_worker, app):
     with Mailbox(fail_first=1) as mailbox:
         worker = start_worker(MAIL_SERVER="127.0.0.1", MAIL_PORT=str(mailbox.port))
 

@@ -105,7 +105,7 @@ def test_a_column_is_no_formula_either_and_is_found_again(path):
     "rows",
     ["text", ["text"], [1], 7, None, [{"a": 1}, [1]], [["x" * 32_768]], [[{"a": 1}]], [[b"x"]], [["x"]] * 10_001],
 )
-def test_what_is_no_table_is_refused_and_nothing_is_written(path, rows):
+def test_rows_that_are_no_table_are_refused_and_not_written(path, rows):
     with pytest.raises(BadRows):
         append_rows(path, rows)
 
@@ -144,7 +144,7 @@ append_rows(path, [["killed", "a\\nb" * 500]] * 40)
 
 # After the first byte, inside a cell, right after a line break inside a cell, and many rows later.
 @pytest.mark.parametrize("reached", [1, 4, 12, 40_000])
-def test_what_a_killed_process_had_begun_to_write_is_taken_back_by_the_next(path, reached):
+def test_the_unfinished_write_of_a_killed_process_is_undone_by_the_next(path, reached):
     append_rows(path, [["first", "x" * 30_000]] * 4)
     whole = path.read_bytes()
     killed = start(KILLED_WHILE_WRITING, path, len(whole) + reached)
@@ -157,7 +157,7 @@ def test_what_a_killed_process_had_begun_to_write_is_taken_back_by_the_next(path
     assert path.read_bytes() == whole + b'"last",""\r\n'
 
 
-def test_kill_9_at_any_moment_leaves_all_of_a_call_or_nothing(path):
+def test_kill_9_at_any_time_leaves_all_rows_of_a_call_or_none(path):
     code = "for n in range(100_000): append_rows(path, [[sys.argv[2], n, 'a\\nb' * 50]] * 500); print(n, flush=True)"
     for who in range(6):
         writer = start(code, path, who)
@@ -187,7 +187,7 @@ def test_a_write_that_fails_leaves_the_file_as_it_was(path):
 
 
 @pytest.mark.parametrize("changed", [b'"kept"\r\n' * 20_000, b'"kept"\r\n', b""])
-def test_what_somebody_changed_after_a_crash_is_not_taken_back(path, changed):
+def test_a_change_to_the_file_after_a_crash_is_not_undone(path, changed):
     append_rows(path, [["first", "x" * 30_000]] * 4)
     killed = start(KILLED_WHILE_WRITING, path, path.stat().st_size + 5000)
     killed.communicate(timeout=60)
@@ -199,7 +199,7 @@ def test_what_somebody_changed_after_a_crash_is_not_taken_back(path, changed):
 
 
 @pytest.mark.parametrize(
-    ("left", "kept"),
+    ("left", "repaired"),
     [
         (b'"a","b"\r\n"c","torn', b'"a","b"\r\n'),
         (b'"a","b"\n"c","d"', b'"a","b"\n"c","d"\r\n'),
@@ -209,12 +209,12 @@ def test_what_somebody_changed_after_a_crash_is_not_taken_back(path, changed):
         (b"", b"\xef\xbb\xbf"),
     ],
 )
-def test_a_last_line_without_end_that_another_program_left_is_ended_or_cut(path, left, kept, caplog):
+def test_a_last_line_without_end_that_another_program_left_is_ended_or_cut(path, left, repaired, caplog):
     path.write_bytes(left)
 
     append_rows(path, [["new"]])
 
-    assert path.read_bytes() == kept + b'"new"\r\n'
+    assert path.read_bytes() == repaired + b'"new"\r\n'
     assert ("torn line" in caplog.text) == (b"torn" in left)
 
 

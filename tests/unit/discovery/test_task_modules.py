@@ -1,4 +1,4 @@
-"""Finding tasks: every module of every task package, whatever its filename, without importing anything."""
+"""Discovery: every module of every task package, under any filename, found without importing anything."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ import pytest
 from framework.discovery import find_tasks_in_project, source_of
 from framework.errors import DiscoveryError, FrameworkWarning
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def write(root, *files, text="raise SystemExit('imported')\n"):
         path.write_text("" if path.name == "__init__.py" else text)
 
 
-def test_every_module_of_a_task_package_is_found_whatever_its_filename_and_none_is_imported(project):
+def test_every_module_of_a_task_package_is_found_under_any_filename_and_none_is_imported(project):
     write(project, "shop/__init__.py", "shop/tasks/__init__.py", "shop/tasks/zebra.py", "shop/tasks/mail.py")
     write(project, "shop/models.py")
 

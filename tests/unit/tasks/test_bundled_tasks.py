@@ -1,4 +1,4 @@
-"""The framework's own tasks, run without a worker; what they stand on has tests of its own."""
+"""The bundled tasks, run without a worker."""
 
 import json
 import os
@@ -16,13 +16,13 @@ from framework.tasks.main_task import main_task
 from framework.tasks.send_mails import send_mail
 from framework.testing.mailbox import Mailbox
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 WAITS = [4, 8, 16, 32, 64]
 
 
 @pytest.fixture
 def waits():
-    """The seconds before each further try, the first try first, as Celery was told them."""
+    """The seconds before each retry, in order, as they were given to Celery."""
     found = []
 
     def retried(request, reason, **_):
@@ -113,7 +113,7 @@ def test_the_waits_of_one_mail_do_not_depend_on_another(mail_to, waits, closed_p
     assert waits() == sorted([4, *WAITS])
 
 
-def test_a_mail_that_is_refused_is_not_tried_again(mail_to, waits, closed_port):
+def test_a_refused_mail_is_not_retried(mail_to, waits, closed_port):
     mail_to(closed_port)
 
     with pytest.raises(BadMail):
@@ -122,7 +122,7 @@ def test_a_mail_that_is_refused_is_not_tried_again(mail_to, waits, closed_port):
     assert waits() == []
 
 
-def test_a_wrong_setting_is_not_tried_again(mail_to, waits):
+def test_an_invalid_setting_is_not_retried(mail_to, waits):
     mail_to("abc")
 
     with pytest.raises(BadEnvironment, match="MAIL_PORT is 'abc'"):
