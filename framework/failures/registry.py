@@ -88,7 +88,7 @@ class Failures:
 
         Raises:
             UnknownFailure: an id is unknown; the others were sent.
-            NotSentAgain: a queue refused a task, which stays; the others were sent.
+            NotRetried: a queue refused a task, which stays; the others were sent.
         """
         refused: dict[str, str] = {}
 
