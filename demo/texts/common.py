@@ -42,7 +42,7 @@ TEXTS = {
         "home": "Inicio",
         "mails": "Correos",
         "also": "En segundo plano",
-        "about_contact": "La página responde al momento; el correo se envía en segundo plano y se reintenta si hace falta.",
+        "about_contact": "La página responde al momento; el correo sale en segundo plano y se reintenta si hace falta.",
         "about_lookup": "Una API de terceros, lenta y poco fiable. Su respuesta aparece sin recargar la página.",
         "about_report": "Dos minutos de trabajo con barra de progreso. Cierre la página y vuelva cuando quiera.",
         "about_schedule": "Cada diez segundos, a medianoche, el segundo martes: una sola vez, con los servidores "
