@@ -1,10 +1,10 @@
-"""The contact form with its mail sent behind the page and in the request: ``python benchmarks/contact.py [--quick]``.
+"""The contact form with its mail sent by a task and in the request: ``python benchmarks/contact.py [--quick]``.
 
 gunicorn with one process, with one thread and with eight; the mail server takes two seconds for each mail; each visitor
-has an address of their own, so the limit per visitor is asked each time and refuses nobody. *ten*: ten visitors send
-their forms at once, and an eleventh opens the front page. *steady*: so many forms a second come, whether or not those
-before were answered; seconds count from when a form was to be sent. *most*: eight threads send one form after the
-other. Results go to ``contact.json`` in the folder ``results``.
+has another address, so the limit per visitor is checked each time and never exceeded. *ten*: ten visitors send their
+forms at once, and an eleventh opens the front page. *steady*: forms arrive at a constant rate, whether or not earlier
+ones were answered; times count from when a form was due. *most*: eight threads send one form after the other. Results
+go to ``contact.json`` in the folder ``results``.
 """
 
 import argparse
@@ -37,7 +37,7 @@ RATE = 50
 
 
 class SlowMailbox(Mailbox):
-    """Takes its time for each mail."""
+    """Takes ``SECONDS_PER_MAIL`` for each mail."""
 
     async def handle_DATA(self, server, session, envelope):  # noqa: N802
         await asyncio.sleep(SECONDS_PER_MAIL)
@@ -58,7 +58,7 @@ def process(folder, env, *command):
 
 
 class Site:
-    """The web process, and visitors without number who all have the same form."""
+    """The web process, and any number of visitors, who send the same form."""
 
     _visitors = count(1)
 
@@ -67,7 +67,7 @@ class Site:
         end = time.monotonic() + 30
         while True:
             with suppress(OSError):
-                status, headers, page = self.ask("GET", "/contact")
+                status, headers, page = self.request("GET", "/contact")
                 break
             if time.monotonic() > end:
                 raise TimeoutError
@@ -78,29 +78,29 @@ class Site:
         mail = {"sender": "ann@example.org", "subject": "Hours", "text": "Are you open on Sunday?"}
         self.form = urlencode({**mail, "form_token": token})
 
-    def ask(self, method, path, body=None, **headers):
+    def request(self, method, path, body=None, **headers):
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         try:
             connection.request(method, path, body, headers)
-            answer = connection.getresponse()
-            return answer.status, answer.headers, answer.read()
+            response = connection.getresponse()
+            return response.status, response.headers, response.read()
         finally:
             connection.close()
 
     def send(self, path, since=None):
-        """Send a form as somebody new; the seconds until the answer."""
+        """Send a form as a new visitor; return the seconds until the response."""
         since = since or time.monotonic()
         number = next(self._visitors)
         address = f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
         headers = {"Cookie": self.cookie, "X-Forwarded-For": address}
         kind = {"Content-Type": "application/x-www-form-urlencoded"}
-        status, _, page = self.ask("POST", path, self.form, **headers, **kind)
+        status, _, page = self.request("POST", path, self.form, **headers, **kind)
         assert status == 303, page
         return time.monotonic() - since
 
     def home(self):
         since = time.monotonic()
-        assert self.ask("GET", "/")[0] == 200
+        assert self.request("GET", "/")[0] == 200
         return time.monotonic() - since
 
 
@@ -128,14 +128,14 @@ def steady(site, path, seconds):
 def most(site, path, seconds):
     end = time.monotonic() + seconds
 
-    def go_on(_):
+    def send_forms(_):
         took = []
         while time.monotonic() < end:
             took.append(site.send(path))
         return took
 
     with ThreadPoolExecutor(8) as pool:
-        took = [each for part in pool.map(go_on, range(8)) for each in part]
+        took = [each for part in pool.map(send_forms, range(8)) for each in part]
     return {"per_second": round(len(took) / seconds, 1), **milliseconds(took)}
 
 

@@ -1,8 +1,8 @@
 """The embedded broker beside kombu's file-based ones, in one run: ``python benchmarks/embedded.py [--quick]``.
 
 Every figure is the median of several rounds, and in each round the systems take turns (A B C, A B C, ...), so that the
-ratios hold although the machine's speed drifts. RabbitMQ is there for scale. Results go to ``embedded.json`` beside
-this file's folder ``results``.
+ratios hold although the machine's speed drifts. RabbitMQ is measured for scale. Results go to ``embedded.json`` in the
+folder ``results``.
 """
 
 import argparse
@@ -49,7 +49,7 @@ def call(env, how, count):
 
 @contextmanager
 def worker(env, *options):
-    """A worker process that is ready; its process group ends with the block."""
+    """Run a worker process; its process group is killed at the end of the block."""
     process = subprocess.Popen(
         [
             sys.executable,
@@ -96,12 +96,12 @@ def wait_for(env, count, seconds=600):
 
 
 def rate(started, first, last):
-    """Tasks per second between two positions of the sorted starts."""
+    """Return the tasks per second between two positions of the sorted start times."""
     return (last - first) / ((started[last] - started[first]) / 1e9)
 
 
 def measure_throughput(env, count):
-    """Messages and calls per second of one process, and tasks per second of a worker that finds them queued."""
+    """Return messages and calls per second of one process, and tasks per second of a worker on a full queue."""
     published = call(env, "publish", count)
     called = call(env, "delay", count)
     with worker(env):
@@ -111,7 +111,7 @@ def measure_throughput(env, count):
 
 
 def measure_latency(env, calls, idle_seconds):
-    """Milliseconds from call to start, and the share of a core that an idle worker takes."""
+    """Return the milliseconds from call to start, and the share of a core that an idle worker uses."""
     with worker(env) as process:
         call(env, "delay", 1)
         wait_for(env, 2)
@@ -130,7 +130,7 @@ def measure_latency(env, calls, idle_seconds):
 
 
 def cpu_seconds(group):
-    """User and system time of every process of a group, from /proc."""
+    """Return the user and system time of all processes of a group, from /proc."""
     ticks = 0
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -143,7 +143,7 @@ def cpu_seconds(group):
 
 
 def measure_backlog(env, queued, taken):
-    """Microseconds for each of the first ``taken`` tasks of a queue of ``queued``."""
+    """Return the microseconds for each of the first ``taken`` tasks of a queue of ``queued``."""
     call(env, "publish", queued)
     with worker(env):
         wait_for(env, taken)
@@ -157,7 +157,7 @@ FULL = {"rounds": 5, "count": 2000, "calls": 150, "idle": 10, "deep": 100_000, "
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--quick", action="store_true", help="whether it works, not how fast")
+    arguments.add_argument("--quick", action="store_true", help="small sizes, to check that it runs")
     arguments.add_argument("--systems", nargs="+", default=SYSTEMS, choices=SYSTEMS)
     given = arguments.parse_args()
     sizes = QUICK if given.quick else FULL
@@ -167,7 +167,7 @@ def main():
 
 
 def brokers(stack, systems):
-    """A function that gives the environment of a system with an empty broker."""
+    """Return a function that returns the environment of a system with an empty broker."""
     rabbitmq_url = ""
     if "rabbitmq" in systems:
         from framework.testing.rabbitmq import RabbitMQ
@@ -183,7 +183,7 @@ def brokers(stack, systems):
 
 
 def measure(systems, fresh, *, rounds, count, calls, idle, deep, shallow):
-    """Every figure of every system, a list of one value a round."""
+    """Return every figure of every system, as a list with a value for each round."""
     figures = {system: defaultdict(list) for system in systems}
 
     def note(system, measured):

@@ -1,8 +1,8 @@
-"""What more callers and more workers bring, on both brokers: ``python benchmarks/growing.py [--quick]``.
+"""The throughput of more callers and more workers, on both brokers: ``python benchmarks/growing.py [--quick]``.
 
-Callers: processes that call a task at once, each call confirmed. Workers: processes of the command ``framework
-worker``, with four processes each, that run tasks of 20 ms in which they wait. All of it on one machine. Every figure
-is the median of three rounds, and goes to ``growing.json`` in the folder ``results``.
+Callers: processes that call a task at the same time, each call confirmed. Workers: ``framework worker`` with four
+processes each, which run tasks that wait for 20 ms. All on one machine. Every figure is the median of three rounds. The
+results go to ``growing.json`` in the folder ``results``.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 
-from growing_app import WAIT
+from growing_app import WAIT_SECONDS
 
 from framework.testing.rabbitmq import RabbitMQ
 from framework.testing.worker import Worker
@@ -28,8 +28,8 @@ QUICK = {"rounds": 1, "callers": (1, 2), "calls": 100, "workers": (1, 2), "tasks
 FULL = {"rounds": 3, "callers": (1, 2, 4), "calls": 2000, "workers": (1, 2, 4), "tasks": 500}
 
 
-def ask(broker_url, code):
-    """A process that prints the value of some code about the application."""
+def evaluate(broker_url, code):
+    """Start a process that prints the value of an expression about the application."""
     return subprocess.Popen(
         [sys.executable, "-c", f"import growing_app; print({code})"],
         env={**os.environ, "CELERY_BROKER_URL": broker_url, "PYTHONPATH": f"{HERE}:{HERE.parent}"},
@@ -40,21 +40,21 @@ def ask(broker_url, code):
 
 
 def calls_per_second(broker_url, callers, calls):
-    """Of all callers together, which begin at one moment."""
+    """Return the calls per second of all callers together, which start at the same time."""
     begin = time.time() + 5
-    processes = [ask(broker_url, f"growing_app.call({calls}, {begin})") for _ in range(callers)]
+    processes = [evaluate(broker_url, f"growing_app.call({calls}, {begin})") for _ in range(callers)]
     return callers * calls / (max(float(process.communicate()[0]) for process in processes) - begin)
 
 
 def tasks_per_second(broker_url, workers, tasks, file):
-    """Of all workers together, which begin on a queue that is full at one moment."""
+    """Return the tasks per second of all workers together, which start at the same time on a full queue."""
     count = tasks * workers
-    ask(broker_url, f"[growing_app.wait.delay({str(file)!r}) for _ in range({count})] and 0").communicate()
+    evaluate(broker_url, f"[growing_app.wait.delay({str(file)!r}) for _ in range({count})] and 0").communicate()
     with ExitStack() as stack:
         for number in range(workers):
             options = ("--queues=idle", f"--concurrency={PROCESSES}", f"--hostname=growing-{number}@%h")
             stack.enter_context(Worker(broker_url, *options, app="growing_app"))
-        ask(broker_url, "growing_app.celery.control.add_consumer('celery')").communicate()
+        evaluate(broker_url, "growing_app.celery.control.add_consumer('celery')").communicate()
         while len(written := stamps(file)) < count:
             time.sleep(0.02)
     steady = written[count // 10 : count * 9 // 10]
@@ -67,7 +67,7 @@ def stamps(file):
 
 
 def measure(fresh, *, rounds, callers, calls, workers, tasks):
-    """Both figures for each number of callers and of workers."""
+    """Return both figures for each number of callers and of workers."""
 
     def of(figure, counts):
         return {str(count): median(figure(count) for _ in range(rounds)) for count in counts}
@@ -102,19 +102,24 @@ class Fresh(ExitStack):
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--quick", action="store_true", help="whether it works, not how fast")
+    arguments.add_argument("--quick", action="store_true", help="small sizes, to check that it runs")
     sizes = QUICK if arguments.parse_args().quick else FULL
     sys.path.insert(0, str(HERE))
     os.chdir(HERE)
     machine = f"Python {platform.python_version()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
-    results = {"machine": machine, "sizes": sizes, "seconds of a task": WAIT, "processes of a worker": PROCESSES}
+    results = {
+        "machine": machine,
+        "sizes": sizes,
+        "seconds of a task": WAIT_SECONDS,
+        "processes of a worker": PROCESSES,
+    }
     results["embedded"] = measure(Fresh, **sizes)
     with RabbitMQ() as server:
         results["rabbitmq"] = measure(lambda: Fresh(server), **sizes)
-    told = json.dumps(results, indent=2)
-    print(told)
+    text = json.dumps(results, indent=2)
+    print(text)
     if sizes is FULL:
-        (HERE / "results" / "growing.json").write_text(told + "\n")
+        (HERE / "results" / "growing.json").write_text(text + "\n")
 
 
 if __name__ == "__main__":

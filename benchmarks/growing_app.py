@@ -1,11 +1,11 @@
-"""The framework's application with two tasks: one does nothing, one waits as for somebody else's server."""
+"""The framework's application with two tasks: one does nothing, one waits, as for a third-party API."""
 
 import os
 import time
 
 from framework.celery.celery import celery
 
-WAIT = 0.02
+WAIT_SECONDS = 0.02
 
 
 @celery.task(name="growing.nothing", ignore_result=True)
@@ -15,8 +15,8 @@ def nothing() -> None:
 
 @celery.task(name="growing.wait", ignore_result=True)
 def wait(file: str) -> None:
-    """Wait, then append the moment in nanoseconds, 8 bytes at once."""
-    time.sleep(WAIT)
+    """Wait, then append the time in nanoseconds with one write of 8 bytes."""
+    time.sleep(WAIT_SECONDS)
     written = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     try:
         os.write(written, time.time_ns().to_bytes(8))
@@ -25,7 +25,7 @@ def wait(file: str) -> None:
 
 
 def call(count: int, begin: float) -> float:
-    """From a moment on, call the task that does nothing, each call confirmed; return the moment of the end."""
+    """Make ``count`` confirmed calls of the task that does nothing, from the time ``begin`` on; return the end."""
     nothing.delay()  # connects and declares
     time.sleep(begin - time.time())
     for _ in range(count):

@@ -1,9 +1,9 @@
-"""What a limit costs, and what a flood of visitors does: ``python benchmarks/limits.py [--quick]``.
+"""The cost of a limit, and a flood of visitors: ``python benchmarks/limits.py [--quick]``.
 
 On RabbitMQ (a private one) and on the embedded broker: checks of one hot key from four processes of eight threads, a
-check of a key seen before and of a new one, and a task's call with and without a limit. On RabbitMQ then 20,000
-different visitors in a minute, while another process publishes all the time: the broker's memory and its alarm, how
-many queues there are, and how long each publish took. Results go to ``limits.json`` in ``results`` beside this file.
+check of a known key and of a new one, and a task's call with and without a limit. On RabbitMQ then 20,000
+different visitors in a minute, while another process publishes all the time: the broker's memory and its alarm, the
+number of queues, and the time of each publish. Results go to ``limits.json`` in ``results`` beside this file.
 """
 
 import argparse
@@ -31,41 +31,41 @@ def app_at(url):
 
 
 def hot(url, seconds):
-    """Hammer one key with eight threads for so many seconds; how many checks there were."""
+    """Check one key with eight threads for some seconds; return the number of checks."""
     limit, checks, end = Limit("50/1s", name="hot", app=app_at(url)), [0] * 8, time.time() + float(seconds)
 
-    def hammer(number):
+    def check(number):
         while time.time() < end:
-            limit.allows("everybody")
+            limit.allows("shared")
             checks[number] += 1
 
-    together([threading.Thread(target=hammer, args=(number,)) for number in range(8)])
+    together([threading.Thread(target=check, args=(number,)) for number in range(8)])
     return sum(checks)
 
 
 def flood(url, visitors, seconds, first):
-    """So many new visitors, evenly over so many seconds, from eight threads; how many were taken and refused."""
-    limit, told, began = Limit("1/10s", name="flood", app=app_at(url)), [[0, 0] for _ in range(8)], time.time()
+    """Send new visitors evenly over some seconds, from eight threads; return how many were accepted and refused."""
+    limit, counts, began = Limit("1/10s", name="flood", app=app_at(url)), [[0, 0] for _ in range(8)], time.time()
 
-    def come(number):
+    def visit(number):
         for visitor in range(number, int(visitors), 8):
             time.sleep(max(began + visitor * float(seconds) / int(visitors) - time.time(), 0))
             try:
                 limit.take(f"visitor {int(first) + visitor}")
-                told[number][0] += 1
+                counts[number][0] += 1
             except OverLimit:
-                told[number][1] += 1
+                counts[number][1] += 1
 
-    together([threading.Thread(target=come, args=(number,)) for number in range(8)])
+    together([threading.Thread(target=visit, args=(number,)) for number in range(8)])
     return {
-        "taken": sum(a for a, _ in told),
-        "refused": sum(b for _, b in told),
+        "taken": sum(a for a, _ in counts),
+        "refused": sum(b for _, b in counts),
         "seconds": round(time.time() - began, 1),
     }
 
 
 def publishes(url, seconds):
-    """Call a task fifty times a second; the seconds that each call took."""
+    """Call a task fifty times a second; return the seconds of each call."""
     task, took, end = app_at(url).task(name="bench.noop")(noop), [], time.time() + float(seconds)
     while time.time() < end:
         began = time.perf_counter()
@@ -93,7 +93,7 @@ def process(part, *args):
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
-def answer(running):
+def result_of(running):
     return json.loads(running.communicate()[0])
 
 
@@ -116,7 +116,7 @@ def timed(do, times):
 
 def checks(url, seconds, times):
     crowd = [process("hot", url, seconds) for _ in range(4)]
-    hot_checks = sum(answer(one) for one in crowd) / seconds
+    hot_checks = sum(result_of(one) for one in crowd) / seconds
     app = app_at(url)
     free, plain = Limit(f"{times * 3}/m", name="free", app=app), app.task(name="bench.plain")(noop)
     limited = app.task(name="bench.limited", limit=Limit(f"{times * 3}/m"))(noop)
@@ -132,7 +132,7 @@ def checks(url, seconds, times):
 
 
 def memory(server):
-    """Bytes that RabbitMQ uses, and those at which it stops publishers."""
+    """Return the bytes that RabbitMQ uses, and those at which it blocks publishers."""
     status = json.loads(server.ctl("status", "--formatter", "json"))
     return status["memory"]["total"]["rss"], status["vm_memory_high_watermark_limit"]
 
@@ -146,14 +146,14 @@ def flooded(server, url, visitors, seconds):
     while any(one.poll() is None for one in crowd):
         peak = max(peak, memory(server)[0])
         time.sleep(2)
-    told = [answer(one) for one in crowd]
+    results = [result_of(one) for one in crowd]
     queues = len(server.ctl("list_queues", "-q", "-p", url.rpartition("/")[2], "name").splitlines())
-    took = answer(publisher)
+    took = result_of(publisher)
     return {
         "visitors": visitors,
-        "seconds": max(one["seconds"] for one in told),
-        "taken": sum(one["taken"] for one in told),
-        "refused": sum(one["refused"] for one in told),
+        "seconds": max(one["seconds"] for one in results),
+        "taken": sum(one["taken"] for one in results),
+        "refused": sum(one["refused"] for one in results),
         "queues at the end": queues,
         "MB before": before >> 20,
         "MB at most": peak >> 20,

@@ -1,9 +1,9 @@
-"""What progress and states cost, and how fast they arrive: ``python benchmarks/progress.py [--quick]``.
+"""The cost of progress and states, and their latency: ``python benchmarks/progress.py [--quick]``.
 
 On RabbitMQ (a private one) and on the embedded broker: the loop of a real task in a real worker, bare and with
-progress, in turns; the time from an update to one who watches from another process; a tracked call beside an untracked
-one; reading a last state; and the broker's memory for each task that is told of. Results go to ``progress.json``
-beside this file's folder ``results``.
+progress, in turns; the time from an update to a watcher in another process; a tracked call beside an untracked one;
+reading a last state; and the broker's memory for each task with a state. Results go to ``progress.json`` in the folder
+``results``.
 """
 
 import argparse
@@ -53,15 +53,15 @@ def seconds_of(items):
 
 @app.task(name="bench.loops", track=True, shared=False)
 def loops(source, rounds):
-    """Seconds of the bare loop and of the one with progress, the best of each."""
+    """Return the seconds of the bare loop and of the one with progress, the best of each."""
     make = SOURCES[source]
     pairs = [(seconds_of(make()), seconds_of(progress(make(), source))) for _ in range(rounds)]
-    return min(bare for bare, _ in pairs), min(told for _, told in pairs)
+    return min(bare for bare, _ in pairs), min(tracked for _, tracked in pairs)
 
 
 @app.task(name="bench.updates", track=True, shared=False)
 def updates(count):
-    """Change what is shown at odd moments; each message is the time of its change."""
+    """Update the progress at random times; each message is the time of its update."""
     with progress(total=count, name="updates") as step:
         for number in range(count):
             time.sleep(random.uniform(0.02, 0.5))
@@ -71,12 +71,12 @@ def updates(count):
 
 @app.task(name="bench.tracked", track=True, shared=False)
 def tracked():
-    """Nothing, told of."""
+    """Do nothing, and report states."""
 
 
 @app.task(name="bench.untracked", shared=False)
 def untracked():
-    """Nothing."""
+    """Do nothing."""
 
 
 @contextmanager
@@ -92,7 +92,7 @@ def worker():
 
 
 def ended(watcher, task_id):
-    """Wait for a task; its last state."""
+    """Wait for a task; return its last state."""
     done = threading.Event()
     found = []
 
@@ -111,17 +111,17 @@ def loop_cost(watcher, rounds):
     ended(watcher, loops.delay("range", 1).id)
     found = {}
     for source in SOURCES:
-        bare, told = ended(watcher, loops.delay(source, rounds).id).result
+        bare, tracked_loop = ended(watcher, loops.delay(source, rounds).id).result
         found[source] = {
             "bare ns": bare / STEPS * 1e9,
-            "progress ns": told / STEPS * 1e9,
-            "more %": (told / bare - 1) * 100,
+            "progress ns": tracked_loop / STEPS * 1e9,
+            "more %": (tracked_loop / bare - 1) * 100,
         }
     return found
 
 
 def latency(watcher, count, watching):
-    """Milliseconds from a change to the callback of each of so many who watch the task."""
+    """Return the milliseconds from an update to the callbacks of the watchers of a task."""
     waits = []
     sent = updates.delay(count)
 
@@ -170,10 +170,10 @@ def reading(count):
     }
 
 
-def keep(count):
-    """End so many tasks, whose last states the broker keeps."""
+def store_states(count):
+    """End tasks, whose last states the broker stores."""
     for number in range(count):
-        run = Run(app, SimpleNamespace(id=f"kept-{number}", retries=0, delivery_info={}), "kept")
+        run = Run(app, SimpleNamespace(id=f"stored-{number}", retries=0, delivery_info={}), "stored")
         run.start()
         run.end("success", result={"rows": 1000, "file": "report.csv"})
 
@@ -188,7 +188,7 @@ def measured(sizes):
 
 
 def run_on(url, what, sizes):
-    """Run a part of this file in a process of its own, whose application has that broker."""
+    """Run a function of this file in another process, on a broker."""
     env = {**os.environ, "CELERY_BROKER_URL": url, "PYTHONPATH": f"{HERE}:{HERE.parent}"}
     code = f"import json, progress; print(json.dumps(progress.{what}({sizes!r}))); progress.app.close()"
     done = subprocess.run(
@@ -198,14 +198,14 @@ def run_on(url, what, sizes):
 
 
 def memory(server, count):
-    """KB of the broker for each task that ended and is kept, by its own account of its memory."""
+    """Return the KB that the broker reports for each task with a stored state."""
 
     def total():
         server.ctl("eval", "[garbage_collect(P) || P <- processes()].")
         return int(server.ctl("eval", "erlang:memory(total).").strip())
 
     before = total()
-    run_on(server.url, "keep", count)
+    run_on(server.url, "store_states", count)
     return {"KB for each": (total() - before) / count / 1024, "tasks": count}
 
 
@@ -217,7 +217,7 @@ def rounded(value):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="few of everything, nothing written")
+    parser.add_argument("--quick", action="store_true", help="small sizes; nothing is written")
     quick = parser.parse_args().quick
     sizes = {"calls": 200, "reads": 500, "rounds": 15, "updates": 100, "kept": 2000}
     if quick:

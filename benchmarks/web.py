@@ -1,8 +1,8 @@
-"""Sockets in one web process, their memory and how soon an update is there: ``python benchmarks/web.py [--quick]``.
+"""Sockets in one web process, their memory and the latency of updates: ``python benchmarks/web.py [--quick]``.
 
-gunicorn with one process of four threads, the clients in a process of their own. *together*: four tasks that say what
-time it is, watched by all; from the line in the task to the client, so with the pace at which progress is told. *page*:
-the same to the screen of a browser (Chromium is needed). *apart*: a task for each socket; from the publish to the
+gunicorn with one process of four threads, the clients in another process. *together*: four tasks whose messages are the
+time, watched by all; from the line in the task to the client, including the interval at which progress is reported.
+*page*: the same to the screen of a browser (needs Chromium). *apart*: a task for each socket; from the publish to the
 client. Results go to ``web.json`` in the folder ``results``.
 """
 
@@ -35,7 +35,7 @@ TASKS = 4
 
 @contextmanager
 def process(folder, env, *command):
-    """A process of ours that ends with the block, and its children."""
+    """Run a process; it and its children are killed at the end of the block."""
     with (folder / f"{command[0]}.log").open("ab") as log:
         started = subprocess.Popen(
             [sys.executable, "-m", *command], cwd=HERE, env=env, stdout=log, stderr=log, start_new_session=True
@@ -48,7 +48,7 @@ def process(folder, env, *command):
 
 
 def resident(pid):
-    """Bytes of memory that a process has for itself."""
+    """Return the bytes of private memory of a process."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Private_"))
 
@@ -63,44 +63,44 @@ def threads(pid):
 
 
 class Site:
-    """The web process, asked for addresses with one visitor's cookie."""
+    """The web process, with the session of one visitor."""
 
     def __init__(self, port):
         self.port = port
         self.cookie = ""
         end = time.monotonic() + 30
-        while not self._answers():
+        while not self._responds():
             if time.monotonic() > end:
                 raise TimeoutError
             time.sleep(0.1)
-        self.pid = self.ask("first")["pid"]
+        self.pid = self.fetch("first")["pid"]
 
-    def _answers(self):
+    def _responds(self):
         with suppress(OSError):
-            return bool(self.ask("first"))
+            return bool(self.fetch("first"))
         return False
 
-    def ask(self, task_id):
+    def fetch(self, task_id):
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}/url/{task_id}", headers={"Cookie": self.cookie})
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            self.cookie = self.cookie or (answer.headers["Set-Cookie"] or "").split(";")[0]
-            return json.load(answer)
+        with urllib.request.urlopen(request, timeout=30) as response:
+            self.cookie = self.cookie or (response.headers["Set-Cookie"] or "").split(";")[0]
+            return json.load(response)
 
     def connect(self, task_id):
-        address = f"ws://127.0.0.1:{self.port}{self.ask(task_id)['url']}/live"
+        address = f"ws://127.0.0.1:{self.port}{self.fetch(task_id)['url']}/live"
         return connect(address, additional_headers={"Cookie": self.cookie}, proxy=None, compression=None)
 
 
 async def watch(socket, delays):
     async for text in socket:
         now = time.time()
-        told = json.loads(text).get("progress")
-        if told and told["message"]:
-            delays.append(now - float(told["message"]))
+        reported = json.loads(text).get("progress")
+        if reported and reported["message"]:
+            delays.append(now - float(reported["message"]))
 
 
 async def watch_all(site, ids, seconds, meanwhile):
-    """Open a socket for each id, listen for so long; memory, processor time and delays."""
+    """Open a socket for each id and listen for some seconds; return memory, processor time and delays."""
     warm = await site.connect(ids[0])
     await warm.recv()
     before = resident(site.pid)
@@ -143,7 +143,7 @@ def latency(delays):
 
 
 def publish(url, ids, each_per_second):
-    """Tell of every task in turn, for as long as we live."""
+    """Publish a state of every task in turn, until the process is killed."""
     app = App("publisher", broker=url, set_as_current=False)
     with app.connection_for_write() as connection, connection.channel() as channel:
         store.declare_exchange(channel)
@@ -184,7 +184,7 @@ async def apart(site, url, sockets, seconds):
 
 
 def page(site, url, seconds):
-    """A page in a browser: from the line in the task to what is on its screen."""
+    """Measure a page in a browser: from the line in the task to the screen."""
     app = App("caller", broker=url, set_as_current=False)
     app.conf.task_remote_names = ["ticking"]
     task_id = app.send_task("ticking", (seconds + 20, 0.25), ignore_result=True).id
@@ -224,7 +224,7 @@ def measure(url, sockets, seconds):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="50 sockets and a few seconds, to see that it runs")
+    parser.add_argument("--quick", action="store_true", help="50 sockets and a few seconds, to check that it runs")
     parser.add_argument("--publish", nargs=2, metavar=("URL", "TASKS"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.publish:

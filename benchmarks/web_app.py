@@ -1,4 +1,4 @@
-"""What ``web.py`` measures: a site whose visitors watch tasks, and the tasks."""
+"""The site and the task that ``web.py`` measures."""
 
 import os
 import time
@@ -14,9 +14,9 @@ PAGE = """<!doctype html>
 <script>
   window.delays = [];
   document.addEventListener("task-progress:update", (event) => {
-    const told = Number(event.detail.progress?.message);
-    // What is on the screen counts, so wait until it is.
-    if (told) requestAnimationFrame(() => window.delays.push(Date.now() / 1000 - told));
+    const sent = Number(event.detail.progress?.message);
+    // The time on the screen counts, so wait for the next frame.
+    if (sent) requestAnimationFrame(() => window.delays.push(Date.now() / 1000 - sent));
   });
 </script>
 {{ task_progress_script() }}
@@ -28,7 +28,7 @@ celery = App("web_app", broker=os.environ["CELERY_BROKER_URL"])
 
 @celery.task(name="ticking", track=True)
 def ticking(seconds, interval):
-    """Say what time it is, in a message, every ``interval`` seconds."""
+    """Report the time in a message, every ``interval`` seconds."""
     with progress(total=seconds, name="ticking") as step:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -39,7 +39,7 @@ def ticking(seconds, interval):
 def create_app():
     app = Flask(__name__)
     app.config.update(SECRET_KEY="only a benchmark", TASK_PROGRESS_MAX_SOCKETS=5000)
-    shows = TaskProgress(app, celery=celery)
+    task_progress = TaskProgress(app, celery=celery)
 
     @app.get("/page/<task>")
     def page(task):
@@ -47,6 +47,6 @@ def create_app():
 
     @app.get("/url/<task>")
     def url(task):
-        return jsonify(url=shows.url(task), pid=os.getpid())
+        return jsonify(url=task_progress.url(task), pid=os.getpid())
 
     return app

@@ -12,7 +12,7 @@ POLICY = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancesto
 
 
 def create_app(config: Mapping[str, Any] | None = None) -> Flask:
-    """The application; settings come from variables such as ``DEMO_SECRET_KEY``, then from ``config``."""
+    """Return the application; settings come from variables such as ``DEMO_SECRET_KEY``, then from ``config``."""
     from demo import contact, failed, lookup, pages, report, schedule, shop
     from framework.web.flask import TaskProgress
 
@@ -28,7 +28,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app.config.from_prefixed_env("DEMO")
     app.config.update(config or {})
     if app.config["PROXIES"]:
-        # Behind a proxy every visitor has its address, unless it says whose the request was.
+        # Behind a proxy every visitor has the proxy's address, unless the header of the proxy is trusted.
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=app.config["PROXIES"], x_proto=app.config["PROXIES"])  # type: ignore[method-assign]
     shop.fill()
     TaskProgress(app)
@@ -36,14 +36,14 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         app.register_blueprint(page.blueprint)
     app.before_request(choose_language)
     app.before_request(check_form)
-    app.after_request(protect)
-    app.context_processor(words)
-    app.register_error_handler(HTTPException, pages.refuse)
+    app.after_request(set_security_headers)
+    app.context_processor(template_context)
+    app.register_error_handler(HTTPException, pages.error_page)
     return app
 
 
 def choose_language() -> None:
-    """What the visitor chose, or else what the browser asks for."""
+    """Use the language that the visitor chose, or else the browser's."""
     from demo.texts import TEXTS
 
     if request.args.get("lang") in TEXTS:
@@ -52,34 +52,34 @@ def choose_language() -> None:
     g.texts = TEXTS[g.lang]
 
 
-def words() -> dict[str, Any]:
-    """What every template knows."""
-    from demo.shown import figure, moment
+def template_context() -> dict[str, Any]:
+    """Return the variables and functions of every template."""
+    from demo.formats import local_time, whole_number
 
-    shown = {"figure": figure, "moment": moment, "in_language": in_language}
-    return {"t": g.texts, "lang": g.lang, "form_token": form_token(), **shown}
+    functions = {"local_time": local_time, "whole_number": whole_number, "in_language": in_language}
+    return {"t": g.texts, "lang": g.lang, "form_token": form_token(), **functions}
 
 
 def in_language(lang: str) -> str:
-    """The address of this page in another language."""
+    """Return the URL of this page in another language."""
     return url_for(request.endpoint or "pages.home", **{**(request.view_args or {}), "lang": lang})
 
 
 def form_token() -> str:
-    """What a form of this visitor's must bring along."""
+    """Return the token that every form of this visitor must contain."""
     return str(session.setdefault("form_token", secrets.token_urlsafe(16)))
 
 
 def check_form() -> None:
-    """Refuse a form that another site sent."""
+    """Refuse a form that another site sent (CSRF)."""
     if request.method == "POST":
         given = request.form.get("form_token", "").encode()
         if not secrets.compare_digest(given, form_token().encode()):
             abort(400)
 
 
-def protect(response: Response) -> Response:
-    """Tell the browser that nothing comes from elsewhere."""
+def set_security_headers(response: Response) -> Response:
+    """Set the headers that keep the browser from loading anything from another site."""
     response.headers["Content-Security-Policy"] = POLICY
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Referrer-Policy"] = "same-origin"

@@ -1,4 +1,4 @@
-"""``python -m demo``: the web server and what is outside of it, on this machine alone."""
+"""``python -m demo``: the web server and the external services, on this machine alone."""
 
 import os
 import socket
@@ -8,7 +8,7 @@ import click
 from werkzeug.serving import make_server
 
 from demo import create_app
-from demo.outside import outside
+from demo.external import external_services
 from framework.errors import FrameworkError, PortTaken
 
 HOST = "127.0.0.1"
@@ -16,14 +16,15 @@ HOST = "127.0.0.1"
 
 def main() -> None:
     """Serve until Ctrl-C."""
-    with _listening(int(os.environ.get("DEMO_PORT", "8000"))) as listening, outside(), suppress(KeyboardInterrupt):
-        port = listening.getsockname()[1]
-        server = make_server(HOST, port, create_app(), threaded=True, fd=listening.fileno())
+    port = int(os.environ.get("DEMO_PORT", "8000"))
+    with _listening_socket(port) as listener, external_services(), suppress(KeyboardInterrupt):
+        port = listener.getsockname()[1]
+        server = make_server(HOST, port, create_app(), threaded=True, fd=listener.fileno())
         click.secho(f"demo      http://{HOST}:{port}", bold=True)
         server.serve_forever()
 
 
-def _listening(port: int) -> socket.socket:
+def _listening_socket(port: int) -> socket.socket:
     try:
         return socket.create_server((HOST, port))
     except OSError as exc:

@@ -1,4 +1,4 @@
-"""The demo's settings for Celery: its own tasks beside the framework's, and when they run."""
+"""The demo's settings for Celery: its tasks, and when they run."""
 
 import os
 from pathlib import Path
@@ -9,10 +9,10 @@ from framework.discovery import find_tasks_in_project
 imports = find_tasks_in_project(Path(__file__).parent)
 timezone = "Europe/Madrid"
 
-# The page shows how a mail is doing.
+# The page shows the state of a mail.
 task_annotations = {"framework.tasks.send_mails.send_mail": {"track": True}}
 
-# The tables of the two tasks that come with the framework.
+# The tables of the two bundled tasks.
 os.environ.setdefault("DATABASE_URL", f"sqlite:///{data() / 'shop.db'}")
 
 beat_schedule = {

@@ -1,4 +1,4 @@
-"""Asking the parcel service, which may be slow, broken or up to no good."""
+"""The client of the parcel service, which may be slow, broken or malicious."""
 
 import json
 import re
@@ -11,53 +11,53 @@ from demo.settings import api_url
 from framework.errors import FrameworkError
 
 NUMBER = re.compile(r"[A-Z]{2}[0-9]{6}", re.ASCII)
-WAIT = httpx.Timeout(5, connect=2)
-LONGEST = 10.0
-LARGEST = 64 * 1024
+TIMEOUT = httpx.Timeout(5, connect=2)
+RESPONSE_SECONDS = 10.0
+RESPONSE_BYTES = 64 * 1024
 
 
-class ServiceAway(FrameworkError):
-    """The service does not answer now; it may in a moment."""
+class ServiceUnavailable(FrameworkError):
+    """The service does not respond; a retry may help."""
 
 
-class StrangeAnswer(FrameworkError):
-    """The service answered what it never should; asking again does not help."""
+class InvalidResponse(FrameworkError):
+    """The service sent a response that is never valid; a retry does not help."""
 
 
-def ask(number: str) -> dict[str, Any] | None:
-    """What the service knows of a parcel; None where it knows none.
+def fetch(number: str) -> dict[str, Any] | None:
+    """Return where a parcel is; None if the service does not know it.
 
-    Nothing that a visitor wrote has a part in the host, and no answer leads to another one.
+    No input of a visitor is part of the host, and redirects are not followed.
     """
     if not NUMBER.fullmatch(number):
         raise ValueError(number)
-    with httpx.Client(base_url=api_url(), timeout=WAIT, follow_redirects=False, trust_env=False) as client:
+    with httpx.Client(base_url=api_url(), timeout=TIMEOUT, follow_redirects=False, trust_env=False) as client:
         try:
-            with client.stream("GET", f"/parcels/{number}") as answer:
-                return _read(answer)
+            with client.stream("GET", f"/parcels/{number}") as response:
+                return _read(response)
         except httpx.TransportError as exc:
-            raise ServiceAway("transport") from exc
+            raise ServiceUnavailable("transport") from exc
 
 
-def _read(answer: httpx.Response) -> dict[str, Any] | None:
-    if answer.status_code == httpx.codes.NOT_FOUND:
+def _read(response: httpx.Response) -> dict[str, Any] | None:
+    if response.status_code == httpx.codes.NOT_FOUND:
         return None
-    if answer.status_code == httpx.codes.TOO_MANY_REQUESTS or answer.is_server_error:
-        raise ServiceAway(str(answer.status_code))
-    if answer.status_code != httpx.codes.OK:
-        raise StrangeAnswer(str(answer.status_code))
+    if response.status_code == httpx.codes.TOO_MANY_REQUESTS or response.is_server_error:
+        raise ServiceUnavailable(str(response.status_code))
+    if response.status_code != httpx.codes.OK:
+        raise InvalidResponse(str(response.status_code))
     try:
-        found = json.loads(_body(answer))
+        found = json.loads(_body(response))
         return {"place": str(found["place"])[:80], "days": int(found["days"])}
     except (ValueError, KeyError, TypeError) as exc:
-        raise StrangeAnswer("body") from exc
+        raise InvalidResponse("body") from exc
 
 
-def _body(answer: httpx.Response) -> bytes:
-    """The body, of a size and a time that can be borne."""
-    until, body = time.monotonic() + LONGEST, b""
-    for part in answer.iter_bytes():
+def _body(response: httpx.Response) -> bytes:
+    """Return the body, up to ``RESPONSE_BYTES`` within ``RESPONSE_SECONDS``."""
+    end, body = time.monotonic() + RESPONSE_SECONDS, b""
+    for part in response.iter_bytes():
         body += part
-        if len(body) > LARGEST or time.monotonic() > until:
-            raise StrangeAnswer("too much")
+        if len(body) > RESPONSE_BYTES or time.monotonic() > end:
+            raise InvalidResponse("too much")
     return body

@@ -1,4 +1,4 @@
-"""The schedule: who leads, what comes next, and a hand on it."""
+"""The schedule: its leader, its entries, and their controls."""
 
 from pprint import pformat
 
@@ -6,28 +6,28 @@ from flask import Blueprint, abort, flash, g, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
 
 from demo import shop
-from demo.shown import source
+from demo.formats import source
 from demo.tasks.shop import count_mails
 from framework.celery.celery import celery
 from framework.errors import UnknownEntry
-from framework.schedule.control import Schedules
+from framework.schedule import Schedules
 
 blueprint = Blueprint("schedule", __name__)
 
 
 @blueprint.get("/schedule")
 def show() -> str:
-    """Every entry, and what the tasks have done."""
+    """Show every entry, and the results of the tasks."""
     schedules = Schedules(celery)
     code = f"beat_schedule = {pformat(celery.conf.beat_schedule)}\n\n\n{source(count_mails)}"
     return render_template(
-        "schedule.html", status=schedules.status(), zone=schedules.timezone, seen=shop.seen(), code=code
+        "schedule.html", status=schedules.status(), zone=schedules.timezone, results=shop.results(), code=code
     )
 
 
 @blueprint.post("/schedule/<name>/<any(run, pause, resume):act>")
 def control(name: str, act: str) -> ResponseReturnValue:
-    """Run an entry now, pause it, or have it go on."""
+    """Run an entry now, pause it, or resume it."""
     try:
         getattr(Schedules(celery), act)(name)
     except UnknownEntry:

@@ -1,4 +1,4 @@
-"""``make screenshots``: every page, in both languages, on a phone and on a desktop, as pictures for the guide."""
+"""``make screenshots``: pictures of every page for the guide, in both languages, on a phone and on a desktop."""
 
 import sys
 from base64 import b64decode
@@ -14,42 +14,42 @@ from selenium.webdriver.support.wait import WebDriverWait
 from werkzeug.serving import make_server
 
 from demo import create_app
-from demo.outside import outside
+from demo.external import external_services
 from framework.testing.browser import open_browser
 
 SIZES = {"phone": (390, 844), "desktop": (1000, 700)}
-#: What a picture's name ends with; Sphinx shows one whose name has a language to readers of that language.
+#: The ending of a picture's name; Sphinx chooses the picture by the language in its name.
 ENDINGS = {"en": "webp", "es": "es.webp"}
-WAIT = 60
-SLOWLY = {"REPORT_ROWS": 50_000, "REPORT_ROUNDS": 2_000}
+WAIT_SECONDS = 60
+SLOW_REPORT = {"REPORT_ROWS": 50_000, "REPORT_ROUNDS": 2_000}
 
 
 class Photographer:
-    """A visitor with a browser of a language and a size, who keeps pictures of what there is to see."""
+    """A visitor with a browser of a language and a size, who takes pictures of pages."""
 
     def __init__(self, browser: Chrome, site: str, size: tuple[int, int], file: Callable[[str], Path]) -> None:
         self.browser, self.site = browser, site
         self._size, self._file = size, file
-        self._look_at(*size)
+        self._set_size(*size)
 
     def go(self, page: str) -> None:
         """Open a page."""
         self.browser.get(f"{self.site}{page}")
 
-    def keep(self, name: str) -> None:
-        """Keep a picture of the whole page."""
+    def take(self, name: str) -> None:
+        """Take a picture of the whole page."""
         width, height = self._size
-        self._look_at(width, max(height, self.browser.execute_script("return document.body.scrollHeight")))
+        self._set_size(width, max(height, self.browser.execute_script("return document.body.scrollHeight")))
         picture = self.browser.execute_cdp_cmd("Page.captureScreenshot", {"format": "webp", "quality": 90})
         self._file(name).write_bytes(b64decode(picture["data"]))
-        self._look_at(width, height)
+        self._set_size(width, height)
 
-    def _look_at(self, width: int, height: int) -> None:
+    def _set_size(self, width: int, height: int) -> None:
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         self.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
     def fill(self, **fields: str) -> None:
-        """Fill a form in, and send it."""
+        """Fill in a form, and send it."""
         for name, value in fields.items():
             field = self.browser.find_element(By.NAME, name)
             field.clear()
@@ -62,16 +62,19 @@ class Photographer:
         self.browser.execute_script("arguments[0].click()", button)
 
     def wait_for(self, selector: str) -> None:
-        """Wait until something is there."""
-        WebDriverWait(self.browser, WAIT).until(lambda browser: browser.find_elements(By.CSS_SELECTOR, selector))
+        """Wait until an element exists."""
+        self._wait(lambda browser: browser.find_elements(By.CSS_SELECTOR, selector))
 
     def wait_until(self, script: str) -> None:
-        """Wait until something is true of the page."""
-        WebDriverWait(self.browser, WAIT).until(lambda browser: browser.execute_script(f"return {script}"))
+        """Wait until a script returns something true."""
+        self._wait(lambda browser: browser.execute_script(f"return {script}"))
+
+    def _wait(self, condition: Callable[[Chrome], object]) -> None:
+        WebDriverWait(self.browser, WAIT_SECONDS).until(condition)
 
 
 def tour(visitor: Photographer) -> None:
-    """Every page, with something on it."""
+    """Visit every page, with data on it."""
     pages: dict[str, Callable[[Photographer], None]] = {
         "contact": contact,
         "lookup": lookup,
@@ -79,60 +82,60 @@ def tour(visitor: Photographer) -> None:
         "failed": failed,
     }
     visitor.go("/")
-    visitor.keep("home")
-    for page, see in pages.items():
+    visitor.take("home")
+    for page, visit in pages.items():
         visitor.go(f"/{page}")
-        see(visitor)
+        visit(visitor)
     for page in ("schedule", "mails"):
         visitor.go(f"/{page}")
-        visitor.keep(page)
+        visitor.take(page)
 
 
 def contact(visitor: Photographer) -> None:
-    """Wrong, sent, and tried again."""
+    """Send an invalid form, a mail that is retried, and a second one too early."""
     visitor.fill(sender="ann", subject="Hours", text="Are you open on Sunday?")
-    visitor.keep("contact-wrong")
+    visitor.take("contact-invalid")
     visitor.browser.find_element(By.ID, "refuse").click()
     visitor.fill(sender="ann@example.org")
     visitor.wait_for("task-progress[status=retry]")
-    visitor.keep("contact-retry")
+    visitor.take("contact-retry")
     visitor.go("/contact")
     visitor.fill(sender="ann@example.org", subject="Hours", text="Are you open on Sunday?")
-    visitor.keep("contact-again")
+    visitor.take("contact-again")
 
 
 def lookup(visitor: Photographer) -> None:
-    """An answer, and none."""
+    """Look up a known and an unknown parcel."""
     visitor.fill(number="ES123450")
     visitor.fill(number="ES123451")
     visitor.wait_for("section:nth-of-type(1) .answer")
     visitor.wait_for("section:nth-of-type(2) .answer")
-    visitor.keep("lookup")
+    visitor.take("lookup")
 
 
 def report(visitor: Photographer) -> None:
-    """On its way, and done."""
+    """Run a report to its end."""
     visitor.press("main > form button")
     visitor.wait_until("document.querySelector('task-progress').state?.progress?.fraction > 0.4")
-    visitor.keep("report-running")
+    visitor.take("report-running")
     visitor.wait_for(".bars")
-    visitor.keep("report-done")
+    visitor.take("report-done")
 
 
 def failed(visitor: Photographer) -> None:
-    """One that failed."""
+    """Make a task fail."""
     visitor.press("form[action$=invoice] button")
     visitor.wait_for("#failed .badge")
-    visitor.keep("failed")
+    visitor.take("failed")
 
 
 def main(folder: Path) -> None:
-    """Take them all."""
+    """Take all pictures."""
     folder.mkdir(parents=True, exist_ok=True)
-    server = make_server("127.0.0.1", 0, create_app(SLOWLY), threaded=True)
+    server = make_server("127.0.0.1", 0, create_app(SLOW_REPORT), threaded=True)
     Thread(target=server.serve_forever, daemon=True).start()
     site = f"http://127.0.0.1:{server.server_port}"
-    with outside():
+    with external_services():
         for (language, ending), (size, pixels) in product(ENDINGS.items(), SIZES.items()):
             with TemporaryDirectory() as profile, open_browser(Path(profile), language=language) as browser:
                 kind = f"{size}.{ending}"

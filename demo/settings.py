@@ -1,16 +1,16 @@
-"""What the web server, the worker and the outside agree on, from the environment."""
+"""Settings from the environment, for the web server, the worker and the external services."""
 
 import os
 from pathlib import Path
 
 
 def data() -> Path:
-    """The folder that all processes of the demo share: ``DEMO_DATA``, or ``demo/data``."""
+    """Return the folder that all processes of the demo share: ``DEMO_DATA``, or ``demo/data``."""
     folder = Path(os.environ.get("DEMO_DATA") or Path(__file__).with_name("data"))
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
 def api_url() -> str:
-    """Where the parcel service is: ``DEMO_API_URL``."""
+    """Return the URL of the parcel service: ``DEMO_API_URL``."""
     return os.environ.get("DEMO_API_URL", "http://127.0.0.1:8001")

@@ -1,4 +1,4 @@
-"""The shop's database: cards and accounts for the tasks at night, and what the task by day has counted."""
+"""The shop's database: cards and accounts for the nightly tasks, and the counts of mails."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -14,19 +14,19 @@ CREATE TABLE IF NOT EXISTS accounts (
     id INTEGER PRIMARY KEY, email TEXT, last_active_at DATETIME, reminded_at DATETIME);
 CREATE TABLE IF NOT EXISTS counts (at DATETIME, mails INTEGER);
 """
-CARDS, ACCOUNTS, SHOWN = 12, 6, 5
+CARDS, ACCOUNTS, LATEST_COUNTS = 12, 6, 5
 
 
 @contextmanager
 def database() -> Iterator[sqlite3.Connection]:
-    """The database, in one transaction, with its tables."""
+    """Open the database, with its tables, in one transaction."""
     with closing(sqlite3.connect(data() / "shop.db", timeout=30)) as connection, connection:
         connection.executescript(TABLES)
         yield connection
 
 
 def fill() -> None:
-    """Put cards and accounts in, where there are none."""
+    """Insert cards and accounts, unless they exist."""
     with database() as shop:
         now = datetime.now(UTC).replace(tzinfo=None)
         months = [(now.month - 1 + ahead) for ahead in range(CARDS)]
@@ -39,18 +39,18 @@ def fill() -> None:
         shop.executemany("INSERT OR IGNORE INTO accounts (id, email, last_active_at) VALUES (?, ?, ?)", accounts)
 
 
-def note_count(mails: int) -> None:
-    """Write down how many mails there are now."""
+def store_count(mails: int) -> None:
+    """Store how many mails there are now."""
     with database() as shop:
         shop.execute("INSERT INTO counts VALUES (?, ?)", (datetime.now(UTC).isoformat(), mails))
 
 
-def seen() -> dict[str, object]:
-    """What the tasks on the schedule have done."""
+def results() -> dict[str, object]:
+    """Return the results of the scheduled tasks."""
     with database() as shop:
         [expiring] = shop.execute("SELECT count(*) FROM cards WHERE is_expiring").fetchone()
         [reminded] = shop.execute("SELECT count(*) FROM accounts WHERE reminded_at IS NOT NULL").fetchone()
-        counts = shop.execute("SELECT at, mails FROM counts ORDER BY at DESC LIMIT ?", (SHOWN,)).fetchall()
+        counts = shop.execute("SELECT at, mails FROM counts ORDER BY at DESC LIMIT ?", (LATEST_COUNTS,)).fetchall()
     return {
         "cards": expiring,
         "accounts": reminded,

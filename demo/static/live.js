@@ -1,14 +1,14 @@
-// What is marked data-live is put in anew from the server: when a task on the page has ended, and where data-every
-// says so, each so many seconds. The server writes the page; nothing is put together here.
+// Replaces the elements marked data-live with those of the page as the server has it now: when a task on the page has
+// ended, and every data-every seconds. The server renders all HTML.
 
 async function renew() {
   let page;
   try {
-    const answer = await fetch(location.href, { cache: "no-store" });
-    if (!answer.ok) return;
-    page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const response = await fetch(location.href, { cache: "no-store" });
+    if (!response.ok) return;
+    page = new DOMParser().parseFromString(await response.text(), "text/html");
   } catch {
-    return; // the next time, then
+    return; // retried the next time
   }
   for (const part of document.querySelectorAll("[data-live]")) {
     const fresh = page.getElementById(part.id);

@@ -1,4 +1,4 @@
-"""A third party's answer, asked for behind the page."""
+"""The task that requests the parcel service."""
 
 from typing import Any
 
@@ -11,21 +11,21 @@ from framework.limits import Limit
 @celery.task(
     track=True,
     limit=Limit("4/s", over="delay"),
-    autoretry_for=(parcels.ServiceAway,),
+    autoretry_for=(parcels.ServiceUnavailable,),
     retry_backoff=1,
     retry_jitter=False,
     max_retries=3,
 )
 def look_up(number: str, lang: str = "en") -> dict[str, Any] | None:
-    """Where a parcel is; None where nobody knows. Tries again after 1, 2 and 4 seconds.
+    """Return where a parcel is; None if it is unknown. Retried after 1, 2 and 4 seconds.
 
     Raises:
-        ServiceAway: the last try failed too, said in the visitor's language.
-        StrangeAnswer: the service cannot be understood.
+        ServiceUnavailable: the last retry failed; the message is in the visitor's language.
+        InvalidResponse: the response of the service is not valid.
     """
     try:
-        return parcels.ask(number)
-    except parcels.ServiceAway as exc:
-        raise parcels.ServiceAway(TEXTS[lang]["service_away"]) from exc
-    except parcels.StrangeAnswer as exc:
-        raise parcels.StrangeAnswer(TEXTS[lang]["strange_answer"]) from exc
+        return parcels.fetch(number)
+    except parcels.ServiceUnavailable as exc:
+        raise parcels.ServiceUnavailable(TEXTS[lang]["service_unavailable"]) from exc
+    except parcels.InvalidResponse as exc:
+        raise parcels.InvalidResponse(TEXTS[lang]["invalid_response"]) from exc

@@ -1,6 +1,6 @@
-"""A task that is seen to run on the schedule, and one that fails."""
+"""A task for the schedule, and one that fails."""
 
-from demo import postbox, shop
+from demo import mail_server, shop
 from demo.settings import data
 from framework.celery.celery import celery
 from framework.errors import FrameworkError
@@ -12,15 +12,15 @@ class OutOfPaper(FrameworkError):
 
 @celery.task
 def count_mails() -> int:
-    """Write down how many mails have come in."""
-    count = sum(1 for _ in postbox.mails())
-    shop.note_count(count)
+    """Store how many mails were received."""
+    count = sum(1 for _ in mail_server.mails())
+    shop.store_count(count)
     return count
 
 
 @celery.task
 def print_invoice(number: int) -> str:
-    """Print an invoice, where there is paper."""
+    """Print an invoice, if there is paper."""
     if not (data() / "paper").exists():
         raise OutOfPaper(f"Invoice {number} was not printed: the printer has no paper.")
     return f"Invoice {number}, printed."

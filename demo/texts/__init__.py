@@ -1,4 +1,4 @@
-"""What the pages say: a module for each page, in each language."""
+"""The texts of the pages: a module for each page, in each language."""
 
 from demo.texts import common, contact, failed, lookup, report, schedule
 

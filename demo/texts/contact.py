@@ -1,4 +1,4 @@
-"""What the contact form says."""
+"""Texts of the contact form."""
 
 TEXTS = {
     "en": {
@@ -7,7 +7,7 @@ TEXTS = {
         "subject": "Subject",
         "text": "Message",
         "refuse": "Have the mail server refuse it twice first",
-        "refuse_hint": "Then you see it tried again after 4 seconds, and after 8.",
+        "refuse_hint": "Then it is retried after 4 seconds, and after 8.",
         "send": "Send",
         "thanks": "Thank you. Your message is on its way.",
         "again_before": "One message at a time: try again in",

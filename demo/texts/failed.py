@@ -1,9 +1,9 @@
-"""What the page of the failed tasks says."""
+"""Texts of the page of failed tasks."""
 
 TEXTS = {
     "en": {
         "failed": "Failed tasks",
-        "failed_lead": "A task that failed for good is kept on the broker, with its reason and its arguments.",
+        "failed_lead": "A task that failed for good is stored on the broker, with its reason and its arguments.",
         "order_invoice": "Print an invoice",
         "put_paper": "Put paper into the printer",
         "take_paper": "Take the paper out",

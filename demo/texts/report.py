@@ -1,11 +1,11 @@
-"""What the report says."""
+"""Texts of the report."""
 
 TEXTS = {
     "en": {
         "report": "Report",
         "report_title": "A report that takes its time",
         "report_lead": "200,000 sales, and how sure each month's average is: thousands of samples are drawn for it. "
-        "That takes about two minutes. You may close this page; the report goes on, and you find it here again.",
+        "That takes about two minutes. You may close this page; the report continues, and you find it here again.",
         "start": "Make a report",
         "one_report": "Your report is being made already; here it is.",
         "my_reports": "Your reports",
@@ -16,7 +16,7 @@ TEXTS = {
         "month": "Month",
         "euros": "Euros",
         "file_name": "report",
-        "report_failed": "Something went wrong. It is among the failed tasks.",
+        "report_failed": "The report failed. It is among the failed tasks.",
     },
     "es": {
         "report": "Informe",
@@ -33,6 +33,6 @@ TEXTS = {
         "month": "Mes",
         "euros": "Euros",
         "file_name": "informe",
-        "report_failed": "Algo no ha salido bien. Está entre las tareas fallidas.",
+        "report_failed": "El informe ha fallado. Está entre las tareas fallidas.",
     },
 }

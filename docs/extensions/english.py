@@ -1,4 +1,4 @@
-"""Docstrings and the change log stay English in every language: they are marked so, and kept out of the catalogues."""
+"""Transforms that mark docstrings and the change log as English and keep them out of the catalogues."""
 
 from pathlib import Path
 
@@ -9,30 +9,30 @@ from sphinx.util.nodes import extract_messages
 
 
 class StaysEnglish(SphinxTransform):
-    """Mark what was not written for the guide, before it is looked up in a catalogue."""
+    """Mark text that was not written for the guide, before it is looked up in a catalogue."""
 
     default_priority = 9  # the catalogues' own transforms begin at 10
 
     def apply(self, **_options):
         for node in [node for node, _ in extract_messages(self.document)]:
-            if self._is_from_elsewhere(node):
+            if self._is_english_source(node):
                 node["translatable"] = False
                 self._mark(node)
         for described in self.document.findall(desc_content):
-            # Sphinx puts lists of parameters and errors together anew, and forgets where they come from.
+            # Sphinx rebuilds lists of parameters and errors without their source.
             for node in [node for node in described.findall(paragraph) if node.source is None]:
                 self._mark(node)
 
     def _mark(self, node):
-        node["classes"].append("language-en")  # the writer makes lang="en" of it
+        node["classes"].append("language-en")  # the writer turns this into lang="en"
 
-    def _is_from_elsewhere(self, node):
+    def _is_english_source(self, node):
         source = str(node.source or "")
         return "docstring of" in source or Path(source).name == "CHANGELOG.md"
 
 
-class Lanza(SphinxTransform):
-    """Sphinx's Spanish word for "Raises" means "shows"."""
+class TranslateRaises(SphinxTransform):
+    """Replace Sphinx's Spanish heading for "Raises", which means "shows"."""
 
     default_priority = 30
 
@@ -45,5 +45,5 @@ class Lanza(SphinxTransform):
 
 def setup(app):
     app.add_transform(StaysEnglish)
-    app.add_transform(Lanza)
+    app.add_transform(TranslateRaises)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

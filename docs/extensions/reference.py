@@ -1,6 +1,4 @@
-"""What the reference shows is asked of the thing itself: commands for their help, base for their message,
-measurements for their figures.
-"""
+"""Directives and a role for the reference: the help of commands, the messages of errors, measured figures."""
 
 import ast
 import json
@@ -13,8 +11,8 @@ from docutils.parsers.rst import directives
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
+from framework import errors
 from framework.cli.command import command
-from framework.errors_ import base
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -22,19 +20,19 @@ WIDTH = 88
 
 
 class CommandHelp(SphinxDirective):
-    """``{command-help} failed retry``: what ``framework failed retry --help`` prints."""
+    """``{command-help} failed retry`` prints the output of ``framework failed retry --help``."""
 
     optional_arguments = 1
     final_argument_whitespace = True
 
     def run(self):
         names = " ".join(self.arguments).split()
-        shown = f"$ {' '.join(['framework', *names, '--help'])}\n{help_of(names)}"
-        return [nodes.literal_block(shown, shown, language="console")]
+        text = f"$ {' '.join(['framework', *names, '--help'])}\n{help_of(names)}"
+        return [nodes.literal_block(text, text, language="console")]
 
 
 def help_of(names):
-    """The help of a command of ours, as a terminal of a fixed width shows it."""
+    """Return the help of a command of the framework for a terminal of ``WIDTH`` columns."""
     context = click.Context(command, info_name="framework", terminal_width=WIDTH)
     found = command
     for name in names:
@@ -46,52 +44,51 @@ def help_of(names):
 
 
 class ErrorClass(SphinxDirective):
-    """``{error-class} UnknownTask``: what it means, and the message of the one that the code in the directive makes."""
+    """``{error-class} UnknownTask`` prints the error's docstring and the message of the one that its code makes."""
 
     required_arguments = 1
     has_content = True
-    option_spec = {"elsewhere": directives.flag}  # noqa: RUF012
+    option_spec = {"no-index": directives.flag}  # noqa: RUF012
 
     def run(self):
         name = self.arguments[0]
-        path = name if "." in name else f"framework.errors.{name}"
-        index = "   :no-index:\n" if "elsewhere" in self.options else ""
-        told = f"```{{eval-rst}}\n.. autoexception:: {path}\n   :show-inheritance:\n{index}```\n"
-        message = message_of("\n".join(self.content), path)
-        return [*self.parse_text_to_nodes(told), nodes.literal_block(message, message, language="text")]
+        index = "   :no-index:\n" if "no-index" in self.options else ""
+        source = f"```{{eval-rst}}\n.. autoexception:: framework.errors.{name}\n   :show-inheritance:\n{index}```\n"
+        message = message_of("\n".join(self.content), name)
+        return [*self.parse_text_to_nodes(source), nodes.literal_block(message, message, language="text")]
 
 
-def message_of(code, path):
-    """What the error says that code returns, or raises. The code knows the names of `framework.errors`."""
+def message_of(code, name):
+    """Return the message of the error that ``code`` returns or raises. The names of `framework.errors` are imported."""
     *before, last = ast.parse(code).body
-    names = dict(vars(base))
-    exec(compile(ast.Module(before, []), path, "exec"), names)  # noqa: S102 - it stands in the guide's own source
+    names = dict(vars(errors), Path=Path)
+    exec(compile(ast.Module(before, []), name, "exec"), names)  # noqa: S102 - the code is the guide's own
     try:
-        error = eval(compile(ast.Expression(last.value), path, "eval"), names)  # noqa: S307 - as above
-    except base.FrameworkError as raised:
+        error = eval(compile(ast.Expression(last.value), name, "eval"), names)  # noqa: S307 - as above
+    except errors.FrameworkError as raised:
         error = raised
-    if f"{type(error).__module__}.{type(error).__qualname__}" != path:
-        raise ExtensionError(f"The example of {path} makes {error!r}. Mend it in docs/base.md.")
+    if type(error) is not getattr(errors, name):
+        raise ExtensionError(f"The example of {name} makes {error!r}. Fix it in docs/errors.md.")
     return "\n".join(textwrap.fill(line, WIDTH, break_long_words=False) for line in str(error).splitlines())
 
 
 class Measured(SphinxRole):
-    """``{measured}`limits > flood > visitors` ``: a figure of `benchmarks/results`, as the language writes it."""
+    """``{measured}`limits > flood > visitors` `` prints a figure of `benchmarks/results` in the language's format."""
 
     def run(self):
         name, *keys = self.text.split(" > ")
         path = RESULTS / f"{name}.json"
         self.env.note_dependency(str(path))
         try:
-            figure = looked_up(json.loads(path.read_text(encoding="utf-8")), keys)
-        except (OSError, LookupError) as wrong:
-            told = f"{self.text!r} is no figure of {path.name}: {wrong!r}. See make bench and make chaos."
-            return [], [self.inliner.reporter.error(told, line=self.lineno)]
-        return [nodes.Text(written(figure, self.config.language))], []
+            figure = lookup(json.loads(path.read_text(encoding="utf-8")), keys)
+        except (OSError, LookupError) as exc:
+            message = f"{self.text!r} is no figure of {path.name}: {exc!r}. See make bench and make chaos."
+            return [], [self.inliner.reporter.error(message, line=self.lineno)]
+        return [nodes.Text(format_figure(figure, self.config.language))], []
 
 
-def looked_up(found, keys):
-    """What lies at the end of a path of keys; ``profile=vanilla`` is the item of a list that has this."""
+def lookup(found, keys):
+    """Return the value at a path of keys; ``profile=vanilla`` selects the item of a list whose profile is vanilla."""
     for key in keys:
         if isinstance(found, list):
             name, _, value = key.partition("=")
@@ -103,12 +100,12 @@ def looked_up(found, keys):
     return found
 
 
-def written(figure, language):
-    """A count as it is; what was measured to two digits, or three from a hundred on: more of them mean nothing."""
+def format_figure(figure, language):
+    """Return a count unchanged and a measurement with two significant digits, three from 100 on."""
     if isinstance(figure, float):
         figure = float(f"{figure:.3g}" if abs(figure) >= 100 else f"{figure:.2g}")
         figure = int(figure) if figure == int(figure) else figure
-    if language == "es":  # no mark in four digits, a space in more, and a comma before what is less than one
+    if language == "es":  # no separator in four digits, a space in more, and a decimal comma
         return (f"{figure:,}" if figure >= 10_000 else str(figure)).translate({ord(","): "\u00a0", ord("."): ","})
     return f"{figure:,}"
 

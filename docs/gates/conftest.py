@@ -1,4 +1,4 @@
-"""The built guide, as the gates read it. `make docs` builds it; ``GUIDE_HTML`` names another folder."""
+"""The pages of the built guide. `make docs` builds it; ``GUIDE_HTML`` names another folder."""
 
 import os
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Page:
 
     @property
     def is_written(self):
-        """Whether somebody wrote it: an index and the search page are Sphinx's."""
+        """Whether the page is the guide's: the index and the search page are Sphinx's."""
         return self.path.stem not in {"genindex", "search", "py-modindex"}
 
 
@@ -43,11 +43,11 @@ def pages():
 
 @pytest.fixture(scope="session")
 def needed():
-    """Skip what wants something that is not here; where everything has to be checked that is a failure."""
+    """Skip a test whose program is missing; fail where ``CI=true``."""
 
-    def tell(missing):
+    def skip(missing):
         if os.environ.get("CI") == "true":
             pytest.fail(missing)
         pytest.skip(missing)
 
-    return tell
+    return skip

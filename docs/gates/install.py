@@ -1,4 +1,4 @@
-"""Get what the guide and its gates want from Debian: a browser, dictionaries, and the font of the diagrams."""
+"""Install what the gates need from Debian: a browser, dictionaries, and the font of the diagrams."""
 
 import shutil
 import sys
@@ -12,7 +12,7 @@ FONT = Path("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf")
 
 
 def main():
-    """Without them the guide is built all the same, and the gates that want them are skipped."""
+    """Install what is missing. Without it the guide is built, and the gates that need it are skipped."""
     browser.main(["install"])
     if not shutil.which("hunspell") and (reason := apt_install("dictionaries", *DICTIONARIES)):
         print(f"Spelling is not checked: {' '.join(DICTIONARIES)} are not installed ({reason}).", file=sys.stderr)

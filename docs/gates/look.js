@@ -1,5 +1,5 @@
-// What a page looks like: how wide it is, which words leave their box in a diagram, and which text is too pale, by day and by night.
-// The guide's own colours decide: what is hidden, or only there for screen readers, has no contrast.
+// Measures a page: its width, words that leave their box in a diagram, and text with too little contrast in light and dark mode.
+// Text that is hidden, or for screen readers alone, is not measured.
 const ENOUGH = 4.5;
 const ENOUGH_IF_LARGE = 3;
 const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });

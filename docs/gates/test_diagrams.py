@@ -1,4 +1,4 @@
-"""A diagram is drawn from its source, in the page's language, and tells the blind what it shows."""
+"""A diagram is drawn from its source, in the page's language, with an alternative text."""
 
 import subprocess
 import sys
@@ -12,23 +12,23 @@ PAGE = """\
 # A page
 
 ```{diagram}
-:alt: The caller asks a worker.
-:caption: Who asks whom
+:alt: The caller publishes to a worker.
+:caption: Publisher and consumer
 
 digraph {
     rankdir=LR
     caller [label="the caller", class="main"]
     worker
-    caller -> worker [label="asks"]
+    caller -> worker [label="publishes"]
 }
 ```
 """
 SPANISH = {
     "A page": "Una página",
-    "The caller asks a worker.": "Quien llama pide algo a un worker.",
-    "Who asks whom": "Quién pide a quién",
+    "The caller publishes to a worker.": "Quien llama publica para un worker.",
+    "Publisher and consumer": "Publicador y consumidor",
     "the caller": "quien llama",
-    "asks": "pide",
+    "publishes": "publica",
 }
 
 
@@ -63,37 +63,37 @@ def article(project, language):
 
 def test_a_diagram_is_drawn_into_the_page(project):
     page = article(project, "en")
-    assert [text.string for text in page.select(".diagram svg text")] == ["the caller", "worker", "asks"]
-    assert page.svg["aria-label"] == "The caller asks a worker."
-    assert page.select_one("figcaption, .caption").get_text(strip=True).startswith("Who asks whom")
+    assert [text.string for text in page.select(".diagram svg text")] == ["the caller", "worker", "publishes"]
+    assert page.svg["aria-label"] == "The caller publishes to a worker."
+    assert page.select_one("figcaption, .caption").get_text(strip=True).startswith("Publisher and consumer")
     assert page.select_one(".node.main text").string == "the caller"
 
 
-def test_a_diagram_has_no_names_of_its_own_that_could_clash_with_the_pages(project):
+def test_a_diagram_has_no_ids_that_could_clash_with_the_page_s(project):
     page = article(project, "en")
     assert page.svg.select("[id], title") == []
 
 
-def test_a_diagram_speaks_the_language_of_its_page(project):
+def test_a_diagram_is_in_the_language_of_its_page(project):
     page = article(project, "es")
-    assert [text.string for text in page.select(".diagram svg text")] == ["quien llama", "worker", "pide"]
-    assert page.svg["aria-label"] == "Quien llama pide algo a un worker."
+    assert [text.string for text in page.select(".diagram svg text")] == ["quien llama", "worker", "publica"]
+    assert page.svg["aria-label"] == "Quien llama publica para un worker."
 
 
-def test_a_diagrams_words_are_there_to_be_translated(project):
+def test_the_words_of_a_diagram_are_in_the_catalogue(project):
     catalogue = (build(project, "gettext", "en") / "index.pot").read_text(encoding="utf-8")
     assert [word for word in SPANISH if f'msgid "{word}"' not in catalogue] == []
 
 
 @pytest.mark.parametrize(
-    ("diagram", "told"),
+    ("diagram", "message"),
     [
         ("digraph { a -> b }", ":alt:"),
         (":alt: a and b\n\ndigraph { a -> ", "Graphviz cannot read this diagram"),
     ],
-    ids=["no words for the blind", "a mistake in the drawing"],
+    ids=["no alternative text", "a mistake in the drawing"],
 )
-def test_a_diagram_that_cannot_be_shown_to_everybody_is_refused(project, tmp_path, diagram, told):
+def test_a_diagram_with_a_mistake_or_without_alternative_text_is_refused(project, tmp_path, diagram, message):
     (tmp_path / "conf.py").write_text((project / "conf.py").read_text())
     (tmp_path / "index.md").write_text(f"# A page\n\n```{{diagram}}\n{diagram}\n```\n")
     command = [sys.executable, "-m", "sphinx", "-qEW", "-b", "html", str(tmp_path), str(tmp_path / "out")]
@@ -101,4 +101,4 @@ def test_a_diagram_that_cannot_be_shown_to_everybody_is_refused(project, tmp_pat
     done = subprocess.run(command, capture_output=True, text=True, check=False)
 
     assert done.returncode != 0
-    assert told in done.stderr
+    assert message in done.stderr

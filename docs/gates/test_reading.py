@@ -1,4 +1,4 @@
-"""Everybody can read the guide: with eyes, with a screen reader, with the keyboard, at night and on a phone."""
+"""The guide is accessible: contrast, screen readers, keyboard, dark mode, phones, search."""
 
 import shutil
 from itertools import pairwise
@@ -23,7 +23,7 @@ HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory, needed):
     if not (shutil.which("chromium") and shutil.which("chromedriver")):
-        needed("The pages are not looked at: install chromium and chromium-driver.")
+        needed("The pages are not checked: install chromium and chromium-driver.")
     browser = open_browser(tmp_path_factory.mktemp("profile"))
     yield browser
     browser.quit()
@@ -31,7 +31,7 @@ def browser(tmp_path_factory, needed):
 
 @pytest.fixture(scope="module")
 def seen(browser, pages):
-    """What a browser shows of each page on a phone, by day and by night."""
+    """What look.js measures of each page on a phone, in light and in dark mode."""
     set_size(browser, PHONE)
     found = {}
     for page in pages:
@@ -41,12 +41,12 @@ def seen(browser, pages):
 
 
 def set_size(browser, size):
-    """Of the page itself: a window cannot be as narrow as a phone."""
+    """Set the size of the page: a window cannot be as narrow as a phone."""
     metrics = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": False}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
 
-def test_every_picture_is_told_in_words(pages):
+def test_every_picture_has_an_alternative_text(pages):
     pictures = [(page.name, picture) for page in pages for picture in page.soup.select("article img, article svg")]
     silent = [
         f"{page}: {str(picture)[:100]}"
@@ -64,11 +64,11 @@ def test_a_page_has_one_title_and_skips_no_level_of_headings(pages):
         assert [pair for pair in pairwise(levels) if pair[1] > pair[0] + 1] == [], page.name
 
 
-def test_a_page_says_which_language_it_is_in(pages):
+def test_a_page_declares_its_language(pages):
     assert {page.name: page.soup.html["lang"] for page in pages} == {page.name: page.language for page in pages}
 
 
-def test_all_text_stands_out_from_its_ground(seen):
+def test_all_text_has_enough_contrast(seen):
     pale = [
         f"{page}, {mode}: {text}" for page, saw in seen.items() for mode in saw["pale"] for text in saw["pale"][mode]
     ]
@@ -114,7 +114,7 @@ def test_the_search_finds_pages_of_its_own_language_from_the_disk(browser, pages
     assert found[0].get_attribute("href").startswith(search.parent.as_uri() + "/")
 
 
-def test_pale_text_and_what_sticks_out_are_noticed(browser, tmp_path):
+def test_low_contrast_and_a_wide_page_are_noticed(browser, tmp_path):
     page = tmp_path / "page.html"
     page.write_text(PALE_AND_WIDE)
     set_size(browser, PHONE)
@@ -124,5 +124,5 @@ def test_pale_text_and_what_sticks_out_are_noticed(browser, tmp_path):
 
     assert saw["width"] > PHONE[0]
     assert "900px" in saw["wide"]
-    assert [said.split()[-1] for said in saw["pale"]["light"]] == ["pale"]
-    assert [said.split()[-1] for said in saw["pale"]["dark"]] == ["night", "wide"]
+    assert [text.split()[-1] for text in saw["pale"]["light"]] == ["pale"]
+    assert [text.split()[-1] for text in saw["pale"]["dark"]] == ["night", "wide"]

@@ -1,4 +1,4 @@
-"""Every word of the built guide is in the dictionary of its language, or in our own list beside the pages."""
+"""Every word of the built guide is in the dictionary of its language, or in our word list beside the pages."""
 
 import re
 import shutil
@@ -16,7 +16,7 @@ CODE = "pre, code, kbd, samp, script, style, .sig, .headerlink, .field-list stro
 
 @pytest.fixture(scope="session")
 def words(pages):
-    """Each word of a language, with the pages that it stands on."""
+    """Each word of a language, with the pages that have it."""
     found = {language: {} for language in DICTIONARIES}
     for page in (page for page in pages if page.is_written):
         for word in WORD.findall(NOT_WORDS.sub(" ", prose(page))):
@@ -25,14 +25,14 @@ def words(pages):
 
 
 def prose(page):
-    """What a page says in its own language, drawings and words for pictures included, without code."""
+    """Return the text of a page in its own language, with its diagrams and alternative texts, without code."""
     article = BeautifulSoup(str(page.soup.find("article")), "html.parser")
     for other in article.select(CODE):
         other.decompose()
     for other in article.find_all(lang=lambda lang: lang and lang != page.language):
         other.decompose()
-    told = [tag.get("alt") or tag["aria-label"] for tag in article.select("img[alt], svg[aria-label]")]
-    return " ".join([article.get_text(" "), *told])
+    alternatives = [tag.get("alt") or tag["aria-label"] for tag in article.select("img[alt], svg[aria-label]")]
+    return " ".join([article.get_text(" "), *alternatives])
 
 
 def our_words(language):
@@ -40,10 +40,10 @@ def our_words(language):
     return path.read_text(encoding="utf-8").split()
 
 
-def unknown(asked, language):
-    """The lines with a wrong word: what is a word of two parts to us may be two words to the dictionary."""
+def unknown(words, language):
+    """Return the words that are not in the dictionary, or of which a part is not."""
     command = ["hunspell", "-L", "-i", "utf-8", "-d", DICTIONARIES[language]]
-    return subprocess.run(command, input="\n".join(asked), capture_output=True, text=True, check=True).stdout.split()
+    return subprocess.run(command, input="\n".join(words), capture_output=True, text=True, check=True).stdout.split()
 
 
 def forms(word):
@@ -51,13 +51,13 @@ def forms(word):
 
 
 @pytest.mark.parametrize("language", DICTIONARIES)
-def test_every_word_is_spelt_right(words, language, needed):
+def test_every_word_is_spelled_correctly(words, language, needed):
     if not shutil.which("hunspell"):
         needed("Spelling is not checked: install hunspell, hunspell-en-us and hunspell-es.")
     ours = set(our_words(language))
-    wrong = [word for word in sorted(set(unknown(words[language], language))) if not forms(word) & ours]
-    told = "\n".join(f"{word}: {', '.join(sorted(words[language][word]))}" for word in wrong)
-    assert not wrong, f"Mend, mark as code, or add to docs/words.{language}.txt:\n{told}"
+    misspelled = [word for word in sorted(set(unknown(words[language], language))) if not forms(word) & ours]
+    report = "\n".join(f"{word}: {', '.join(sorted(words[language][word]))}" for word in misspelled)
+    assert not misspelled, f"Correct, mark as code, or add to docs/words.{language}.txt:\n{report}"
 
 
 @pytest.mark.parametrize("language", DICTIONARIES)

@@ -1,4 +1,4 @@
-"""The Spanish guide says what the English one says: all of it, and with the same code, links and names in it."""
+"""The Spanish guide is complete, and has the same code, links and names as the English one."""
 
 import re
 import subprocess
@@ -19,7 +19,7 @@ PLACE = re.compile(r"%\(\w+\)s|\{\w+\}(?!`)")
 
 @pytest.fixture(scope="session")
 def english(tmp_path_factory):
-    """What there is to translate now, by page."""
+    """The English messages, by page."""
     folder = tmp_path_factory.mktemp("gettext")
     build = ["-m", "sphinx", "-EQ", "-b", "gettext", "-d", str(folder / "doctrees"), str(DOCS), str(folder / "pot")]
     subprocess.run([sys.executable, *build], check=True)
@@ -28,7 +28,7 @@ def english(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def spanish():
-    """What is translated, by page."""
+    """The Spanish messages, by page."""
     return {path.stem: catalogue(path) for path in SPANISH.glob("*.po")}
 
 
@@ -42,12 +42,12 @@ def messages_of(catalog):
 
 
 def pieces(text):
-    """What a translator leaves as it is, however the sentence around it goes."""
+    """Return the code, links and names in a text, which a translation does not change."""
     found = {link or address for link, address in LINK.findall(text)} | set(PLACE.findall(text))
     for piece in ROLE_OR_CODE.finditer(text):
         role, inside = piece["role"], piece["inside"]
         if role == "term":
-            found.add("{term}")  # a term has its own name in each language
+            found.add("{term}")  # a term has another name in each language
         elif role:
             target = TARGET.search(inside)
             found.add(f"{{{role}}}`{target[1] if target else inside}`")
@@ -66,25 +66,25 @@ def test_every_message_is_translated(english, spanish):
     assert missing == [], "Run `make messages`, and translate."
 
 
-def test_no_translation_is_a_guess(spanish):
+def test_no_translation_is_fuzzy(spanish):
     assert [f"{page}: {m.id}" for page, catalog in spanish.items() for m in catalog if m.id and m.fuzzy] == []
 
 
-def test_no_translation_is_of_what_is_not_said_any_more(english, spanish):
-    said = {page: set(messages_of(catalog)) for page, catalog in english.items()}
-    left = [f"{page}: {id_}" for page, of in spanish.items() for id_ in set(messages_of(of)) - said.get(page, set())]
-    kept = [f"{page}: {id_}" for page, of in spanish.items() for id_ in of.obsolete]
-    assert left + kept == [], "Run `make messages`; remove the catalogue of a page that is gone."
+def test_every_translation_is_of_a_message_of_today(english, spanish):
+    current = {page: set(messages_of(catalog)) for page, catalog in english.items()}
+    left = [f"{page}: {id_}" for page, of in spanish.items() for id_ in set(messages_of(of)) - current.get(page, set())]
+    obsolete = [f"{page}: {id_}" for page, of in spanish.items() for id_ in of.obsolete]
+    assert left + obsolete == [], "Run `make messages`; remove the catalogue of a page that is gone."
 
 
 def test_a_translation_has_the_code_links_and_names_of_its_source(spanish):
-    astray = [
+    different = [
         f"{page}: {sorted(pieces(message.id) ^ pieces(message.string))} differ in: {message.string}"
         for page, catalog in spanish.items()
         for message in messages_of(catalog).values()
         if message.string and pieces(message.id) != pieces(message.string)
     ]
-    assert astray == []
+    assert different == []
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_a_translation_has_the_code_links_and_names_of_its_source(spanish):
         ("A {term}`limit` on [a site](https://a.b).", "Un {term}`límite` en [un sitio](https://a.b)."),
     ],
 )
-def test_words_may_be_translated_around_what_stays(source, translation):
+def test_words_around_code_and_links_may_be_translated(source, translation):
     assert pieces(source) == pieces(translation)
 
 
@@ -110,5 +110,5 @@ def test_words_may_be_translated_around_what_stays(source, translation):
         ("Copyright %(years)s", "Copyright %(anos)s"),
     ],
 )
-def test_what_stays_must_not_be_translated(source, translation):
+def test_code_and_links_must_not_be_translated(source, translation):
     assert pieces(source) != pieces(translation)

@@ -1,1 +1,1 @@
-"""Follow a page of the guide as a reader does: what it says to write is written, what it says to type is typed."""
+"""Follows a page of the guide as a reader does: writes its files, types its commands, compares the output."""

@@ -1,4 +1,4 @@
-"""What a page tells its reader to do, in order: files to write, and commands to type into a terminal."""
+"""Reads the steps of a page in order: files to write, and commands to type into a terminal."""
 
 import re
 from collections.abc import Iterator
@@ -25,14 +25,14 @@ class File(NamedTuple):
 
 
 class Exchange(NamedTuple):
-    """A command, and what the page says is shown; without a command, what a busy terminal shows next."""
+    """A command and its output on the page; without a command, the next output of a busy terminal."""
 
     command: str | None
-    shown: str
+    output: str
 
 
 class Typing(NamedTuple):
-    """What happens in one block of the page; recorded in the file `session`, if it is."""
+    """The commands in one block of the page, and the file `session` that they are recorded in, if any."""
 
     exchanges: list[Exchange]
     session: Path | None
@@ -46,14 +46,14 @@ class Block(NamedTuple):
 
 
 def steps(page: Path, broker: str) -> Iterator[File | Typing]:
-    """The page's steps for who has this broker, ``rabbitmq`` or ``embedded``; a block's class says whom it is for."""
+    """Yield the page's steps for a broker, ``rabbitmq`` or ``embedded``; a block's class names its broker."""
     for block in _blocks(page.read_text()):
         if not {"rabbitmq", "embedded"} & set(block.options.get("class", "").split()) - {broker}:
             yield from _step(page, block)
 
 
 def exchanges(text: str) -> list[Exchange]:
-    """A terminal's text, cut before each line that begins with the prompt."""
+    """Split a terminal's text before each line that begins with the prompt."""
     parts = re.split(r"^\$ ", text, flags=re.MULTILINE)
     first = [Exchange(None, parts[0])] if parts[0].strip() else []
     return first + [Exchange(*part.partition("\n")[::2]) for part in parts[1:]]
@@ -64,14 +64,14 @@ def _step(page: Path, block: Block) -> Iterator[File | Typing]:
     text = included.read_text() if included else block.text
     if "console" in (block.kind, block.argument, block.options.get("language")):
         yield Typing(exchanges(text), included)
-    elif "caption" in block.options and not _is_the_projects_own(page, block, included):
+    elif "caption" in block.options and not _is_file_of_project(page, block, included):
         if PART_OF_A_FILE & block.options.keys():
             raise PageError(f"{page.name}: a part of {block.argument} cannot be written as a file.")
         yield File(block.options["caption"], text)
 
 
-def _is_the_projects_own(page: Path, block: Block, included: Path | None) -> bool:
-    """Whether it shows a file that the reader has already, in the place that its caption names."""
+def _is_file_of_project(page: Path, block: Block, included: Path | None) -> bool:
+    """Return whether the block shows a file of the project, in the place that its caption names."""
     return included == (page.parent.parent / block.options["caption"]).resolve()
 
 

@@ -1,4 +1,4 @@
-"""A terminal's text as a picture that stays crisp at any size, with the reader's own monospaced font."""
+"""Draws a terminal's text as SVG, with the monospaced font of the reader's browser."""
 
 from html import escape
 from textwrap import TextWrapper
@@ -10,7 +10,7 @@ WIDTH, HEIGHT, MARGIN, BAR = 8.43, 20, 20, 34
 
 
 def picture(text: str, title: str) -> str:
-    """The text as SVG."""
+    """Return the text as SVG."""
     lines = [part for line in text.rstrip("\n").split("\n") for part in WRAPPED.wrap(line) or [""]]
     width = round(max(map(len, [*lines, " " * 60])) * WIDTH + 2 * MARGIN)
     height = len(lines) * HEIGHT + MARGIN + BAR

@@ -1,4 +1,4 @@
-"""A reader with a fresh copy of the project, who follows a page literally."""
+"""Follows a page literally, in a fresh copy of the project."""
 
 import os
 import shutil
@@ -13,40 +13,40 @@ from typing import NamedTuple, Self
 
 from framework.testing.rabbitmq import free_ports
 from recording.pages import Exchange, File, Typing, steps
-from recording.shown import cleaned, same
 from recording.terminal import Terminal
+from recording.transcript import cleaned, same
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = "omstd-framework"
-#: Where the guide says that a RabbitMQ is. The one that a reader here has may be elsewhere.
+#: The URL of RabbitMQ in the guide; it is replaced by the URL of the RabbitMQ that is used here.
 RABBITMQ = "amqp://guest:guest@localhost:5672//"
-STAYS = ("celery -A", "framework worker", "framework beat", "make demo")
-#: How a terminal shows that Ctrl-C was pressed.
+LONG_RUNNING = ("celery -A", "framework worker", "framework beat", "make demo")
+#: A terminal's echo of Ctrl-C.
 STOPPED = "^C\n"
-SECONDS = 90.0
-SECONDS_TO_INSTALL = 900.0
+COMMAND_SECONDS = 90.0
+INSTALL_SECONDS = 900.0
 
 
-class Seen(NamedTuple):
-    """What was to be shown, and what was."""
+class Result(NamedTuple):
+    """An exchange of the page, and the output that its command had."""
 
     exchange: Exchange
-    shown: str
+    output: str
 
     @property
     def as_expected(self) -> bool:
-        """Whether they are the same."""
-        return same(self.exchange.shown, self.shown)
+        """Whether the output is the page's."""
+        return same(self.exchange.output, self.output)
 
 
 class Reader:
-    """Somebody in a home folder with nothing but a copy of the project, and terminals, which close with the ``with``.
+    """Follows pages in a home folder with a copy of the project; closes its terminals at the end of the ``with``.
 
     Args:
         home: an empty folder.
         rabbitmq: the URL of a RabbitMQ; without one, the reader has the embedded broker.
-        console: the file with what that RabbitMQ says.
-        records: whether what commands show is to be recorded: one that stays is waited for until it is quiet.
+        console: the file with that RabbitMQ's output.
+        records: whether output is recorded: then the output of a long-running command is read until it is quiet.
         prepared: whether the project's packages are installed already; else `make` does it, from the network.
     """
 
@@ -63,7 +63,7 @@ class Reader:
         self.broker = "rabbitmq" if rabbitmq else "embedded"
         self._address = rabbitmq or RABBITMQ
         self._records = records
-        self._patience = SECONDS if prepared else SECONDS_TO_INSTALL
+        self._timeout = COMMAND_SECONDS if prepared else INSTALL_SECONDS
         self._open: list[Terminal] = []
         self._busy: Terminal | None = None
         self._closing = ExitStack()
@@ -72,11 +72,11 @@ class Reader:
         if rabbitmq:
             self._here[f"amqp://guest:**@{rabbitmq.partition('@')[2]}"] = "amqp://guest:**@localhost:5672//"
         if console:
-            self._here |= _folders_of_a_package(console.parent)
-            _stand_in_for_the_server(home / "bin", console)
-        copy_of_the_project(home / PROJECT)
+            self._here |= _package_folders(console.parent)
+            _write_fake_server(home / "bin", console)
+        copy_project(home / PROJECT)
         if prepared:
-            environment_like_ours(home / PROJECT)
+            make_environment(home / PROJECT)
         self._write(File("celeryconfig.py", (home / PROJECT / "celeryconfig.py").read_text()))
 
     def __enter__(self) -> Self:
@@ -85,8 +85,8 @@ class Reader:
     def __exit__(self, *error: object) -> None:
         self._closing.close()
 
-    def follow(self, page: Path) -> Iterator[tuple[File | Typing, list[Seen]]]:
-        """Do what the page says, and tell of each step what was shown."""
+    def follow(self, page: Path) -> Iterator[tuple[File | Typing, list[Result]]]:
+        """Do the page's steps one by one, and yield each with its results."""
         for step in steps(page, self.broker):
             if isinstance(step, File):
                 self._write(step)
@@ -99,50 +99,52 @@ class Reader:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(file.text.replace(RABBITMQ, self._address))
 
-    def _do(self, exchange: Exchange) -> Seen:
+    def _do(self, exchange: Exchange) -> Result:
         if exchange.command is None:
-            return self._go_on(exchange)
+            return self._continue(exchange)
         terminal = self._free_terminal()
         terminal.enter(exchange.command.replace(RABBITMQ, self._address))
-        if stays(exchange.command):
+        if is_long_running(exchange.command):
             self._open.remove(terminal)
             self._busy = terminal
             self._watch(terminal, exchange)
         else:
             self._wait_until_ready(terminal)
-        return Seen(exchange, self._said(terminal, then_forget=True))
+        return Result(exchange, self._output(terminal, discard=True))
 
-    def _go_on(self, exchange: Exchange) -> Seen:
-        """What the terminal shows whose command stays, as more happens or after Ctrl-C."""
+    def _continue(self, exchange: Exchange) -> Result:
+        """Return the next output of the long-running command, after Ctrl-C if the page shows it."""
         terminal = self._busy_terminal()
-        if not exchange.shown.startswith(STOPPED):
+        if not exchange.output.startswith(STOPPED):
             self._watch(terminal, exchange)
-            return Seen(exchange, self._said(terminal, then_forget=True))
+            return Result(exchange, self._output(terminal, discard=True))
         terminal.stop()
         self._wait_until_ready(terminal)
         self._busy = None
         self._open.append(terminal)
-        return Seen(exchange, STOPPED + self._said(terminal, then_forget=True))
+        return Result(exchange, STOPPED + self._output(terminal, discard=True))
 
     def _watch(self, terminal: Terminal, exchange: Exchange) -> None:
-        """Wait until a command that stays has shown what it is to show."""
-        seen = exchange.shown and terminal.wait_for(lambda: same(exchange.shown, self._said(terminal)), SECONDS)
-        if self._records and not seen:
+        """Wait for the expected output of a long-running command."""
+        found = exchange.output and terminal.wait_for(
+            lambda: same(exchange.output, self._output(terminal)), COMMAND_SECONDS
+        )
+        if self._records and not found:
             terminal.wait_until_quiet(5, 15)
 
     def _wait_until_ready(self, terminal: Terminal) -> None:
-        if not terminal.wait_for(terminal.is_ready, self._patience):
-            raise TimeoutError(f"It has not ended after {self._patience} seconds:\n{self._said(terminal)}")
+        if not terminal.wait_for(terminal.is_ready, self._timeout):
+            raise TimeoutError(f"The command has not ended after {self._timeout} seconds:\n{self._output(terminal)}")
 
-    def _said(self, terminal: Terminal, *, then_forget: bool = False) -> str:
-        text = cleaned(terminal.shown(), self._here)
-        if then_forget:
-            terminal.forget()
+    def _output(self, terminal: Terminal, *, discard: bool = False) -> str:
+        text = cleaned(terminal.output(), self._here)
+        if discard:
+            terminal.discard_output()
         return text
 
     def _busy_terminal(self) -> Terminal:
         if self._busy is None:
-            raise LookupError("No command runs whose output could go on.")
+            raise LookupError("No long-running command is open.")
         return self._busy
 
     def _free_terminal(self) -> Terminal:
@@ -162,13 +164,13 @@ class Reader:
         }
 
 
-def stays(command: str) -> bool:
-    """Whether a command runs until somebody ends it."""
-    return command.rstrip().endswith("&") or command.startswith(STAYS)
+def is_long_running(command: str) -> bool:
+    """Return whether a command runs until it is stopped."""
+    return command.rstrip().endswith("&") or command.startswith(LONG_RUNNING)
 
 
-def copy_of_the_project(folder: Path) -> None:
-    """The project's files, as a clone would have them."""
+def copy_project(folder: Path) -> None:
+    """Copy the project's files, as a clone would have them."""
     names = subprocess.check_output(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, text=True
     )
@@ -178,8 +180,8 @@ def copy_of_the_project(folder: Path) -> None:
             shutil.copy2(ROOT / name, folder / name)
 
 
-def environment_like_ours(folder: Path) -> None:
-    """A virtual environment with the packages of this one, for the copy, so that `make` has nothing to install."""
+def make_environment(folder: Path) -> None:
+    """Make a virtual environment for the copy with the packages of this one, so that `make` installs nothing."""
     venv.create(folder / ".venv", symlinks=True)
     packages = next((folder / ".venv/lib").glob("python*/site-packages"))
     (packages / "project.pth").write_text(f"{folder}\n{sysconfig.get_path('purelib')}\n")
@@ -191,16 +193,16 @@ def environment_like_ours(folder: Path) -> None:
     (folder / ".venv/installed").touch()
 
 
-def _stand_in_for_the_server(folder: Path, console: Path) -> None:
-    """`rabbitmq-server` shows what the private node says, which runs already and needs no root."""
+def _write_fake_server(folder: Path, console: Path) -> None:
+    """Write a `rabbitmq-server` that prints the output of the private node, which runs already and needs no root."""
     folder.mkdir(parents=True)
     for name, line in {"sudo": 'exec "$@"', "rabbitmq-server": f"exec tail -n +1 -f '{console}'"}.items():
         (folder / name).write_text(f"#!/bin/sh\n{line}\n")
         (folder / name).chmod(0o755)
 
 
-def _folders_of_a_package(node: Path) -> dict[str, str]:
-    """What the private node's folders are called where a package installed it."""
+def _package_folders(node: Path) -> dict[str, str]:
+    """Map the private node's folders to those of an installed package."""
     return {
         f"{node}/rabbitmq.conf": "/etc/rabbitmq/rabbitmq.conf",
         f"{node}/log": "/var/log/rabbitmq",

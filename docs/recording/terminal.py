@@ -1,4 +1,4 @@
-"""A terminal with a shell in it, which keeps what it shows."""
+"""A terminal with a shell in it, whose output can be read."""
 
 import os
 import pty
@@ -11,9 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 from threading import Condition, Thread
 
-PROMPT = "\x1e"  # a character that no program shows
+PROMPT = "\x1e"  # a character that no program prints
 CTRL_C = "\x03"
-# A shell controls jobs in the terminal that is its session's own; a new session has none until it takes one.
+# Job control needs a controlling terminal; a new session has none until it takes one.
 SHELL = """
 import fcntl, os, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
@@ -22,7 +22,7 @@ os.execvp("bash", ["bash", "--noprofile", "--norc", "--noediting", "-i"])
 
 
 class Terminal:
-    """A bash in a pseudo terminal, so that programs show what they show to people."""
+    """A bash in a pseudo terminal, so that programs print what they print for people."""
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         self._text = ""
@@ -49,41 +49,41 @@ class Terminal:
     def enter(self, command: str) -> None:
         """Type a line."""
         self._commands += 1
-        self.forget()
+        self.discard_output()
         self._write(f"{command}\n")
 
     def stop(self) -> None:
         """Press Ctrl-C."""
         self._write(CTRL_C)
 
-    def shown(self) -> str:
-        """What it has shown since the last command was typed, or since the last `forget`."""
+    def output(self) -> str:
+        """Return the output since the last command was typed, or since the last `discard_output`."""
         with self._more:
             return self._text[self._mark :].replace(PROMPT, "")
 
-    def forget(self) -> None:
-        """Begin anew: what was shown so far is not asked for again."""
+    def discard_output(self) -> None:
+        """Discard the output up to now."""
         with self._more:
             self._mark = len(self._text)
 
     def is_ready(self) -> bool:
-        """Whether the last command has ended, or was sent to the background."""
+        """Return whether the last command has ended, or was sent to the background."""
         return self._text.count(PROMPT) > self._commands
 
     def wait_for(self, condition: Callable[[], object], seconds: float) -> bool:
-        """Wait until a condition holds or the time is over; whether it holds."""
+        """Wait until a condition holds or the time is over; return whether it holds."""
         with self._more:
             return bool(self._more.wait_for(lambda: condition() or not self._open, seconds) and condition())
 
     def wait_until_quiet(self, quiet: float, seconds: float) -> None:
-        """Wait until nothing more has been shown for a while."""
+        """Wait until there was no output for ``quiet`` seconds, for at most ``seconds``."""
         end = time.monotonic() + seconds
         with self._more:
             while time.monotonic() < end and self._more.wait(quiet):
                 pass
 
     def close(self) -> None:
-        """End what runs in it, as with Ctrl-C; what does not end is killed."""
+        """Stop the running command as with Ctrl-C, and kill the processes that do not end."""
         if not self.is_ready():
             self.stop()
             self.wait_for(self.is_ready, 15)
@@ -104,7 +104,7 @@ class Terminal:
         os.write(self._file, text.encode())
 
     def _read(self) -> None:
-        # At the end of the last process, a pseudo terminal says EOF on macOS and EIO on Linux.
+        # At the end of the last process, reading a pseudo terminal gives EOF on macOS and EIO on Linux.
         with suppress(OSError):
             while more := os.read(self._file, 65536):
                 with self._more:

@@ -1,4 +1,4 @@
-"""Chaos: real brokers, workers and publishers, and faults between them; one table at the end."""
+"""Fixtures of the chaos tests, and the table of their results."""
 
 import os
 import sys
@@ -22,7 +22,7 @@ ROWS = pytest.StashKey[list[Row]]()
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[ROWS] = []
-    config.addinivalue_line("markers", "full_run: takes its time; only `make chaos` runs it")
+    config.addinivalue_line("markers", "full_run: takes long; only `make chaos` runs it")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -46,7 +46,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 @pytest.fixture(scope="session")
 def node() -> Iterator[RabbitMQ]:
-    """A RabbitMQ that may be killed."""
+    """A RabbitMQ that tests may kill."""
     try:
         private = RabbitMQ()
     except RabbitMQMissing as missing:
@@ -64,7 +64,7 @@ def rows(pytestconfig: pytest.Config) -> list[Row]:
 
 @pytest.fixture
 def rig(request: pytest.FixtureRequest, tmp_path: Path, rows: list[Row]) -> Iterator[Rig]:
-    """A broker, a project on it, and what counts; parametrized with the profile by each test."""
+    """A rig, parametrized with the profile by each test."""
     if request.param == "sqlite":
         made = Rig("sqlite", tmp_path, f"sqlite:///{tmp_path}/broker.db", rows)
     else:

@@ -1,4 +1,4 @@
-"""The broker is killed, restarted, out of memory; its queue is deleted, or full."""
+"""The broker is killed, restarted or out of memory; its queue is deleted or full."""
 
 import time
 
@@ -6,14 +6,16 @@ from harness.profiles import EVERYWHERE, ON_A_SERVER, on
 from harness.rig import FULL, by_number, scaled, wait_until
 from kombu import Connection
 
+ALARMS = "rabbit_alarm:get_alarms()."
+
 
 @on(ON_A_SERVER, short=["rabbitmq"])
-def test_the_broker_is_killed_while_a_publisher_goes_as_fast_as_it_can(rig):
+def test_the_broker_is_killed_while_a_publisher_runs_without_a_pause(rig):
     count = scaled(6000, 1200)
     publisher = rig.publisher("work", count, pause_after=1).wait_for_pause()
-    # RabbitMQ 3.10 notes a new quorum queue on disk within a second and a half; killed before, it loses what is in it.
+    # RabbitMQ 3.10 writes a new quorum queue to disk within 1.5 s; killed before that, it loses the queue's messages.
     time.sleep(4)
-    publisher.go_on()
+    publisher.resume()
     publisher.wait_for_calls(count // 3)
 
     rig.node.kill()
@@ -22,11 +24,11 @@ def test_the_broker_is_killed_while_a_publisher_goes_as_fast_as_it_can(rig):
 
     calls = publisher.wait()
     rig.worker()
-    rig.report("broker kill -9, unpaced publisher", f"{count}", rig.settle(calls))
+    rig.report("broker kill -9, unpaced publisher", f"{count}", rig.wait_for_results(calls))
 
 
 @on(ON_A_SERVER, short=["rabbitmq"])
-def test_the_broker_is_restarted_while_publisher_and_worker_go_on(rig):
+def test_the_broker_is_restarted_while_publisher_and_worker_run(rig):
     count = scaled(500, 100)
     rig.worker()
     publisher = rig.publisher("work", count, 0.05, rate=50).wait_for_calls(count // 4)
@@ -37,7 +39,7 @@ def test_the_broker_is_restarted_while_publisher_and_worker_go_on(rig):
     rig.node.start()
     away = time.monotonic() - began
 
-    figures = rig.settle(publisher.wait(), quiet=20)
+    figures = rig.wait_for_results(publisher.wait(), quiet=20)
     # Calls wait for nine seconds: on a machine that is too busy, a broker takes longer to come back.
     is_back_in_time = away < 8
     at_most = 0 if is_back_in_time else count
@@ -55,27 +57,27 @@ def test_the_queue_is_deleted_while_a_publisher_runs(rig):
 
     with Connection(rig.url) as connection:
         connection.channel().queue_delete("celery")
-    publisher.go_on()
+    publisher.resume()
 
     calls = publisher.wait()[1:]  # the first was in the queue that was deleted
     rig.worker()
-    rig.report("queue deleted", f"{count}", rig.settle(calls), raised_at_most=1)
+    rig.report("queue deleted", f"{count}", rig.wait_for_results(calls), raised_at_most=1)
 
 
 @on(ON_A_SERVER)
 def test_the_queue_is_full(rig):
-    count, room = 60, 50
+    count, capacity = 60, 50
     publisher = rig.publisher("work", count, pause_after=1).wait_for_pause()
 
     vhost = rig.url.rsplit("/", 1)[1]
-    rig.node.ctl("set_policy", "-p", vhost, "full", "^celery$", f'{{"max-length":{room}}}', "--apply-to", "queues")
-    publisher.go_on()
+    rig.node.ctl("set_policy", "-p", vhost, "full", "^celery$", f'{{"max-length":{capacity}}}', "--apply-to", "queues")
+    publisher.resume()
 
     calls = publisher.wait(400)
     rig.node.ctl("clear_policy", "-p", vhost, "full")
     rig.worker()
-    figures = rig.settle(calls)
-    rig.report(f"queue full at {room}", f"{count}", figures, raised_at_most=count - room)
+    figures = rig.wait_for_results(calls)
+    rig.report(f"queue full at {capacity}", f"{count}", figures, raised_at_most=count - capacity)
     if rig.ours:
         assert figures.raised > 0
 
@@ -87,15 +89,15 @@ def test_the_broker_has_no_memory_left_and_blocks_publishers(rig):
 
     rig.node.ctl("set_vm_memory_high_watermark", "0.00001")
     try:
-        time.sleep(2)  # the broker looks at its memory every second
-        publisher.go_on()
+        wait_until(lambda: "resource_limit" in rig.node.ctl("eval", ALARMS), 30, "the memory alarm")
+        publisher.resume()
         calls = publisher.wait(60 * count)
     finally:
         rig.node.ctl("set_vm_memory_high_watermark", "0.4")
 
     hung = sum(call.ok is None for call in calls)
     rig.worker()
-    figures = rig.settle(calls)
+    figures = rig.wait_for_results(calls)
     rig.report("memory alarm", f"{count}", figures, f"{hung} never returned" if hung else "", raised_at_most=count)
     if rig.ours:
         assert hung == 0
@@ -103,7 +105,7 @@ def test_the_broker_has_no_memory_left_and_blocks_publishers(rig):
 
 
 @on(EVERYWHERE, short=["rabbitmq"])
-def test_tasks_that_wait_for_their_time_outlive_broker_and_worker(rig):
+def test_delayed_tasks_survive_a_killed_broker_and_worker(rig):
     count, delay = scaled(200, 40), 12 if FULL else 8
     worker = rig.worker()
     calls = rig.publish("work", count, countdown=delay)
@@ -119,7 +121,7 @@ def test_tasks_that_wait_for_their_time_outlive_broker_and_worker(rig):
     rig.workers[0].wait_until_ready()
     down = time.time() - down
 
-    figures = rig.settle(calls, quiet=delay + 15)
+    figures = rig.wait_for_results(calls, quiet=delay + 15)
     first = {number: times[0] for number, times in by_number(rig.noted("started")).items()}
     early = [number for number, at in first.items() if at < due[number] - 1]
     late = max((at - due[number] for number, at in first.items()), default=0.0)
@@ -141,21 +143,21 @@ def test_countdown_before_any_worker_was_ever_started(rig):
 
     rig.worker()
 
-    rig.report("countdown before the first worker", f"{count}", rig.settle(calls))
+    rig.report("countdown before the first worker", f"{count}", rig.wait_for_results(calls))
 
 
 @on(EVERYWHERE)
-def test_an_instant_task_does_not_wait_behind_delayed_ones(rig):
+def test_a_task_without_a_delay_does_not_wait_behind_delayed_ones(rig):
     rig.worker(concurrency=2)
     calls = rig.publish("work", 40, countdown=15)
-    at_once = rig.publish("work", 10)
+    undelayed = rig.publish("work", 10)
 
-    def instant():
-        return set(rig.numbers("done")) & {call.number for call in at_once}
+    def completed():
+        return set(rig.numbers("done")) & {call.number for call in undelayed}
 
-    wait_until(lambda: len(instant()) == 10, 60)
-    waited = max(at for number, at in first_times(rig).items() if number >= 1_000_000) - at_once[0].at
-    figures = rig.settle(calls + at_once, quiet=25)
+    wait_until(lambda: len(completed()) == 10, 60)
+    waited = max(at for number, at in first_times(rig).items() if number >= 1_000_000) - undelayed[0].at
+    figures = rig.wait_for_results(calls + undelayed, quiet=25)
     rig.report("10 at once behind 40 with countdown 15 s", "50", figures, f"the last of the 10 after {waited:.1f} s")
     if rig.ours:
         assert waited < 5

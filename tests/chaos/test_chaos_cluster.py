@@ -1,4 +1,4 @@
-"""Three nodes; the one that leads the queue is killed, twice, and so is the one that keeps a caller's replies."""
+"""Three nodes: the leader of the queue is killed twice, and so is the node with a caller's reply queue."""
 
 import subprocess
 import sys
@@ -39,7 +39,7 @@ def test_the_leader_is_killed_twice_under_load(cluster, profile, tmp_path, rows)
             killed.kill()
             time.sleep(2)
             killed.start()
-        figures = rig.settle(publisher.wait(180), quiet=25, tick=rig.revive)
+        figures = rig.wait_for_results(publisher.wait(180), quiet=25, tick=rig.revive)
     finally:
         rig.close()
 
@@ -48,7 +48,7 @@ def test_the_leader_is_killed_twice_under_load(cluster, profile, tmp_path, rows)
         assert figures.slowest < 10
 
 
-ASK = """
+CALLER = """
 import sys
 from probe.tasks.chaos import work
 for number, _ in enumerate(sys.stdin):
@@ -56,12 +56,12 @@ for number, _ in enumerate(sys.stdin):
 """
 
 
-def test_results_go_on_when_the_node_that_kept_the_replies_is_killed(cluster, tmp_path, rows):
+def test_results_arrive_after_the_node_with_the_reply_queue_is_killed(cluster, tmp_path, rows):
     rig = Rig("rabbitmq", tmp_path, cluster.vhost(), rows)
     try:
         rig.worker(concurrency=2)
         caller = subprocess.Popen(
-            [sys.executable, "-c", ASK],
+            [sys.executable, "-c", CALLER],
             cwd=rig.folder,
             env=rig.environment(),
             stdin=subprocess.PIPE,
@@ -69,19 +69,19 @@ def test_results_go_on_when_the_node_that_kept_the_replies_is_killed(cluster, tm
             text=True,
         )
 
-        def ask():
-            caller.stdin.write("again\n")
+        def call():
+            caller.stdin.write("call\n")
             caller.stdin.flush()
             return caller.stdout.readline()
 
         with caller:
-            assert ask() == "None\n"  # the replies are on the first node, to which the caller is connected
+            assert call() == "None\n"  # the replies are on the first node, to which the caller is connected
             cluster.nodes[0].kill()
             try:
-                assert [ask(), ask()] == ["None\n"] * 2
+                assert [call(), call()] == ["None\n"] * 2
             finally:
                 cluster.nodes[0].start()
-            assert ask() == "None\n"
+            assert call() == "None\n"
             caller.stdin.close()
     finally:
         rig.close()

@@ -1,4 +1,4 @@
-"""Retries come back on time, and what waits costs the worker nothing."""
+"""Retries run on time, and delayed tasks take no memory of the worker."""
 
 import time
 from dataclasses import replace
@@ -12,13 +12,13 @@ LADDER = [4, 8, 16, 32, 64] if FULL else [1, 2, 4]
 
 
 @on(OURS)
-def test_the_ladder_of_retries_keeps_its_times(rig):
+def test_retries_run_after_their_delays(rig):
     count = scaled(20, 8)
     rig.worker()
 
     calls = rig.publish("ladder", count, LADDER)
 
-    figures = rig.settle(calls, quiet=max(LADDER) + 15, seconds=sum(LADDER) + 60)
+    figures = rig.wait_for_results(calls, quiet=max(LADDER) + 15, seconds=sum(LADDER) + 60)
     tries = by_number(rig.noted("tries"))
     gaps = [[b - a for a, b in pairwise(times)] for times in tries.values()]
     off = max((abs(gap - wait) for line in gaps for gap, wait in zip(line, LADDER, strict=False)), default=0.0)
@@ -28,7 +28,7 @@ def test_the_ladder_of_retries_keeps_its_times(rig):
 
 
 @on(EVERYWHERE)
-def test_tasks_that_wait_are_not_in_the_workers_memory(rig):
+def test_delayed_tasks_are_not_in_the_workers_memory(rig):
     count = scaled(10_000, 2000)
     worker = rig.worker(concurrency=1)
     rig.publish("work", 20)
@@ -39,8 +39,8 @@ def test_tasks_that_wait_are_not_in_the_workers_memory(rig):
     time.sleep(5)
 
     grown = (worker.memory() - idle) / 1e6
-    asked = figures_of(calls, [], [], {call.number for call in calls})  # none is due
-    figures = replace(asked, registered=0)
+    all_calls = figures_of(calls, [], [], {call.number for call in calls})  # none is due
+    figures = replace(all_calls, registered=0)
     rig.report("waiting on countdown", f"{count}", figures, f"worker's memory +{grown:.1f} MB")
     if rig.ours:
         assert grown < 5

@@ -1,4 +1,4 @@
-"""Messages that no task can be made of: the worker lives, and each is run or in the registry."""
+"""Invalid messages: the worker survives, and each message is run or among the failed tasks."""
 
 import time
 
@@ -10,21 +10,21 @@ from kombu import Connection
 
 
 def publish_raw(rig, messages):
-    """Publish them as they are, to the queue of a worker that is running."""
+    """Publish messages unchanged to the queue of a running worker."""
     with Connection(rig.url, transport_options={"confirm_publish": True}) as connection:
         producer = connection.Producer()
         for message in messages:
             producer.publish(message.body, routing_key="celery", headers=message.headers, **message.properties)
 
 
-def handed_out(rig):
-    """The labels of all messages that ran or are in the registry."""
+def processed(rig):
+    """Return the labels of the messages that ran, and of those in the failed-task queue."""
     ran = [line[0] for line in rig.noted("labels")]
     return ran, [entry.get("x_label") for entry in rig.registry()]
 
 
 def report(rig, fault, messages, deaths, slowest=0.0):
-    ran, registered = handed_out(rig)
+    ran, registered = processed(rig)
     labels = {message.label for message in messages}
     gone = sorted(labels - set(ran) - set(registered))
     figures = Figures(
@@ -40,17 +40,17 @@ def test_each_bad_message_leaves_the_worker_alive(rig):
     if rig.ours:
         publish_raw(rig, messages)
         pid = worker.process.pid
-        wait_until_all_are_accounted_for(rig, messages)
+        wait_until_all_are_processed(rig, messages)
         assert worker.alive
         assert worker.process.pid == pid
         deaths = 0
     else:
-        deaths = sum(dies_of(rig, message) for message in messages)
+        deaths = sum(kills_worker(rig, message) for message in messages)
     report(rig, "bad messages, each kind", messages, deaths)
 
 
-def dies_of(rig, message):
-    """Whether plain Celery's worker ends with this message; it is taken away then, or the next worker would too."""
+def kills_worker(rig, message):
+    """Return whether plain Celery's worker ends with this message; if so, purge it for the next worker."""
     publish_raw(rig, [message])
     time.sleep(0.7)
     if not rig.workers[0].alive:
@@ -62,11 +62,11 @@ def dies_of(rig, message):
     return died
 
 
-def wait_until_all_are_accounted_for(rig, messages):
+def wait_until_all_are_processed(rig, messages):
     labels = {message.label for message in messages}
     end = time.monotonic() + 60
     while time.monotonic() < end and rig.workers[0].alive:
-        ran, registered = handed_out(rig)
+        ran, registered = processed(rig)
         if labels <= set(ran) | set(registered):
             return
         time.sleep(1)
@@ -80,7 +80,7 @@ def test_no_fuzzed_message_ends_the_worker_or_vanishes(rig):
 
     publish_raw(rig, messages)
     wait_until(lambda: rig.waiting() == 0 or not worker.alive, 120)
-    wait_until_all_are_accounted_for(rig, messages)
+    wait_until_all_are_processed(rig, messages)
 
     report(rig, "fuzzed messages", messages, 0 if worker.alive else 1)
     assert worker.alive

@@ -1,4 +1,4 @@
-"""Everything at once: workers, children, connections and the broker, while a publisher goes on."""
+"""Faults of workers, children, connections and the broker in one run, while a publisher runs."""
 
 import random
 import time
@@ -8,11 +8,11 @@ from harness.profiles import EVERYWHERE, on
 from harness.proxy import Proxy
 from harness.rig import FULL, scaled
 
-EVERY = 3.5 if FULL else 2.0
+FAULT_INTERVAL_SECONDS = 3.5 if FULL else 2.0
 
 
 class Faults:
-    """What can happen to a rig; each is done once in turn of a seeded shuffle."""
+    """The faults of a rig, planned with a seeded shuffle."""
 
     def __init__(self, rig, proxy):
         self.rig = rig
@@ -56,13 +56,13 @@ def test_mixed_chaos(rig):
         stack.callback(rig.close)
         for _ in range(2):
             rig.worker(url=url)
-        publisher = rig.publisher("work", count, 0.35, rate=count / (faults * EVERY), url=url)
+        publisher = rig.publisher("work", count, 0.35, rate=count / (faults * FAULT_INTERVAL_SECONDS), url=url)
 
         for fault in Faults(rig, proxy).plan(faults):
-            time.sleep(EVERY)
+            time.sleep(FAULT_INTERVAL_SECONDS)
             fault()
             rig.revive()
 
-        figures = rig.settle(publisher.wait(), quiet=20, seconds=240, tick=rig.revive)
+        figures = rig.wait_for_results(publisher.wait(), quiet=20, seconds=240, tick=rig.revive)
 
     rig.report(f"mixed chaos, {faults} faults", f"{count} x 0.35 s", figures)

@@ -1,4 +1,4 @@
-"""Failed tasks are sent again by a program that is killed in the middle, again and again."""
+"""Failed tasks are retried by a program that is killed repeatedly."""
 
 import subprocess
 import sys
@@ -19,13 +19,13 @@ Failures(celery).retry("all")
 
 
 def retry_all(rig, *killed_after):
-    """Send all failed tasks again, or some, where it is killed after so many seconds; whether it came to its end."""
+    """Retry all failed tasks, in a process that is killed after some seconds if given; return whether it completed."""
     command = [sys.executable, "-c", RETRY_ALL, *map(str, killed_after)]
     return subprocess.run(command, cwd=rig.folder, env=rig.environment(), timeout=120, check=False).returncode == 0
 
 
 def killed_in_the_middle(rig, times):
-    """How often it was killed after it had sent some and before it had sent all, ``times`` at the most."""
+    """Kill the retry after it has sent some tasks and before it has sent all, up to ``times``; return how often."""
     seconds, killed, sent = 0.02, 0, rig.waiting()
     while killed < times and not retry_all(rig, seconds):
         before, sent = sent, rig.waiting()
@@ -35,9 +35,9 @@ def killed_in_the_middle(rig, times):
 
 
 @on(OURS, short=["sqlite"])
-def test_sending_all_failed_tasks_again_is_killed_in_the_middle(rig):
+def test_the_retry_of_all_failed_tasks_is_killed_in_the_middle(rig):
     count, kills = scaled(300, 100), 12 if FULL else 4
-    # given a registry full of tasks that failed while something was down
+    # Given tasks that failed while a service was down
     (rig.folder / "down").touch()
     worker = rig.worker()
     calls = rig.publish("fail_while", count, "down")
@@ -45,13 +45,13 @@ def test_sending_all_failed_tasks_again_is_killed_in_the_middle(rig):
     worker.kill()
     (rig.folder / "down").unlink()
 
-    # when they are sent again, and whoever does that is killed
+    # When they are retried, and the retrying process is killed
     killed = killed_in_the_middle(rig, kills)
     assert retry_all(rig)
 
-    # then each runs
+    # Then each runs
     rig.revive()
-    figures = rig.settle(calls)
+    figures = rig.wait_for_results(calls)
     rig.report(f"retry --all killed x{kills}", f"{count}", figures, f"{killed} in the middle")
     assert killed >= (kills // 2 if FULL else 1)
     assert set(rig.numbers("done")) == {call.number for call in calls}

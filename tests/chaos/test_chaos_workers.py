@@ -1,4 +1,4 @@
-"""Workers and their pool children are killed, stopped too fast, poisoned."""
+"""Workers and their pool children are killed, stopped too early, and given poison tasks."""
 
 import pytest
 from harness.profiles import EVERYWHERE, OURS, on
@@ -16,7 +16,7 @@ def killed_three_times(rig, kill):
         kill(rig.workers[0])
         rig.revive()
         rig.workers[0].wait_until_ready()
-    return f"{count} x 0.1 s", rig.settle(calls)
+    return f"{count} x 0.1 s", rig.wait_for_results(calls)
 
 
 @on(EVERYWHERE, short=OURS)
@@ -44,7 +44,7 @@ def test_pool_children_are_killed(rig):
         wait_until(lambda share=share: len(rig.noted("started")) >= count * share, 60)
         assert worker.kill_child(turn)
 
-    rig.report(f"pool child kill -9 x{kills}", f"{count} x 0.1 s", rig.settle(calls))
+    rig.report(f"pool child kill -9 x{kills}", f"{count} x 0.1 s", rig.wait_for_results(calls))
 
 
 @on(EVERYWHERE)
@@ -60,7 +60,7 @@ def test_an_orchestrator_stops_a_worker_in_less_time_than_a_task_takes(rig):
     in_time = worker.stop(grace=4)
     rig.revive()
 
-    figures = rig.settle(calls, quiet=20)
+    figures = rig.wait_for_results(calls, quiet=20)
     rig.report(
         "SIGTERM, SIGKILL 4 s later", f"{count} x 5 s", figures, "" if in_time else "killed at the end of the grace"
     )
@@ -80,15 +80,15 @@ def test_poison_among_good_tasks(rig, kind):
     good = rig.publish("work", good_count, 0.05)
 
     calls = bad + good
-    figures = rig.settle(calls, quiet=20, seconds=150, tick=rig.revive)
+    figures = rig.wait_for_results(calls, quiet=20, seconds=150, tick=rig.revive)
 
     runs = by_number(rig.noted("started"))
     most = max((len(runs.get(call.number, ())) for call in bad), default=0)
     finished = set(rig.numbers("done"))
     good_done = sum(call.number in finished for call in good)
     registered = rig.registered(calls) if rig.ours else set()
-    told = f"{good_done}/{good_count} good done, poison run at most {most}x"
-    rig.report(f"poison: {kind}", f"3 + {good_count}", figures, told)
+    remark = f"{good_done}/{good_count} good done, poison run at most {most}x"
+    rig.report(f"poison: {kind}", f"3 + {good_count}", figures, remark)
     if rig.ours:
         assert {call.number for call in bad} <= registered
         assert most <= LIMIT + 1

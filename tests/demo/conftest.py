@@ -40,19 +40,19 @@ class Demo:
             "MAIL_PORT": str(mail),
             **settings,
         }
-        self.said = folder / "demo.log"
+        self.log = folder / "demo.log"
         command = [sys.executable, "-m", "framework", "up", "--", sys.executable, "-m", "demo"]
-        with self.said.open("wb") as log:
+        with self.log.open("wb") as output:
             self.process = subprocess.Popen(
-                command, cwd=folder, env=self.environment, stdout=log, stderr=subprocess.STDOUT
+                command, cwd=folder, env=self.environment, stdout=output, stderr=subprocess.STDOUT
             )
         self.url = self.wait_for(r"demo +(http://\S+)")
 
     def wait_for(self, pattern):
-        until = time.monotonic() + WAIT
-        while not (found := re.search(pattern, self.said.read_text())):
-            assert self.process.poll() is None, self.said.read_text()
-            assert time.monotonic() < until, self.said.read_text()
+        end = time.monotonic() + WAIT
+        while not (found := re.search(pattern, self.log.read_text())):
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < end, self.log.read_text()
             time.sleep(0.05)
         return found[1]
 
@@ -62,7 +62,7 @@ class Demo:
 
 
 class Visitor:
-    """Somebody who reads pages."""
+    """A visitor with a browser."""
 
     def __init__(self, browser, site):
         self.browser, self.site = browser, site
@@ -99,12 +99,12 @@ class Visitor:
 def demo(tmp_path_factory):
     running = Demo(tmp_path_factory.mktemp("demo"))
     yield running
-    assert running.stop() in (0, 130), running.said.read_text()
+    assert running.stop() in (0, 130), running.log.read_text()
 
 
 @pytest.fixture
 def visitor(demo, tmp_path):
-    """Makes visitors, each with a browser of their own and a language."""
+    """A function that makes visitors, each with its own browser and a language."""
     browsers = []
 
     def arrive(language="en", site=None):

@@ -1,4 +1,4 @@
-"""The image and the services of compose.yaml, without a container engine: what is written there is run as it is."""
+"""The image and the services of compose.yaml: their commands are run as written, without a container engine."""
 
 import os
 import re
@@ -32,27 +32,27 @@ def services():
 
 
 def filled_in(text):
-    """A text with its variables, as compose reads them."""
+    """Return a text with its variables replaced, as compose does."""
     text = re.sub(r"\$\{(\w+):\?[^}]*\}", lambda found: SECRETS[found[1]], text)
     return text.replace("$$", "$")
 
 
 class Stack:
-    """The services' commands as processes of this machine, where the names of hosts and folders are its own."""
+    """The services' commands as processes of this machine, with its host names and folders."""
 
     def __init__(self, folder, broker_url):
         web, mail, api = map(str, free_ports(3))
         self.web = f"http://127.0.0.1:{web}"
         self.mails = folder / "data" / "mails"
         self._folder = folder
-        self._here = {
+        self._replacements = {
             f"amqp://shop:{SECRETS['RABBITMQ_PASSWORD']}@rabbitmq:5672//": broker_url,
-            "http://outside:8001": f"http://127.0.0.1:{api}",
+            "http://external:8001": f"http://127.0.0.1:{api}",
             "0.0.0.0:8000": f"127.0.0.1:{web}",
             "127.0.0.1:8000": f"127.0.0.1:{web}",
             "/data": str(folder / "data"),
         }
-        self._words = {"outside": "127.0.0.1", "0.0.0.0": "127.0.0.1", "1025": mail}
+        self._words = {"external": "127.0.0.1", "0.0.0.0": "127.0.0.1", "1025": mail}
         self._processes = []
 
     def start(self, name):
@@ -84,16 +84,16 @@ class Stack:
             return done.returncode == 0
         return False
 
-    def wait_until(self, true):
-        until = time.monotonic() + WAIT
-        while not true():
-            assert time.monotonic() < until, "\n".join(log.read_text() for log in self._folder.glob("*.log"))
+    def wait_until(self, condition):
+        end = time.monotonic() + WAIT
+        while not condition():
+            assert time.monotonic() < end, "\n".join(log.read_text() for log in self._folder.glob("*.log"))
             time.sleep(0.1)
 
     def _translated(self, text):
         text = filled_in(text)
-        for there, here in self._here.items():
-            text = text.replace(there, here)
+        for name, replacement in self._replacements.items():
+            text = text.replace(name, replacement)
         return self._words.get(text, text)
 
     def end(self):
@@ -123,34 +123,34 @@ def test_compose_reads_the_file():
 
 def test_no_secret_is_in_the_file_and_the_example_names_each():
     text = COMPOSE.read_text()
-    asked_for = set(re.findall(r"\$\{(\w+):\?", text))
+    required = set(re.findall(r"\$\{(\w+):\?", text))
 
-    assert asked_for == SECRETS.keys()
+    assert required == SECRETS.keys()
     for name, service in services().items():
         for key, value in service["environment"].items():
             is_secret = re.search("PASS|SECRET|://.*@", f"{key}={value}")
             assert not is_secret or "${" in value, f"{name}: {key}"
     named = re.findall(r"^(\w+)=$", (ROOT / ".env.example").read_text(), re.MULTILINE)
-    assert set(named) == asked_for
+    assert set(named) == required
 
 
-def test_every_service_says_when_it_is_well_and_comes_back_after_a_fall():
+def test_every_service_has_a_health_check_and_is_restarted():
     for name, service in services().items():
         assert service["healthcheck"]["test"], name
         assert service["restart"] == "unless-stopped", name
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", ())), name
 
 
-def test_each_service_runs_as_written_and_is_well(stack):
-    # When every command of ours is started as it is written
-    for name in ("outside", "worker", "schedule", "web"):
+def test_each_service_runs_as_written_and_is_healthy(stack):
+    # When every command is started as written
+    for name in ("external", "worker", "schedule", "web"):
         stack.start(name)
 
-    # Then each is well, as its own check says, and the check of one that is not there fails
-    for name in ("outside", "web", "worker", "schedule"):
+    # Then each is healthy by its own check
+    for name in ("external", "web", "worker", "schedule"):
         stack.wait_until(lambda name=name: stack.is_healthy(name))
 
-    # And what the web server queues is run by the worker, and what the schedule sends
+    # And the worker runs the tasks of the web server and of the schedule
     with httpx.Client(base_url=stack.web) as visitor:
         token = re.search('form_token" value="([^"]+)', visitor.get("/contact").text)[1]
         form = {"sender": "ann@example.org", "subject": "Hours", "text": "Open?", "form_token": token}
@@ -158,11 +158,11 @@ def test_each_service_runs_as_written_and_is_well(stack):
         stack.wait_until(lambda: len(list(stack.mails.glob("[!.]*"))) == 1)
         stack.wait_until(lambda: "leads since" in visitor.get("/schedule?lang=en").text)
     stack.end()
-    assert not any(stack.is_healthy(name) for name in ("outside", "web", "worker", "schedule"))
+    assert not any(stack.is_healthy(name) for name in ("external", "web", "worker", "schedule"))
 
 
-def test_the_image_is_built_from_what_is_sent_to_the_engine_and_holds_what_runs(tmp_path):
-    # Given a folder with only what .dockerignore lets through
+def test_the_image_is_built_from_the_files_sent_to_the_engine_and_runs_the_services(tmp_path):
+    # Given a folder with only the files that .dockerignore includes
     lines = (ROOT / "Dockerfile").read_text().splitlines()
     for copied in (line.split()[1:-1] for line in lines if line.startswith("COPY ") and "--from" not in line):
         for name in copied:
@@ -173,13 +173,13 @@ def test_the_image_is_built_from_what_is_sent_to_the_engine_and_holds_what_runs(
             else:
                 shutil.copy(source, tmp_path / name)
 
-    # When the steps that install are run as they are written, in folders of this test
+    # When the install steps are run as written, in folders of this test
     for step in (line.removeprefix("RUN ") for line in lines if line.startswith("RUN ") and "venv" in line):
         here = step.replace("/venv", f"{tmp_path}/venv").replace("/wheels", f"{tmp_path}/wheels")
         here = here.replace("python -m venv", f"{sys.executable} -m venv")
         subprocess.run(["/bin/sh", "-ec", here], cwd=tmp_path, check=True, capture_output=True)
 
-    # Then what the services call is there, and the application can be made
+    # Then the services' commands exist, and the application can be created
     environment = {
         key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "CELERY", "VIRTUAL"))
     }
@@ -191,14 +191,14 @@ def test_the_image_is_built_from_what_is_sent_to_the_engine_and_holds_what_runs(
     for command in (["framework", "tasks"], ["gunicorn", "--check-config", "demo:create_app()"]):
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
-    shown = subprocess.run(
+    listed = subprocess.run(
         ["framework", "tasks"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
     )
-    assert "demo.tasks.report.sales_report" in shown.stdout
+    assert "demo.tasks.report.sales_report" in listed.stdout
 
 
 def is_sent(name):
-    """Whether .dockerignore lets a name of the root through; the last rule that fits decides."""
+    """Return whether .dockerignore includes a name of the root; the last matching rule decides."""
     sent = True
     for rule in (ROOT / ".dockerignore").read_text().splitlines():
         if fnmatch(name, rule.removeprefix("!")) and not rule.startswith("#"):
@@ -206,5 +206,5 @@ def is_sent(name):
     return sent
 
 
-def test_what_is_private_or_large_is_not_sent():
+def test_private_and_large_files_are_not_sent():
     assert not any(is_sent(name) for name in (".git", ".venv", ".env", "tests", "docs", "broker.db"))

@@ -46,7 +46,7 @@ def sums_of(demo, rows=20_000):
 
 
 @pytest.mark.parametrize(("language", "word"), [("en", "Failed tasks"), ("es", "Tareas fallidas")])
-def test_every_page_is_in_the_visitors_language_and_breaks_no_rule(visitor, language, word):
+def test_every_page_is_in_the_visitors_language_and_the_browser_logs_no_error(visitor, language, word):
     reader = visitor(language)
 
     for page in PAGES:
@@ -69,7 +69,7 @@ def test_the_language_is_changed_without_leaving_the_page(visitor):
     assert reader.wait_until("document.documentElement.lang") == "es"
 
 
-def test_a_mail_that_is_refused_twice_is_seen_to_be_tried_again_until_it_is_delivered(visitor):
+def test_the_retries_of_a_mail_that_is_refused_twice_are_displayed_until_it_is_delivered(visitor):
     ana = visitor("es")
     ana.go("/contact")
     ana.press("#refuse")
@@ -77,11 +77,11 @@ def test_a_mail_that_is_refused_twice_is_seen_to_be_tried_again_until_it_is_deli
     ana.fill(sender="ana@example.org", subject="Horario <b>", text="¿Abren los domingos?")
 
     ana.wait_until("document.querySelector('task-progress').state?.status === 'retry'")
-    shown = ana.wait_until("document.querySelector('task-progress').shadowRoot.querySelector('.name').textContent")
-    assert "nuevo intento en" in shown
+    label = ana.wait_until("document.querySelector('task-progress').shadowRoot.querySelector('.name').textContent")
+    assert "nuevo intento en" in label
     assert ana.wait_until("document.querySelector('task-progress').state?.attempt === 2")
 
-    # Whoever sends the next one at once is told how long to wait, and sees that time pass.
+    # A second mail at once is refused, with a countdown until the next one.
     ana.fill(sender="ana@example.org", subject="Otra", text="¿Y los lunes?")
     seconds = int(ana.wait_for("[data-countdown]").text)
     assert 1 <= seconds <= 10
@@ -95,11 +95,11 @@ def test_a_mail_that_is_refused_twice_is_seen_to_be_tried_again_until_it_is_deli
     assert "¿Abren los domingos?" in ana.text
 
 
-def test_a_third_partys_answers_appear_by_themselves(visitor):
+def test_the_responses_of_a_third_party_api_appear_without_a_reload(visitor):
     ann = visitor("en")
     ann.go("/lookup")
     ann.fill(number="nonsense")
-    assert "Two letters and six digits" in ann.wait_for(".wrong").text
+    assert "Two letters and six digits" in ann.wait_for(".error").text
 
     ann.fill(number="es123459")
     ann.fill(number="ES123457")
@@ -107,17 +107,17 @@ def test_a_third_partys_answers_appear_by_themselves(visitor):
 
     # None of these reloads the page.
     ann.browser.execute_script("window.same = true")
-    strange, broken_twice, unknown = (f"section:nth-of-type({place})" for place in (3, 2, 1))
-    assert "Nobody knows this parcel" in ann.wait_for(f"{unknown} .answer").text
-    assert "It is in" in ann.wait_for(f"{broken_twice} .answer").text
-    ann.wait_for(f"{strange} task-progress[status=failure]")
-    detail = f"document.querySelector('{strange} task-progress').shadowRoot.querySelector('.detail').textContent"
-    assert ann.wait_until(detail) == "The parcel service gave an answer that we do not trust."
+    invalid, failing_twice, unknown = (f"section:nth-of-type({place})" for place in (3, 2, 1))
+    assert "This parcel is unknown" in ann.wait_for(f"{unknown} .result").text
+    assert "It is in" in ann.wait_for(f"{failing_twice} .result").text
+    ann.wait_for(f"{invalid} task-progress[status=failure]")
+    detail = f"document.querySelector('{invalid} task-progress').shadowRoot.querySelector('.detail').textContent"
+    assert ann.wait_until(detail) == "The parcel service sent an invalid response."
     assert "Please try again later" in ann.text
     assert ann.wait_until("window.same")
 
 
-def test_a_report_goes_on_while_its_page_is_reloaded_its_socket_cut_and_its_worker_killed(visitor, demo):
+def test_a_report_survives_a_reload_a_closed_socket_and_a_killed_worker(visitor, demo):
     ben = visitor("en")
     ben.browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": KEEP_SOCKETS})
     ben.go("/report")
@@ -125,7 +125,7 @@ def test_a_report_goes_on_while_its_page_is_reloaded_its_socket_cut_and_its_work
     fraction = "(document.querySelector('task-progress').state?.progress?.fraction ?? 0)"
     ben.wait_until(f"{fraction} > 0.1")
 
-    # A second one is not begun meanwhile.
+    # A second one is not started meanwhile.
     ben.press("main > form button")
     assert "being made already" in ben.wait_for(".notice").text
     assert len(ben.see("task-progress")) == 1
@@ -149,16 +149,16 @@ def test_a_report_goes_on_while_its_page_is_reloaded_its_socket_cut_and_its_work
     assert months == pytest.approx(sums_of(demo))
     assert all(float(row["low"]) < float(row["mean"]) < float(row["high"]) for row in report)
 
-    # Closed, and opened again: it is still there, for this visitor and for nobody else.
+    # Closed and opened again, the page still has it, for this visitor alone.
     address = ben.wait_for("a[href$='.csv']").get_attribute("href")
     ben.browser.switch_to.new_window("tab")
     ben.go("/report")
     assert ben.wait_for("a[href$='.csv']").get_attribute("href") == address
-    stranger = visitor("en")
-    stranger.go("/report")
-    assert not stranger.see("task-progress")
-    stranger.go(address.removeprefix(demo.url))
-    assert "404" in stranger.text
+    other = visitor("en")
+    other.go("/report")
+    assert not other.see("task-progress")
+    other.go(address.removeprefix(demo.url))
+    assert "404" in other.text
 
 
 def test_an_entry_of_the_schedule_is_paused_resumed_and_run_now(visitor):
@@ -170,21 +170,21 @@ def test_an_entry_of_the_schedule_is_paused_resumed_and_run_now(visitor):
     ann.press("form[action='/schedule/count%20mails/pause'] button")
     assert ann.wait_for(".badge").text == "paused"
     ann.press("form[action='/schedule/count%20mails/resume'] button")
-    assert "goes on" in ann.wait_for(".notice").text
+    assert "was resumed" in ann.wait_for(".notice").text
     assert not ann.see(".badge")
 
     ann.press("form[action='/schedule/mark%20expiring%20cards/run'] button")
-    assert ann.wait_until("Number(document.querySelector('#seen dd').textContent) > 0")
+    assert ann.wait_until("Number(document.querySelector('#results dd').textContent) > 0")
 
 
-def test_a_failed_task_is_seen_sent_again_and_dropped(visitor):
+def test_a_failed_task_is_listed_retried_and_dropped(visitor):
     ann = visitor("en")
     ann.go("/failed")
     invoice = "section[aria-label^='demo.tasks.shop.print_invoice']"
     ann.press("form[action$=invoice] button")
     assert "the printer has no paper" in ann.wait_for(f"{invoice} dd:has(.badge)").text
 
-    # Sent again while there is no paper, it fails again; with paper, it does not.
+    # Retried without paper, it fails again; with paper, it succeeds.
     ann.press(f"{invoice} form[action$='/retry'] button")
     assert "Sent again: 1" in ann.wait_for(".notice").text
     ann.wait_for(invoice)
@@ -208,6 +208,6 @@ def test_it_fits_on_a_phone(visitor):
     for page in PAGES:
         ann.go(f"/{page}")
 
-        # A scroll bar at the side, which long pages may have, takes its part of the 360.
+        # The scroll bar of a long page takes a part of the 360 pixels.
         assert ann.wait_until("innerWidth") == 360
         assert ann.wait_until(f"{root}.scrollWidth") == ann.wait_until(f"{root}.clientWidth"), page

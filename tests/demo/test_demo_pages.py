@@ -44,7 +44,7 @@ def visit(folder, code):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_pages_speak_the_visitors_language(tmp_path):
+def test_pages_are_in_the_visitors_language(tmp_path):
     visit(
         tmp_path,
         """
@@ -57,7 +57,7 @@ def test_pages_speak_the_visitors_language(tmp_path):
     )
 
 
-def test_the_second_message_of_a_visitor_is_told_when_to_come_back(tmp_path):
+def test_the_second_message_of_a_visitor_is_refused_with_a_time_to_retry(tmp_path):
     visit(
         tmp_path,
         """
@@ -78,29 +78,29 @@ def test_bad_forms_are_refused_and_queue_nothing(tmp_path):
         assert contact(text="x" * 70_000).status_code == 413
         assert contact(sender="ann@example.org\\r\\nBcc: eve@example.org").status_code == 422
         assert contact(subject="Hours\\r\\nBcc: eve@example.org").status_code == 422
-        shown = contact(sender="<script>alert(1)</script>")
-        assert shown.status_code == 422 and "<script>alert" not in shown.text
+        answer = contact(sender="<script>alert(1)</script>")
+        assert answer.status_code == 422 and "<script>alert" not in answer.text
         assert queued() == 0
         """,
     )
 
 
-def test_fields_are_shown_again_as_text_and_never_as_html(tmp_path):
+def test_fields_are_repeated_as_text_and_never_as_html(tmp_path):
     visit(
         tmp_path,
         """
         HTML = "<script>alert(1)</script>"
         for field in ("sender", "subject", "text"):
-            shown = contact(**{"sender": "nobody", field: HTML})
-            assert shown.status_code == 422 and HTML not in shown.text, field
-        shown = visitor.post("/lookup", data={"number": HTML, "form_token": token})
-        assert shown.status_code == 422 and HTML not in shown.text.upper()
+            answer = contact(**{"sender": "nobody", field: HTML})
+            assert answer.status_code == 422 and HTML not in answer.text, field
+        answer = visitor.post("/lookup", data={"number": HTML, "form_token": token})
+        assert answer.status_code == 422 and HTML not in answer.text.upper()
         assert queued() == 0
         """,
     )
 
 
-def test_what_a_visitor_may_not_or_cannot_have_says_so_and_no_more(tmp_path):
+def test_a_forbidden_or_missing_page_is_an_error_without_details(tmp_path):
     visit(
         tmp_path,
         """
@@ -110,10 +110,10 @@ def test_what_a_visitor_may_not_or_cannot_have_says_so_and_no_more(tmp_path):
         address = re.search('src="(/tasks/[^"]+)" label', visitor.get("/lookup").text)[1]
         assert visitor.get(address).get_json()["status"] == "queued"
 
-        # Another visitor, whoever made the address up, and who comes too late.
-        stranger = visitor.application.test_client()
-        stranger.get("/contact")
-        assert stranger.get(address).status_code == 403
+        # Another visitor, a forged address, and an expired one.
+        other = visitor.application.test_client()
+        other.get("/contact")
+        assert other.get(address).status_code == 403
         assert visitor.get(address[:-3] + "abc").status_code == 403
         visitor.application.config["TASK_PROGRESS_TOKEN_EXPIRES"] = -1
         late = re.search('src="(/tasks/[^"]+)" label', visitor.get("/lookup").text)[1]
@@ -147,7 +147,7 @@ def test_a_flood_of_forms_is_answered_and_queues_one(tmp_path):
     )
 
 
-def test_behind_a_proxy_each_visitor_counts_alone(tmp_path):
+def test_behind_a_proxy_each_visitor_has_a_limit(tmp_path):
     visit(
         tmp_path,
         """

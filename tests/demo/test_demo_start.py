@@ -1,4 +1,4 @@
-"""The demo is started and stopped, killed, and refuses what it cannot do."""
+"""The demo is started, stopped and killed, and reports a taken port."""
 
 import os
 import re
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.timeout(120)
 MAILS = 20
 
 
-def test_a_port_that_is_taken_is_one_line_which_says_what_to_do(tmp_path):
+def test_a_taken_port_is_an_error_of_one_line(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         done = subprocess.run(
@@ -37,7 +37,7 @@ def test_a_port_that_is_taken_is_one_line_which_says_what_to_do(tmp_path):
     assert done.stderr.count("\n") == 1
 
 
-def test_it_ends_when_it_is_told_to_and_begins_again_with_what_there_was(tmp_path):
+def test_it_ends_on_a_signal_and_starts_again_with_its_data(tmp_path):
     demo = Demo(tmp_path)
     assert httpx.get(f"{demo.url}/mails").status_code == 200
     assert demo.stop(signal.SIGTERM) in (0, -signal.SIGTERM, 128 + signal.SIGTERM)
@@ -48,7 +48,7 @@ def test_it_ends_when_it_is_told_to_and_begins_again_with_what_there_was(tmp_pat
 
 
 class Site:
-    """The application under gunicorn, the worker, and what is outside: each a process of its own."""
+    """The application under gunicorn, the worker, and the external services, in processes."""
 
     def __init__(self, folder, broker_url):
         web, mail, api = free_ports(3)
@@ -83,10 +83,10 @@ class Site:
         self._processes.append(process)
         return process
 
-    def wait_until(self, true):
-        until = time.monotonic() + WAIT
-        while not true():
-            assert time.monotonic() < until, "".join(log.read_text() for log in self._folder.glob("*.log"))
+    def wait_until(self, condition):
+        end = time.monotonic() + WAIT
+        while not condition():
+            assert time.monotonic() < end, "".join(log.read_text() for log in self._folder.glob("*.log"))
             time.sleep(0.05)
 
     def answers(self):
@@ -112,11 +112,11 @@ def site(tmp_path, broker_url):
     running.end()
 
 
-def test_whoever_was_answered_has_their_mail_sent_though_the_server_is_killed_right_after(site):
-    # Given a site whose worker and mail server are not there yet
+def test_every_accepted_form_is_mailed_although_the_server_is_killed_right_after(site):
+    # Given a site without worker and mail server
     site.wait_until(site.answers)
 
-    # When visitors, each with an address of their own, send their forms, and the site is killed after the last answer
+    # When visitors, each with another address, send their forms, and the site is killed after the last response
     for number in range(MAILS):
         with httpx.Client(base_url=site.url, headers={"X-Forwarded-For": f"192.0.2.{number + 1}"}) as visitor:
             token = re.search('form_token" value="([^"]+)', visitor.get("/contact").text)[1]
@@ -124,7 +124,7 @@ def test_whoever_was_answered_has_their_mail_sent_though_the_server_is_killed_ri
             assert visitor.post("/contact", data=form).status_code == 303
     os.killpg(site.web.pid, signal.SIGKILL)
 
-    # Then every mail arrives, once there is a worker
-    site.start("demo.outside")
+    # Then every mail arrives, once a worker runs
+    site.start("demo.external")
     site.start("framework", "worker", "--loglevel", "INFO", "-c", "2")
     site.wait_until(lambda: site.delivered() == MAILS)

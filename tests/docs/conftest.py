@@ -1,4 +1,4 @@
-"""The tests of the guide follow its pages with the guide's own reader."""
+"""Makes ``docs/recording`` importable, which follows the pages of the guide."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The page on clusters: its commands make one, its example survives a node, and what does not is an error of ours."""
+"""The page on clusters: its commands, its example with a node killed, and the errors without a majority."""
 
 import os
 import re
@@ -24,7 +24,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def nodes():
-    """Two nodes that the commands of the page have made a cluster."""
+    """Two nodes in one cluster, made by the commands of the page."""
     with RabbitMQ(name="one") as one, RabbitMQ(name="two", beside=one) as two:
         for command in re.findall(r"sudo rabbitmqctl (stop_app|join_cluster .*|start_app)\n", PAGE):
             two.ctl(*command.replace("rabbit@one", one.name).split())
@@ -40,14 +40,14 @@ def test_the_commands_of_the_page_make_a_cluster(nodes):
     assert two.name in running
 
 
-def test_what_the_page_looks_at_is_there(nodes):
+def test_the_columns_that_the_page_lists_exist(nodes):
     one, _ = nodes
     [columns] = re.findall(r"rabbitmqctl list_queues ([a-z ]+)`", PAGE)
 
-    assert one.ctl("list_queues", *columns.split()).strip() == ""  # and no complaint of a column
+    assert one.ctl("list_queues", *columns.split()).strip() == ""  # an unknown column is an error
 
 
-def test_without_a_majority_a_call_and_without_its_node_a_limit_say_so(nodes):
+def test_a_call_without_a_majority_and_a_limit_without_its_node_raise_an_error(nodes):
     one, two = nodes
     app = App("caller", set_as_current=False, broker=f"{one.url};{two.url}", backend="disabled")
     app.conf.update(task_remote_names=["shop.*"], task_publish_timeout=3)
@@ -68,7 +68,7 @@ def test_without_a_majority_a_call_and_without_its_node_a_limit_say_so(nodes):
     app.close()
 
 
-def test_the_example_goes_on_with_a_node_gone(tmp_path):
+def test_the_example_continues_when_a_node_is_gone(tmp_path):
     command = [sys.executable, str(DOCS / "examples/cluster/try_it.py")]
 
     done = subprocess.run(command, cwd=tmp_path, env=os.environ, capture_output=True, text=True, check=False)

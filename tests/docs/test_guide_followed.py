@@ -1,4 +1,4 @@
-"""Whoever follows the guide literally, in a fresh folder, sees what it shows: files are written, commands typed."""
+"""The start page and the case studies, followed literally in a fresh folder: the output is the page's."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from recording.picture import picture
 from recording.reader import Reader
-from recording.shown import difference, same
+from recording.transcript import difference, same
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -18,10 +18,10 @@ FOLLOWED = ("start", "bh-001", "bh-001-annex", "bh-002")
 
 @pytest.fixture(scope="module", params=["rabbitmq", "sqlite"])
 def differences(request, tmp_path_factory):
-    """How what each page shows differs from what its reader saw; all are followed at once, by one reader each."""
+    """How the output of each page's commands differs from the page; the pages are followed in parallel."""
     server = request.getfixturevalue("rabbitmq") if request.param == "rabbitmq" else None
     if server and not hasattr(server, "output"):
-        pytest.skip("a borrowed RabbitMQ has no console to look at")
+        pytest.skip("an external RabbitMQ has no console to read")
 
     homes = [tmp_path_factory.mktemp(page) for page in FOLLOWED]
     brokers = [(server.vhost(), server.output) if server else () for _ in FOLLOWED]
@@ -36,8 +36,8 @@ def differences(request, tmp_path_factory):
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("page", FOLLOWED)
-def test_a_reader_who_follows_a_page_sees_what_it_shows(differences, page):
-    assert differences[page], "the page says nothing to do"
+def test_following_a_page_gives_the_output_that_it_shows(differences, page):
+    assert differences[page], "the page has no steps"
     assert "".join(differences[page]) == ""
 
 
@@ -56,13 +56,13 @@ def test_a_line_of_an_example_that_breaks_is_noticed(tmp_path):
 
 
 @pytest.mark.parametrize("session", sorted(path.stem for path in (DOCS / "_static/sessions").glob("*.svg")))
-def test_a_picture_shows_what_its_session_says(session):
+def test_a_picture_has_the_text_of_its_session(session):
     text = (DOCS / f"sessions/{session}.txt").read_text()
 
     assert (DOCS / f"_static/sessions/{session}.svg").read_text() == picture(text, session)
 
 
-def test_the_embedded_broker_is_as_fast_as_the_page_says():
+def test_the_speed_of_the_embedded_broker_on_the_page_is_the_measured_one():
     medians = json.loads((ROOT / "benchmarks/results/embedded.json").read_text())["medians"]
     page = (DOCS / "bh-001.md").read_text()
 
@@ -86,7 +86,7 @@ def test_no_session_names_the_machine_it_was_recorded_on():
     assert "/root" not in recorded
 
 
-def test_what_a_run_may_change_is_no_difference_and_all_else_is():
+def test_ids_and_times_are_no_difference_and_other_text_is():
     assert same(
         "id 00000000-0000-4000-8000-000000000000 in 0.5 s\n", "id 11111111-1111-4111-8111-111111111111 in 2 s\n"
     )
@@ -97,7 +97,8 @@ def test_what_a_run_may_change_is_no_difference_and_all_else_is():
 
 
 def differences_from(page, reader):
-    """For each command of the page: how what was shown differs; an empty text where it does not."""
-    for _, seen in reader.follow(page):
-        for one in seen:
-            yield "" if one.as_expected else f"$ {one.exchange.command}\n{difference(one.exchange.shown, one.shown)}\n"
+    """Yield for each command of the page how its output differs, or an empty text."""
+    for _, results in reader.follow(page):
+        for result in results:
+            expected, command = result.exchange.output, result.exchange.command
+            yield "" if result.as_expected else f"$ {command}\n{difference(expected, result.output)}\n"

@@ -1,4 +1,4 @@
-"""What the how-to pages say to do, done: every file that they show is written, every command typed."""
+"""The how-to pages, followed literally: every file is written and every command typed."""
 
 import json
 import os
@@ -35,19 +35,19 @@ def on_rabbitmq(rabbitmq):
 
 @contextmanager
 def mail_server():
-    """The port of a mail server, as a shell has it."""
+    """Run a mail server and yield its port as text."""
     with Mailbox() as mailbox:
         yield str(mailbox.port)
 
 
-def test_a_project_of_plain_celery_is_moved_over_with_what_waits_in_its_queue(on_rabbitmq, tmp_path):
+def test_a_project_of_plain_celery_is_migrated_with_the_messages_in_its_queue(on_rabbitmq, tmp_path):
     with Follower(tmp_path, on_rabbitmq) as follower:
         differences = follower.differences(DOCS / "migrating.md")
 
     assert not differences, differences
 
 
-def test_a_project_of_2014_runs_as_it_was_but_for_one_line(on_rabbitmq, tmp_path):
+def test_a_project_of_2014_runs_with_one_line_changed(on_rabbitmq, tmp_path):
     ours = tmp_path / "omstd-framework"
     shutil.copytree(ROOT / "framework", ours / "framework", ignore=shutil.ignore_patterns("__pycache__"))
     with mail_server() as port, Follower(tmp_path, on_rabbitmq, PYTHONPATH=str(ours), MAIL_PORT=port) as follower:
@@ -59,7 +59,7 @@ def test_a_project_of_2014_runs_as_it_was_but_for_one_line(on_rabbitmq, tmp_path
 
 
 def contains(path, text, seconds):
-    """Whether a file that another process writes has a text, or has it soon."""
+    """Return whether a file that another process writes contains a text within some seconds."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if path.exists() and text in path.read_text():
@@ -68,7 +68,7 @@ def contains(path, text, seconds):
     return False
 
 
-def test_a_page_that_says_something_else_than_what_happens_is_noticed(tmp_path):
+def test_a_page_with_another_output_than_its_commands_is_noticed(tmp_path):
     page = tmp_path / "page.md"
     file = "```{code-block} python\n:caption: hello.py\n\nprint('Hello')\n```\n"
     page.write_text(f"{file}\n```console\n$ python hello.py\nHallo\n```\n")
@@ -80,14 +80,14 @@ def test_a_page_that_says_something_else_than_what_happens_is_noticed(tmp_path):
     assert "+ Hello" in differences
 
 
-def test_tasks_are_tried_again_as_the_page_says(tmp_path):
+def test_tasks_are_retried_as_the_page_says(tmp_path):
     with Follower(tmp_path, "") as follower:
         differences = follower.differences(DOCS / "retry.md", "embedded")
 
     assert not differences, differences
 
 
-def test_whoever_writes_tests_as_the_page_does_sees_them_pass(tmp_path):
+def test_the_tests_that_the_page_shows_pass(tmp_path):
     with Follower(tmp_path, "") as follower:
         differences = follower.differences(DOCS / "testing.md", "embedded")
 
@@ -103,7 +103,7 @@ def test_a_django_site_calls_its_task_after_the_commit(tmp_path):
 
 @pytest.fixture
 def orders(tmp_path):
-    """The address of the example in FastAPI; nobody works yet."""
+    """The URL of the FastAPI example, without a worker."""
     folder = shutil.copytree(DOCS / "examples/fastapi_orders", tmp_path / "orders")
     [port] = free_ports(1)
     command = [sys.executable, "-m", "uvicorn", "--port", str(port), "--log-level", "warning", "api:app"]
@@ -115,18 +115,18 @@ def orders(tmp_path):
 
 
 @pytest.mark.parametrize("path", ["orders", "quick"])
-def test_fastapi_places_an_order_and_tells_what_became_of_it(orders, tmp_path, monkeypatch, path):
+def test_fastapi_places_an_order_and_returns_its_result(orders, tmp_path, monkeypatch, path):
     monkeypatch.chdir(tmp_path / "orders")
 
-    status, _, placed = asked(f"{orders}/{path}/Ann", data=b"")
-    too_soon, headers, _ = asked(f"{orders}/{path}/Ann", data=b"")
+    status, _, placed = fetch(f"{orders}/{path}/Ann", data=b"")
+    too_soon, headers, _ = fetch(f"{orders}/{path}/Ann", data=b"")
     with Worker(f"sqlite:///{tmp_path}/broker.db"):
-        told = last_told(f"{orders}/tasks/{placed['task']}")
+        state = final_state(f"{orders}/tasks/{placed['task']}")
 
     assert status == 202
-    assert told == {"status": "success", "result": "Thank you, Ann"}
+    assert state == {"status": "success", "result": "Thank you, Ann"}
     assert (too_soon, 0 < int(headers["Retry-After"]) <= 10) == (429, True)
-    assert asked(f"{orders}/tasks/unknown")[0] == 404
+    assert fetch(f"{orders}/tasks/unknown")[0] == 404
 
 
 def test_fastapi_answers_503_without_a_broker(orders, tmp_path):
@@ -134,7 +134,7 @@ def test_fastapi_answers_503_without_a_broker(orders, tmp_path):
         file.unlink()
     (tmp_path / "broker.db").mkdir()
 
-    assert asked(f"{orders}/orders/Ann", data=b"")[0] == 503
+    assert fetch(f"{orders}/orders/Ann", data=b"")[0] == 503
 
 
 def wait_until_it_listens(port, server, seconds=30):
@@ -147,19 +147,19 @@ def wait_until_it_listens(port, server, seconds=30):
     pytest.fail("The server does not listen.")
 
 
-def asked(url, data=None):
-    """The status, the headers and the JSON of an answer."""
+def fetch(url, data=None):
+    """Return the status, the headers and the JSON of a response."""
     try:
-        with urlopen(Request(url, data), timeout=30) as answer:
-            return answer.status, answer.headers, json.load(answer)
+        with urlopen(Request(url, data), timeout=30) as response:
+            return response.status, response.headers, json.load(response)
     except HTTPError as refused:
         with refused:
             return refused.code, refused.headers, json.load(refused)
 
 
-def last_told(url, seconds=30):
-    """What is told of a task that has ended, or what was told last."""
+def final_state(url, seconds=30):
+    """Return the state of a task that has ended, or its last state."""
     end = time.monotonic() + seconds
-    while (told := asked(url)[2])["status"] in {"queued", "started"} and time.monotonic() < end:
+    while (state := fetch(url)[2])["status"] in {"queued", "started"} and time.monotonic() < end:
         time.sleep(0.05)
-    return told
+    return state

@@ -1,4 +1,4 @@
-"""The short examples on the guide's pages about one feature each: every one is run."""
+"""The short examples of the how-to pages, each run."""
 
 import os
 import runpy
@@ -28,7 +28,7 @@ def mailbox():
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory, mailbox):
-    """The project of the examples with a worker: a function that runs Python in it."""
+    """A function that runs Python in the project of the examples, which has a worker."""
     folder = tmp_path_factory.mktemp("shop") / "shop"
     shutil.copytree(EXAMPLES / "howto", folder, ignore=shutil.ignore_patterns("__pycache__"))
     url = f"sqlite:///{folder}/broker.db"
@@ -91,7 +91,7 @@ print(ids[0] == ids[1], ids[0] == ids[2])
     assert lines_of(shop, script) == ["True False"]
 
 
-def test_steps_are_told_and_watched(shop, tmp_path):
+def test_steps_are_reported_and_watched(shop, tmp_path):
     for name in ("a.txt", "b.txt"):
         (tmp_path / name).write_text("one\ntwo\n")
     sent = f"""
@@ -110,7 +110,7 @@ for sent in (report.delay([{{"amount": 3}}, {{"amount": 4}}]), load.delay({str(t
         assert "success 1.0" in shop("watching.py", each)
 
 
-def test_failed_tasks_are_listed_and_sent_again(shop):
+def test_failed_tasks_are_listed_and_retried(shop):
     fail = """
 from framework.tasks.send_mails import send_mail
 print(send_mail.delay("no address").id)
@@ -123,11 +123,11 @@ print([task.id for task in Failures(celery).page()] == [{task_id!r}])
 """
 
     assert eventually(lambda: shop("-c", look) == "True\n")
-    assert shop("failed.py") == ""  # it did not fail for the time that it took
+    assert shop("failed.py") == ""  # no failure had "timeout" as its reason
 
 
 @pytest.mark.parametrize(("name", "entries"), [("schedule", 2), ("zones", 3)])
-def test_entries_are_scheduled_looked_at_and_paused(tmp_path, name, entries):
+def test_entries_are_scheduled_listed_and_paused(tmp_path, name, entries):
     folder = shutil.copytree(EXAMPLES / "howto", tmp_path / "shop")
     text = (EXAMPLES / f"settings/{name}.py").read_text()
     (folder / "celeryconfig.py").write_text(f"{text}\nimports = ['shop.tasks.orders']\n")
@@ -141,14 +141,14 @@ def test_entries_are_scheduled_looked_at_and_paused(tmp_path, name, entries):
 
 
 @pytest.mark.parametrize("file", SETTINGS, ids=[path.stem for path in SETTINGS])
-def test_a_configuration_is_taken_as_it_stands(file):
+def test_a_configuration_is_accepted(file):
     found = runpy.run_path(str(file))
 
     assert settings_from(found, place=file.name)
 
 
 def eventually(condition, seconds=20):
-    """Whether a condition holds, or does soon."""
+    """Return whether a condition holds within some seconds."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if condition():

@@ -1,3 +1,3 @@
-import framework
+from framework import Limit
 
-contact_limit = framework.limits.Limit("5/minute", name="contact")
+contact_limit = Limit("5/minute", name="contact")

@@ -1,7 +1,7 @@
-"""A program that is many schedulers: ``python beats.py APPLICATION COUNT LOG``.
+"""A program that runs many schedulers: ``python beats.py APPLICATION COUNT LOG``.
 
-It imports once and forks, so that a hundred fit on a small machine; each is a process of its own with a connection of
-its own. A line on its input forks another one; at the end of its input they all end.
+It imports once and forks, so that a hundred processes fit on a small machine, each with its own connection. A line on
+its input forks another one; at the end of its input all of them end.
 """
 
 import ctypes
@@ -43,7 +43,7 @@ def fork(app, number: int, log: str) -> int:
 
 
 def schedule(app, number: int, log: str) -> None:
-    leave_with_parent()
+    exit_with_parent()
     os.close(0)
     logging.basicConfig(filename=log, level=logging.INFO, format="%(created).3f %(process)d %(message)s")
     chosen = app.conf.beat_scheduler
@@ -52,7 +52,7 @@ def schedule(app, number: int, log: str) -> None:
     Service(app, scheduler_cls=PersistentScheduler if plain else chosen, schedule_filename=f"beat-{number}").start()
 
 
-def leave_with_parent() -> None:
+def exit_with_parent() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 

@@ -1,4 +1,4 @@
-"""How the calls of a row went, and what became of them."""
+"""Counts the results of the calls of a row."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -19,7 +19,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Figures:
-    """What a row of the table says."""
+    """The figures of a row of the table."""
 
     lost: int
     duplicated: int
@@ -34,7 +34,7 @@ class Figures:
 def figures_of(
     calls: Sequence[Call], started: Sequence[int], done: Sequence[int], registered: Collection[int]
 ) -> Figures:
-    """Lost: ``delay()`` returned, and the task neither ran to its end nor is in the registry of failed tasks."""
+    """Count the calls: lost is one that returned, and whose task neither completed nor is in the failed-task queue."""
     finished = Counter(done)
     accepted = [call.number for call in calls if call.ok]
     missing = [number for number in accepted if number not in finished and number not in registered]

@@ -1,4 +1,4 @@
-"""Messages that no task can be made of, and good ones with something changed at random."""
+"""Invalid messages, and valid ones with random changes."""
 
 import base64
 import gzip
@@ -17,7 +17,7 @@ EMBED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 
 @dataclass
 class Raw:
-    """What is published as it is."""
+    """A message that is published unchanged."""
 
     label: str
     body: bytes
@@ -26,7 +26,7 @@ class Raw:
 
 
 def good(label: str) -> Raw:
-    """What Celery publishes for ``labelled.delay(1)``."""
+    """Return the message that Celery publishes for ``labelled.delay(1)``."""
     ident = str(uuid4())
     headers = {
         "lang": "py", "task": TASK, "id": ident, "shadow": None, "eta": None, "expires": None, "group": None,
@@ -40,7 +40,7 @@ def good(label: str) -> Raw:
 
 
 def bad_messages() -> Iterator[Raw]:
-    """One message of each kind that was seen to end a worker, to vanish, or to do harm."""
+    """Yield one message of each kind that ended a worker, vanished, or did harm in a test."""
     for number, (kind, change) in enumerate(KINDS.items()):
         message = good(f"bad-{number}-{kind}")
         change(message)
@@ -124,7 +124,7 @@ ODD: list[Any] = [
 
 
 def fuzzed(count: int, seed: int) -> Iterator[Raw]:
-    """Good messages with one to three things changed; never a time of expiry that has merely passed."""
+    """Yield valid messages with one to three random changes, none of which is an expiry in the past."""
     chance = random.Random(seed)
     for number in range(count):
         message = good(f"fuzz-{seed}-{number}")

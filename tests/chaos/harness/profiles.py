@@ -1,4 +1,4 @@
-"""Which brokers a row runs on, in the full run and in the short one."""
+"""The brokers that a row runs on, in the full run and in the short one."""
 
 from collections.abc import Collection
 

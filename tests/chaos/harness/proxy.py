@@ -7,11 +7,11 @@ import threading
 from contextlib import suppress
 from typing import Self
 
-AT_ONCE = struct.pack("ii", 1, 0)  # SO_LINGER: close with a reset
+RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: close with a reset
 
 
 class Proxy:
-    """Between a client and ``port``, inside the ``with``."""
+    """A proxy between a client and ``port``, inside the ``with``."""
 
     def __init__(self, port: int) -> None:
         self._target = ("127.0.0.1", port)
@@ -37,18 +37,18 @@ class Proxy:
         self._order(b"r")
 
     def silence(self) -> None:
-        """From now on nothing passes, and nobody is told."""
+        """Stop forwarding in both directions, and keep the connections open."""
         self._order(b"s")
 
     def resume(self) -> None:
-        """What waited passes again."""
+        """Forward again, first what was held back."""
         self._order(b"c")
 
     def _order(self, order: bytes) -> None:
         self._orders.sendall(order)
 
     def _run(self) -> None:
-        orders = {b"r": self._reset_all, b"s": self._go_silent, b"c": self._go_on}
+        orders = {b"r": self._reset_all, b"s": self._silence, b"c": self._resume}
         while True:
             watched = [self._ordered] if self._silent else [self._ordered, self._listener, *self._peers]
             readable = select.select(watched, [], [])[0]
@@ -62,22 +62,22 @@ class Proxy:
             for source in readable:
                 self._accept() if source is self._listener else self._pass_on(source)
 
-    def _go_silent(self) -> None:
+    def _silence(self) -> None:
         self._silent = True
 
-    def _go_on(self) -> None:
+    def _resume(self) -> None:
         self._silent = False
 
     def _reset_all(self) -> None:
         for end in list(self._peers):
-            self._close(end, AT_ONCE)
+            self._close(end, RESET_ON_CLOSE)
 
     def _accept(self) -> None:
         client = self._listener.accept()[0]
         try:
             server = socket.create_connection(self._target, timeout=5)
         except OSError:
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, AT_ONCE)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
             client.close()
             return
         for end, other in ((client, server), (server, client)):

@@ -1,7 +1,7 @@
-"""A program that calls a task so many times and writes down how each call went.
+"""A program that calls a task many times and logs the result of each call.
 
-``python publisher.py LOG``, the plan as JSON on the first line of its input. A line is written when a call begins
-and one when it ends, so that a call that never returned is seen too. It ends with the process that started it.
+``python publisher.py LOG``, with the plan as JSON on the first line of its input. It logs the start and the end of each
+call, so that a call that never returned is counted too. It ends with the process that started it.
 """
 
 import json
@@ -46,7 +46,7 @@ def call(task, number, plan, write) -> None:
         write(end=number, ok=True, seconds=time.monotonic() - start, at=at, id=sent.id)
 
 
-def leave_with_parent() -> None:
+def exit_with_parent() -> None:
     parent = os.getppid()
     while os.getppid() == parent:
         time.sleep(1)
@@ -54,5 +54,5 @@ def leave_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    threading.Thread(target=leave_with_parent, daemon=True).start()
+    threading.Thread(target=exit_with_parent, daemon=True).start()
     main(sys.argv[1])

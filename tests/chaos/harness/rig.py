@@ -1,4 +1,4 @@
-"""One broker, a project on it, publishers and workers, and the count of what became of every call."""
+"""One broker, a project on it, publishers and workers, and the count of the results of all calls."""
 
 import json
 import os
@@ -38,15 +38,15 @@ SETTINGS = "from framework.discovery import find_tasks_in_project\nimports = fin
 
 
 def scaled(count: float, least: int = 1) -> int:
-    """A load of the full run, in the size of this run."""
+    """Return a load of the full run, scaled to this run."""
     return max(least, round(count * min(1.0, SCALE)))
 
 
-def wait_until(condition: Callable[[], object], seconds: float, what: str = "it") -> None:
-    """Files written by other processes have no event to wait for."""
+def wait_until(condition: Callable[[], object], seconds: float, what: str = "the condition") -> None:
+    """Wait for a condition on files that other processes write, which have no event to wait for."""
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, f"{what} did not come about in {seconds} s"
+        assert time.monotonic() < end, f"{what} was not reached in {seconds} s"
         time.sleep(0.02)
 
 
@@ -61,9 +61,9 @@ class Publisher:
             self.process = subprocess.Popen(
                 command, cwd=folder, env=environment, stdin=subprocess.PIPE, stdout=output, stderr=output, text=True
             )
-        self._say(json.dumps(plan))
+        self._send(json.dumps(plan))
 
-    def _say(self, line: str) -> None:
+    def _send(self, line: str) -> None:
         assert self.process.stdin
         self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
@@ -92,11 +92,11 @@ class Publisher:
         wait_until(lambda: any("paused" in line for line in self._lines()), seconds, "the pause")
         return self
 
-    def go_on(self) -> None:
-        self._say("")
+    def resume(self) -> None:
+        self._send("")
 
     def wait(self, seconds: float = 120) -> list[Call]:
-        """Until it has made its calls; one that does not return in time is given up, and counts with its seconds."""
+        """Wait until the calls are made; a call that does not return in time counts with the seconds until then."""
         began = time.monotonic()
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(seconds)
@@ -112,14 +112,14 @@ class Publisher:
 
 
 class Rig:
-    """What a row needs.
+    """A broker, a project, publishers and workers for one row.
 
     Args:
-        profile: "rabbitmq" or "sqlite" for ours, "vanilla" for plain Celery on RabbitMQ.
-        folder: an empty one.
-        url: the broker.
-        rows: where the results go.
-        node: the broker's process, where it has one.
+        profile: "rabbitmq" or "sqlite" for the framework, "vanilla" for plain Celery on RabbitMQ.
+        folder: an empty folder.
+        url: the broker's URL.
+        rows: the rows of the table.
+        node: the broker's process, if it has one.
     """
 
     def __init__(self, profile: str, folder: Path, url: str, rows: list[Row], node: RabbitMQ | None = None) -> None:
@@ -147,7 +147,7 @@ class Rig:
         self.configure()
 
     def configure(self, **settings: Any) -> None:
-        """Settings of the project beside its own: ours alone has a ``celeryconfig.py``, vanilla gets them the same."""
+        """Add settings to the project: to ``celeryconfig.py``, or for vanilla to the application."""
         lines = "".join(f"{name} = {value!r}\n" for name, value in settings.items())
         if self.ours:
             (self.folder / "celeryconfig.py").write_text(SETTINGS + lines)
@@ -161,7 +161,7 @@ class Rig:
         return {**os.environ, "CELERY_BROKER_URL": url or self.url, "PYTHONPATH": path, **self.variables}
 
     def through(self, proxy: Any) -> str:
-        """The broker's URL by way of a proxy."""
+        """Return the broker's URL through a proxy."""
         assert self.node
         return self.url.replace(f":{self.node.port}/", f":{proxy.port}/")
 
@@ -175,13 +175,13 @@ class Rig:
         return worker.wait_until_ready() if wait else worker
 
     def replace(self, worker: Worker, *, wait: bool = True) -> Worker:
-        """Another worker like one that has ended, as a supervisor starts it."""
+        """Start a worker with the options of one that has ended, as a supervisor does."""
         self.workers.remove(worker)
         options, how = self._how.pop(worker)
         return self.worker(*options, **how, wait=wait)  # type: ignore[arg-type]
 
     def revive(self) -> int:
-        """Replace every worker that has ended; how many there were."""
+        """Replace every worker that has ended; return how many there were."""
         ended = [worker for worker in self.workers if not worker.alive]
         for worker in ended:
             worker.kill()
@@ -199,7 +199,7 @@ class Rig:
         url: str | None = None,
         **options: Any,
     ) -> Publisher:
-        """Start calling ``task(number, *args)`` ``count`` times, ``rate`` a second (0: as fast as it goes)."""
+        """Start calling ``task(number, *args)`` ``count`` times, ``rate`` per second (0: without a pause)."""
         numbered = 1_000_000 * len(self._publishers) if first is None else first
         plan = {"task": task, "count": count, "args": args, "first": numbered, "rate": rate}
         plan |= {"pause_after": pause_after, "options": options}
@@ -208,11 +208,11 @@ class Rig:
         return made
 
     def publish(self, task: str, count: int, *args: Any, **how: Any) -> list[Call]:
-        """Call ``task`` so many times and wait until that is done."""
+        """Call ``task`` ``count`` times and wait until the calls are made."""
         return self.publisher(task, count, *args, **how).wait(180)
 
     def noted(self, name: str) -> list[list[str]]:
-        """The lines that tasks wrote under a name, in words."""
+        """Return the lines that tasks wrote to a file, split into words."""
         file = self.folder / name
         return [line.split() for line in file.read_text().split("\n")[:-1]] if file.exists() else []
 
@@ -220,7 +220,7 @@ class Rig:
         return [int(line[0]) for line in self.noted(name)]
 
     def registry(self) -> list[dict[str, Any]]:
-        """The headers of all that is in the registry of failed tasks; it is left as it was."""
+        """Return the headers of all messages in the failed-task queue, which stay there."""
         with Connection(self.url) as connection:
             channel = connection.channel()
             try:
@@ -233,19 +233,19 @@ class Rig:
             return [dict(message.headers or {}, id=_id_of(message)) for message in messages]
 
     def registered(self, calls: Collection[Call]) -> set[int]:
-        """The numbers of those calls whose task is in the registry."""
+        """Return the numbers of the calls whose task is in the failed-task queue."""
         ids = {call.id: call.number for call in calls if call.id}
         return {ids[entry["id"]] for entry in self.registry() if entry["id"] in ids}
 
     def waiting(self, queue: str = "celery") -> int:
-        """How many messages the broker would hand out."""
+        """Return how many messages are ready in a queue."""
         with Connection(self.url) as connection:
             try:
                 return connection.channel().queue_declare(queue, passive=True).message_count
             except (*connection.channel_errors, OperationalError):
                 return 0
 
-    def settle(
+    def wait_for_results(
         self,
         calls: list[Call],
         *,
@@ -253,16 +253,16 @@ class Rig:
         seconds: float = 120,
         tick: Callable[[], object] = lambda: None,
     ) -> Figures:
-        """Until each accepted call has run or is in the registry, or nothing has moved for ``quiet`` seconds."""
+        """Wait until each accepted call has run or failed, or there was no progress for ``quiet`` seconds."""
         end = time.monotonic() + seconds
         moved = time.monotonic()
-        seen, registered = (-1, -1), set[int]()
+        counts, registered = (-1, -1), set[int]()
         accepted = {call.number for call in calls if call.ok}
         while True:
             tick()
-            now = (len(self.numbers("done")), len(self.noted("started")) + len(self.noted("tries")))
-            if now != seen:
-                seen, moved = now, time.monotonic()
+            new = (len(self.numbers("done")), len(self.noted("started")) + len(self.noted("tries")))
+            if new != counts:
+                counts, moved = new, time.monotonic()
             missing = accepted - set(self.numbers("done")) - registered
             if not missing or time.monotonic() > end:
                 break
@@ -281,9 +281,9 @@ class Rig:
         return figures_of(calls, self.numbers("started"), self.numbers("done"), registered)
 
     def report(self, fault: str, load: str, figures: Figures, *remarks: str, raised_at_most: int = 0) -> Figures:
-        """Put the row into the table; ours must have lost nothing, and raised no more often than it may."""
+        """Add the row to the table; assert that the framework lost nothing, and raised at most so many times."""
         counted = [f"{times} {name}" for name, times in figures.refusals.items()]
-        counted += [f"{figures.restarted} begun again" if figures.restarted else ""]
+        counted += [f"{figures.restarted} run again" if figures.restarted else ""]
         counted += [f"{figures.registered} in the registry" if figures.registered else ""]
         row = Row(fault, self.profile, load, figures, ", ".join(filter(None, [*remarks, *counted])))
         self._rows.append(row)
@@ -304,7 +304,7 @@ def _id_of(message: Any) -> str:
 
 
 def by_number(lines: list[list[str]]) -> dict[int, list[float]]:
-    """The times that tasks noted, in order, by number."""
+    """Return the times that tasks wrote, sorted, by number."""
     times: defaultdict[int, list[float]] = defaultdict(list)
     for number, when in lines:
         times[int(number)].append(float(when))

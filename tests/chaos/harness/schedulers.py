@@ -1,4 +1,4 @@
-"""Schedulers that are killed and stopped, and the count of what they sent."""
+"""Schedulers that are killed and stopped, and the count of the tasks that they sent."""
 
 import os
 import re
@@ -24,7 +24,7 @@ SENDING = re.compile(r"^([\d.]+) \d+ beat: sending \S+ for '(.+)', due at (\S+)$
 
 
 class Schedulers:
-    """So many schedulers of a rig's project, on entries that are due each so many seconds."""
+    """``count`` schedulers of a rig's project, with an entry for each period in seconds."""
 
     def __init__(self, rig: Rig, count: int, *periods: float) -> None:
         self.rig = rig
@@ -47,22 +47,22 @@ class Schedulers:
         self.began = time.time()
         wait_until(lambda: self.text.count(" begins\n") == count, 60, "the schedulers")
         if rig.ours:
-            wait_until(lambda: self.text.count(" stands by\n") == count and self.terms(), 60, "their places in line")
+            wait_until(lambda: self.text.count(" stands by\n") == count and self.leaders(), 60, "their places in line")
 
     @property
     def text(self) -> str:
         return self.log.read_text()
 
-    def terms(self) -> list[tuple[float, int]]:
-        """Who began to lead, and when."""
+    def leaders(self) -> list[tuple[float, int]]:
+        """Return the start time and the process id of each leadership."""
         return [(float(at), int(pid)) for at, pid in LEADS.findall(self.text)]
 
     @property
     def leader(self) -> int:
-        return self.terms()[-1][1]
+        return self.leaders()[-1][1]
 
     def pids(self) -> list[int]:
-        """Those that live."""
+        """Return the process ids of the schedulers that run."""
         pids = [int(line.split()[1]) for line in self.text.splitlines() if line.endswith(" begins")]
         return [pid for pid in pids if Path(f"/proc/{pid}/cmdline").exists()]
 
@@ -72,36 +72,36 @@ class Schedulers:
         self.process.stdin.flush()
 
     def kill_leader(self, seconds: float = 30) -> None:
-        """kill -9, and wait for the next leader."""
-        at, terms = time.time(), len(self.terms())
+        """Kill the leader with SIGKILL, and wait for the next one."""
+        at, count = time.time(), len(self.leaders())
         os.kill(self.leader, signal.SIGKILL)
-        self._wait_for_leader(terms, at, seconds)
+        self._wait_for_leader(count, at, seconds)
 
     def kill_only(self) -> None:
-        """kill -9 for a scheduler that is alone."""
+        """Kill the only scheduler with SIGKILL."""
         (pid,) = self.pids()
         os.kill(pid, signal.SIGKILL)
         wait_until(lambda: not self.pids(), 10, "its end")
 
     def stop_leader(self, seconds: float) -> None:
-        """SIGSTOP, and SIGCONT after so many seconds, when another one leads."""
-        at, terms, pid = time.time(), len(self.terms()), self.leader
+        """Stop the leader with SIGSTOP, and continue it after ``seconds``, when another one leads."""
+        at, count, pid = time.time(), len(self.leaders()), self.leader
         os.kill(pid, signal.SIGSTOP)
         time.sleep(seconds)
-        self._wait_for_leader(terms, at, 30)
+        self._wait_for_leader(count, at, 30)
         os.kill(pid, signal.SIGCONT)
 
     def kill_broker(self, away: float) -> None:
         assert self.rig.node
-        terms = len(self.terms())
+        count = len(self.leaders())
         self.rig.node.kill()
         time.sleep(away)
         self.rig.node.start()
-        self._wait_for_leader(terms, time.time(), 30)
+        self._wait_for_leader(count, time.time(), 30)
 
-    def _wait_for_leader(self, terms: int, since: float, seconds: float) -> None:
-        wait_until(lambda: len(self.terms()) > terms, seconds, "another leader")
-        self.failovers.append(self.terms()[terms][0] - since)
+    def _wait_for_leader(self, count: int, since: float, seconds: float) -> None:
+        wait_until(lambda: len(self.leaders()) > count, seconds, "another leader")
+        self.failovers.append(self.leaders()[count][0] - since)
 
     def end(self) -> None:
         self.process.kill()
@@ -113,8 +113,8 @@ class Schedulers:
                 os.kill(pid, signal.SIGKILL)
         wait_until(lambda: not self.pids(), 20, "the end of the schedulers")
 
-    def settle(self) -> Figures:
-        """Go on until the latest slots were sent; stop; count what is in the queue."""
+    def finish(self) -> Figures:
+        """Wait until the latest slots were sent, stop the schedulers, and count the messages in the queue."""
         stopped = time.time()
         if self.rig.ours:
             wait_until(lambda: self._sent_up_to() >= stopped, 30, "the latest slots")
@@ -138,10 +138,10 @@ class Schedulers:
         return Figures(lost=missed, duplicated=twice, raised=0, slowest=max(self.failovers, default=0.0))
 
     def _plain(self, stopped: float) -> Figures:
-        """Plain Celery's messages name no slot: what there should be is worked out from the time that passed."""
+        """Count plain Celery's messages, which name no slot, against the number expected for the elapsed time."""
         sent = sum(1 for _ in self._messages())
-        self.slots = should = sum(int((stopped - self.began) / period) for period in self.periods.values())
-        return Figures(lost=max(0, should - sent), duplicated=max(0, sent - should), raised=0, slowest=0.0)
+        self.slots = expected = sum(int((stopped - self.began) / period) for period in self.periods.values())
+        return Figures(lost=max(0, expected - sent), duplicated=max(0, sent - expected), raised=0, slowest=0.0)
 
     def _messages(self) -> list[dict[str, Any]]:
         with Connection(self.rig.url) as connection:

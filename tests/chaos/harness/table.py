@@ -13,7 +13,7 @@ HEAD = ("fault", "broker", "load", "lost", "twice", "raised", "slowest s", "rema
 
 @dataclass(frozen=True)
 class Row:
-    """One fault on one broker, ours or plain Celery's."""
+    """One fault on one broker, with the framework or with plain Celery."""
 
     fault: str
     profile: str
@@ -26,7 +26,7 @@ class Row:
 
 
 def table(rows: Iterable[Row]) -> list[str]:
-    """Lines of text: one for each fault and broker of ours, plain Celery's figure in brackets."""
+    """Return a line for each fault and broker, with plain Celery's figures in brackets."""
     rows = list(rows)
     plain = {row.fault: row for row in rows if row.profile == "vanilla"}
     ours = [row for row in rows if row.profile != "vanilla"]
@@ -49,5 +49,5 @@ def _cells(row: Row, plain: Row | None) -> tuple[str, ...]:
 
 
 def write_json(rows: Iterable[Row], path: Path) -> None:
-    """All rows, with everything that was counted."""
+    """Write all rows, with all their figures."""
     path.write_text(json.dumps([row.as_json() for row in rows], indent=1) + "\n")

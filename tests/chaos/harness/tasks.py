@@ -1,4 +1,4 @@
-"""The tasks that chaos is made with; each project gets a copy as ``probe/tasks/chaos.py``."""
+"""The tasks of the chaos tests; each project has a copy as ``probe/tasks/chaos.py``."""
 
 import ctypes
 import os
@@ -14,7 +14,7 @@ HERE = Path(__file__).parents[2]
 
 
 def note(name, *values):
-    """One line, at once and whole on the file system: what is read after any crash."""
+    """Append one line with one write, so that it is complete after any crash."""
     line = " ".join(map(str, values)) + "\n"
     file = os.open(HERE / name, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     try:
@@ -49,7 +49,7 @@ def fail_while(number, file):
 
 @celery.task(bind=True)
 def labelled(self, number):
-    """Say which message made it run: its label is a header of its own."""
+    """Write the label of the message, which is one of its headers."""
     note("labels", self.request.get("x_label"))
 
 

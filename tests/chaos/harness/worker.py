@@ -1,4 +1,4 @@
-"""A worker process and its pool, to be killed in several ways."""
+"""A worker process and its pool, which can be killed in several ways."""
 
 import os
 import signal
@@ -10,13 +10,13 @@ from pathlib import Path
 
 
 class Worker:
-    """``celery -A APPLICATION worker`` in a folder; it writes its output to a file.
+    """``celery -A APPLICATION worker`` in a folder, with its output in a file.
 
     Args:
         folder: the project.
-        application: what ``-A`` says.
-        environment: of the process.
-        name: the node's name, and its output file's.
+        application: the value of ``-A``.
+        environment: the variables of the process.
+        name: the name of the node and of its output file.
         options: further options of the command.
     """
 
@@ -52,7 +52,7 @@ class Worker:
         return []
 
     def memory(self) -> int:
-        """Resident bytes of the main process."""
+        """Return the resident bytes of the main process."""
         pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")
 
@@ -66,18 +66,18 @@ class Worker:
         return False
 
     def kill_main(self) -> None:
-        """kill -9 for the main process alone; its pool finds out."""
+        """Kill the main process alone with SIGKILL."""
         self.process.kill()
         self.process.wait(20)
 
     def kill(self) -> None:
-        """kill -9 for every process of it, as when a machine or container ends."""
+        """Kill all its processes with SIGKILL, as when a machine or container ends."""
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(20)
 
     def stop(self, grace: float = 20) -> bool:
-        """SIGTERM, and SIGKILL after ``grace`` seconds as an orchestrator does; whether it ended by itself."""
+        """Send SIGTERM, and SIGKILL after ``grace`` seconds as an orchestrator; return whether it ended in time."""
         self.process.terminate()
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(grace)

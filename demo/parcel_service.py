@@ -1,7 +1,7 @@
-"""The parcel service: somebody else's API, with the manners of such. The number's last digit says what happens.
+"""The parcel service: a slow and unreliable third-party API. The last digit of the number decides the response.
 
-7 is answered with 503 twice, 3 with 503 for ever, 0 is not known, 9 leads to another host. Whoever asks more than five
-times in a second is sent away with 429. Every answer takes its time.
+7 gives 503 twice, 3 always gives 503, 0 is unknown, 9 redirects to another host. More than five requests in a second
+give 429. Every response is delayed.
 """
 
 import json
@@ -13,7 +13,7 @@ from random import Random
 from threading import Lock
 
 PLACES = ("Alcalá de Henares", "Zaragoza", "Vitoria-Gasteiz", "Córdoba")
-MOST_PER_SECOND = 5
+REQUESTS_PER_SECOND = 5
 REFUSALS = 2
 
 
@@ -21,45 +21,45 @@ class ParcelService(ThreadingHTTPServer):
     """Answers ``GET /parcels/NUMBER``; ``delay`` is in seconds."""
 
     def __init__(self, address: tuple[str, int], delay: float) -> None:
-        super().__init__(address, Answer)
+        super().__init__(address, Handler)
         self.delay = delay
-        self.asked: Counter[str] = Counter()
-        self._recent: deque[float] = deque(maxlen=MOST_PER_SECOND)
+        self.requests: Counter[str] = Counter()
+        self._recent: deque[float] = deque(maxlen=REQUESTS_PER_SECOND)
         self._lock = Lock()
 
     def is_too_fast(self, number: str) -> bool:
-        """Note that somebody asked; whether there were too many in this second."""
+        """Count a request; return whether there were too many in this second."""
         with self._lock:
             now = time.monotonic()
-            if len(self._recent) == MOST_PER_SECOND and now - self._recent[0] < 1:
+            if len(self._recent) == REQUESTS_PER_SECOND and now - self._recent[0] < 1:
                 return True
             self._recent.append(now)
-            self.asked[number] += 1
+            self.requests[number] += 1
             return False
 
 
-class Answer(BaseHTTPRequestHandler):
-    """One question, one answer."""
+class Handler(BaseHTTPRequestHandler):
+    """Responds to one request."""
 
     server: ParcelService
 
     def do_GET(self) -> None:
-        """Say where a parcel is."""
+        """Send where a parcel is."""
         number = PurePosixPath(self.path).name
         if self.server.is_too_fast(number):
-            self._answer(429)
+            self._respond(429)
             return
         time.sleep(self.server.delay)
         if number.endswith("9"):
-            self._answer(302, Location="http://192.0.2.1/")
+            self._respond(302, Location="http://192.0.2.1/")
         elif number.endswith("0"):
-            self._answer(404)
-        elif number.endswith("3") or (number.endswith("7") and self.server.asked[number] <= REFUSALS):
-            self._answer(503)
+            self._respond(404)
+        elif number.endswith("3") or (number.endswith("7") and self.server.requests[number] <= REFUSALS):
+            self._respond(503)
         else:
-            self._answer(200, json.dumps(_parcel(number)).encode())
+            self._respond(200, json.dumps(_parcel(number)).encode())
 
-    def _answer(self, status: int, body: bytes = b"", **headers: str) -> None:
+    def _respond(self, status: int, body: bytes = b"", **headers: str) -> None:
         self.send_response(status)
         for name, value in {"Content-Length": str(len(body)), **headers}.items():
             self.send_header(name, value)
@@ -67,7 +67,7 @@ class Answer(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing in the terminal."""
+        """Print nothing."""
 
 
 def _parcel(number: str) -> dict[str, object]:

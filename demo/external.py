@@ -1,4 +1,4 @@
-"""``python -m demo.outside``: what is not ours: a mail server, and a parcel service."""
+"""``python -m demo.external``: the external services of the demo, a mail server and a parcel service."""
 
 import os
 from collections.abc import Iterator
@@ -8,25 +8,25 @@ from urllib.parse import urlsplit
 
 import click
 
-from demo.postbox import Postbox
+from demo.mail_server import MailServer
+from demo.parcel_service import ParcelService
 from demo.settings import api_url
-from demo.third_party import ParcelService
 from framework.contrib.mail import MailSettings
 from framework.errors import FrameworkError, PortTaken
 
 
 @contextmanager
-def outside() -> Iterator[None]:
-    """Both of them, for as long as the block runs; ``DEMO_HOST`` is where they listen."""
+def external_services() -> Iterator[None]:
+    """Run both services inside the ``with``; they listen on ``DEMO_HOST``."""
     host = os.environ.get("DEMO_HOST", "127.0.0.1")
-    with Postbox(MailSettings.from_environment().port, host=host) as postbox, _parcels(host) as parcels:
-        click.echo(f"mail      {host}, port {postbox.port}")
+    with MailServer(MailSettings.from_environment().port, host=host) as mail, _parcel_service(host) as parcels:
+        click.echo(f"mail      {host}, port {mail.port}")
         click.echo(f"parcels   http://{host}:{parcels.server_port}/parcels/")
         yield
 
 
 @contextmanager
-def _parcels(host: str) -> Iterator[ParcelService]:
+def _parcel_service(host: str) -> Iterator[ParcelService]:
     port = urlsplit(api_url()).port or 80
     try:
         service = ParcelService((host, port), float(os.environ.get("DEMO_API_DELAY", "1.5")))
@@ -41,8 +41,8 @@ def _parcels(host: str) -> Iterator[ParcelService]:
 
 
 def main() -> None:
-    """Be there until Ctrl-C."""
-    with suppress(KeyboardInterrupt), outside():
+    """Serve until Ctrl-C."""
+    with suppress(KeyboardInterrupt), external_services():
         Event().wait()
 
 

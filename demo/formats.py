@@ -1,0 +1,22 @@
+"""Formats times, numbers and source code for templates."""
+
+import inspect
+from datetime import datetime, tzinfo
+from typing import Any
+
+from flask import g
+
+
+def local_time(time: datetime, zone: tzinfo | None = None) -> str:
+    """Return a time in the format of the visitor's language, in a zone or in this machine's."""
+    return f"{time.astimezone(zone):{g.texts['time_format']}}"
+
+
+def whole_number(number: float) -> str:
+    """Return a number without decimals, with the thousands separator of the visitor's language."""
+    return f"{number:,.0f}".replace(",", g.texts["thousands"])
+
+
+def source(*functions: Any) -> str:
+    """Return the source code of functions and tasks."""
+    return "\n\n".join(inspect.getsource(getattr(each, "run", each)).rstrip() for each in functions)
