@@ -1,7 +1,7 @@
 """Prints the coverage of lines and branches: a line for each package of ``framework``, and the total.
 
-``make test`` calls it. It counts what runs in the processes of pytest. Workers and commands that tests start are not
-measured: it would make each of them start a third slower, and those that a test kills leave no data.
+``make test`` calls it. It counts the code that runs in the processes of pytest. Workers and commands that tests start
+are not measured: it would make each of them start a third slower, and those that a test kills leave no data.
 """
 
 import json
@@ -51,7 +51,7 @@ def percent(covered: int, total: int) -> str:
 
 
 def main() -> int:
-    """Print the table; the exit code is 0 in any case, since a number is no test."""
+    """Print the table and return 0: the coverage is a number, not a test."""
     try:
         files = measured()
     except NoDataError:

@@ -12,12 +12,12 @@ ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 NAME = PROJECT["name"].replace("-", "_")
 VERSION: str = PROJECT["version"]
-# What setuptools adds to a source archive.
+# The files that setuptools adds to a source archive.
 GENERATED = {"PKG-INFO", "setup.cfg"}
 
 
 class ReleaseError(Exception):
-    """Something that must be fixed before the release."""
+    """An error that must be fixed before the release."""
 
 
 def check(folder: Path) -> None:
@@ -67,7 +67,7 @@ def is_generated(name: str) -> bool:
 
 
 def notes(tag: str) -> str:
-    """Return what CHANGELOG.md says about the version of a tag.
+    """Return the section of CHANGELOG.md for the version of a tag.
 
     Raises:
         ReleaseError: The tag is not the version in pyproject.toml, or its section is not the newest or has no date.

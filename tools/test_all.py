@@ -25,7 +25,7 @@ EXTRAS = sorted(PROJECT["project"]["optional-dependencies"])
 
 
 class Failed(Exception):
-    """A command failed; its output has been shown."""
+    """A command failed; its output has been printed."""
 
 
 @dataclass(frozen=True)
@@ -37,17 +37,17 @@ class Run:
 
     @property
     def title(self) -> str:
-        """Return its line in the summary."""
+        """The run as the summary names it."""
         return f"Python {self.python}, {'lowest' if self.lowest else 'newest'} dependencies"
 
     @property
     def name(self) -> str:
-        """Return its name, such as ``3.12`` or ``3.11-lowest``."""
+        """The name for ``--only``, such as ``3.12`` or ``3.11-lowest``."""
         return f"{self.python}-lowest" if self.lowest else self.python
 
     @property
     def folder(self) -> Path:
-        """Return the folder of its environment."""
+        """The folder of its environment."""
         return ENVIRONMENTS / self.name
 
 
@@ -156,7 +156,7 @@ def uv(*arguments: str) -> str:
 
 
 def test(run: Run, arguments: list[str]) -> str:
-    """Run the tests in an environment of their own and return the outcome in a few words."""
+    """Run the tests in the environment of a run and return the outcome in a few words."""
     python = find_python(run.python)
     if python is None:
         print(f"{run.title}: skipped, there is no python{run.python} here.", flush=True)
@@ -178,7 +178,7 @@ def test(run: Run, arguments: list[str]) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Run all of them, one after the other; the exit code is 1 if one failed."""
+    """Run the tests of each planned run, one after another; return 1 if a run failed or none passed."""
     runs = planned()
     match arguments:
         case ["--list"]:

@@ -17,7 +17,7 @@ MYPY, PYRIGHT = 0, 1
 
 
 def expected(tool):
-    """The file, line and rule of each ``# expect: MYPY'S RULES / PYRIGHT'S RULES``; rules are separated by commas."""
+    """Return the file, line and rule of each ``# expect: MYPY'S RULES / PYRIGHT'S RULES``; commas separate rules."""
     return {
         (file.name, number, rule.strip())
         for file in PROJECT.glob("*.py")

@@ -1,4 +1,4 @@
-"""The doors at the root: what a project has of its own, thin enough to be read at one sitting."""
+"""The entry points at the root: the files that a project has beside its tasks, short and without logic."""
 
 import ast
 import shutil
@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-DOORS = ["start.py", "celeryconfig.py", "utils.py"]
+ENTRY_POINTS = ["start.py", "celeryconfig.py", "utils.py"]
 
 
 @pytest.fixture
 def project(tmp_path):
-    """A project with its doors and one task package, in a folder of its own."""
-    for door in DOORS:
-        shutil.copy(ROOT / door, tmp_path)
+    """A folder with the entry points of a project and one task package."""
+    for name in ENTRY_POINTS:
+        shutil.copy(ROOT / name, tmp_path)
     tasks = tmp_path / "shop" / "tasks"
     tasks.mkdir(parents=True)
     (tmp_path / "shop" / "__init__.py").touch()
@@ -28,7 +28,7 @@ def project(tmp_path):
 
 
 def python(folder, code):
-    """What Python prints for ``code`` in ``folder``, where a warning is an error."""
+    """Run ``code`` in ``folder``, where a warning is an error, and return the words that it prints."""
     run = subprocess.run(
         [sys.executable, "-W", "error", "-c", code], cwd=folder, capture_output=True, text=True, check=False
     )
@@ -37,9 +37,9 @@ def python(folder, code):
 
 
 def test_the_configuration_names_rabbitmq_on_this_machine(project):
-    ask = "from framework.celery.celery import celery; print(celery.conf.broker_url)"
+    code = "from framework.celery.celery import celery; print(celery.conf.broker_url)"
 
-    assert python(project, ask) == ["amqp://guest:guest@localhost:5672//"]
+    assert python(project, code) == ["amqp://guest:guest@localhost:5672//"]
 
 
 def test_the_configuration_adds_the_tasks_of_the_project_in_one_line(project):
@@ -56,13 +56,13 @@ def test_start_does_nothing_when_it_is_only_imported(project):
     assert python(project, "import start") == []
 
 
-@pytest.mark.parametrize("door", ["celeryconfig.py", "utils.py"])
-def test_a_door_holds_no_logic(door):
-    body = ast.parse((ROOT / door).read_bytes()).body
+@pytest.mark.parametrize("name", ["celeryconfig.py", "utils.py"])
+def test_an_entry_point_has_no_logic(name):
+    body = ast.parse((ROOT / name).read_bytes()).body
 
     assert {type(node) for node in body} <= {ast.Expr, ast.ImportFrom, ast.Assign}
 
 
-@pytest.mark.parametrize("door", DOORS)
-def test_a_door_says_what_it_is_for(door):
-    assert ast.get_docstring(ast.parse((ROOT / door).read_bytes()))
+@pytest.mark.parametrize("name", ENTRY_POINTS)
+def test_an_entry_point_has_a_docstring(name):
+    assert ast.get_docstring(ast.parse((ROOT / name).read_bytes()))

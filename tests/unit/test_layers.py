@@ -1,4 +1,4 @@
-"""The layers of the library: a module imports only from the layers below its own, and never in a circle."""
+"""The layers of the library: a module imports only from the layers below its own, and no imports form a circle."""
 
 import ast
 from pathlib import Path
@@ -10,8 +10,8 @@ import framework
 LIBRARY = Path(framework.__file__).parent
 ENTRY_POINTS = {"start", "celeryconfig", "utils"}
 
-# From the ground up; packages of one layer do not import each other. The empty name is ``framework`` itself, which
-# lists the packages and imports them when they are asked for.
+# From the lowest up; packages of one layer do not import each other. The empty name is ``framework`` itself, which
+# lists the packages and imports each when it is used.
 LAYERS = [
     {"errors"},
     {"config", "discovery"},
@@ -28,17 +28,17 @@ LAYER_OF = {package: number for number, layer in enumerate(LAYERS) for package i
 # A module that imports nothing of the library, and may be imported by every layer.
 FREE = "framework.celery.compat"
 
-# Inside a package: what is below imports nothing of what is above.
+# Inside a package: the lower part imports nothing of the upper one.
 BELOW = {"framework.broker.sqlite": "framework.broker"}
 
-AT_MOST = 14
+MOST_PACKAGES = 14
 
 
 def test_the_library_has_at_most_fourteen_packages_and_two_modules():
     packages = {folder.name for folder in LIBRARY.iterdir() if (folder / "__init__.py").is_file()}
     modules = {file.name for file in LIBRARY.glob("*.py")}
 
-    assert len(packages) <= AT_MOST
+    assert len(packages) <= MOST_PACKAGES
     assert modules == {"__init__.py", "__main__.py", "config.py"}
 
 
@@ -49,14 +49,14 @@ def test_every_package_has_its_layer():
 
 
 def test_a_module_imports_only_from_the_layers_below_its_own():
-    wrong = [
+    found = [
         f"{module} imports {imported}"
-        for module, found in graph().items()
-        for imported in found
+        for module, all_imported in graph().items()
+        for imported in all_imported
         if not may_import(module, imported)
     ]
 
-    assert wrong == []
+    assert found == []
 
 
 def test_no_modules_import_each_other_in_a_circle():
@@ -69,14 +69,14 @@ def test_imports_are_absolute():
     assert relative == []
 
 
-def test_the_library_does_not_know_the_entry_points_of_the_project():
-    knowing = [
+def test_the_library_imports_no_entry_point_of_the_project():
+    found = [
         module
         for module, source in modules()
         if ENTRY_POINTS & {name.split(".")[0] for name in imports(source, set(graph()))}
     ]
 
-    assert knowing == []
+    assert found == []
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_the_library_does_not_know_the_entry_points_of_the_project():
         ("framework", "from framework import contrib"),
     ],
 )
-def test_an_import_from_above_or_beside_is_noticed(module, line):
+def test_an_import_from_above_or_beside_is_found(module, line):
     assert [name for name in imports(ast.parse(line), set(graph())) if not may_import(module, name)]
 
 
@@ -121,23 +121,23 @@ def test_an_import_from_below_or_from_elsewhere_is_allowed(module, line):
     assert all(may_import(module, name) for name in imports(ast.parse(line), set(graph())))
 
 
-def test_a_circle_of_modules_is_noticed():
+def test_a_circle_of_modules_is_found():
     assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [["a", "b", "c"]]
 
 
 def modules():
-    """The dotted name and the parsed source of every module of the library."""
+    """Yield the dotted name and the parsed source of each module of the library."""
     for file in sorted(LIBRARY.rglob("*.py")):
         parts = file.relative_to(LIBRARY.parent).with_suffix("").parts
         yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), ast.parse(file.read_bytes())
 
 
 def graph():
-    """The modules of the library, each with those that it imports, also inside functions and for types alone."""
+    """Return the modules of the library, each with those that it imports, also inside functions and for types alone."""
     if not _graph:
         sources = dict(modules())
         for module, source in sources.items():
-            if module == "framework":  # what it exports is imported when it is asked for, and above for type checkers
+            if module == "framework":  # it imports its exports when they are used, and above for type checkers
                 source.body = [node for node in source.body if not is_for_types(node)]
             _graph[module] = {name for name in imports(source, set(sources)) if name != module}
     return _graph
@@ -147,7 +147,7 @@ _graph = {}
 
 
 def imports(source, known):
-    """The modules that a source imports."""
+    """Yield the modules that a source imports."""
     for node in ast.walk(source):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -169,7 +169,7 @@ def may_import(module, imported):
 
 
 def is_allowed_inside(module, imported):
-    """Whether a module may import one of its package: the embedded broker and its clients do not know each other."""
+    """Return whether a module may import one of its package: the embedded broker and its clients stay apart."""
     for below, above in BELOW.items():
         inside = [name == below or name.startswith(f"{below}.") for name in (module, imported)]
         if any(inside) and not all(inside):
@@ -178,13 +178,13 @@ def is_allowed_inside(module, imported):
 
 
 def top_of(module):
-    """The package that a module is in; None for what is not of the library."""
+    """Return the package that a module is in; None outside of the library."""
     top, *rest = module.split(".")
     return None if top != "framework" else "".join(rest[:1])
 
 
 def circles(edges):
-    """The groups of modules that can reach each other."""
+    """Return the groups of modules that can reach each other."""
     reach = {module: reachable(module, edges) for module in edges}
     groups = {tuple(sorted(other for other in reach[module] if module in reach.get(other, ()))) for module in edges}
     return sorted(list(group) for group in groups if group)

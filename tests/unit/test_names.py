@@ -1,4 +1,4 @@
-"""The names that scripts already use. Changing one breaks somebody's script: give the new one beside the old."""
+"""The names that existing scripts use: to rename one breaks them, so the old name stays beside the new one."""
 
 import os
 import signal
@@ -48,22 +48,22 @@ def test_discovery_takes_an_optional_root():
 
 
 @pytest.mark.parametrize("name", framework.__all__)
-def test_what_the_table_of_contents_lists_is_there(name):
+def test_each_public_name_of_the_package_exists(name):
     assert hasattr(framework, name)
     assert name in dir(framework)
 
 
-def test_what_the_table_of_contents_does_not_list_is_an_error():
+def test_an_unknown_name_of_the_package_is_an_error():
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
-        framework.nonsense  # noqa: B018 - asking for it is the test
+        framework.nonsense  # noqa: B018 - the access is the test
 
 
-def test_the_table_of_contents_alone_imports_no_celery():
+def test_importing_the_package_imports_no_celery():
     code = "import sys, framework; print('celery' in sys.modules, bool(framework.limits), 'celery' in sys.modules)"
 
-    said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    output = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
-    assert said.split() == ["False", "True", "True"]
+    assert output.split() == ["False", "True", "True"]
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -94,7 +94,7 @@ def test_a_mail_can_be_sent_with_no_arguments_and_with_the_sender_alone():
         ("CELERY_ENABLE_UTC", "enable_utc"),
     ],
 )
-def test_a_setting_of_the_old_days_has_its_name_of_today(old, new):
+def test_an_old_name_of_a_setting_has_its_present_name(old, new):
     assert RENAMED[old] == new
 
 
@@ -112,20 +112,20 @@ def test_celery_s_own_command_takes_the_application():
 
 
 def test_celery_s_own_worker_with_its_beat_lists_the_tasks(tmp_path):
-    with worker("-B", "--loglevel=info", "--schedule", str(tmp_path / "schedule")) as lines:
-        said = list(until("ready.", lines))
+    with worker(tmp_path, "-B", "--loglevel=info", "--schedule", str(tmp_path / "schedule")) as output:
+        lines = list(lines_until("ready.", output))
 
-    listed = {line.removeprefix("  . ").strip() for line in said if line.startswith("  . ")}
+    listed = {line.removeprefix("  . ").strip() for line in lines if line.startswith("  . ")}
     assert set(TASKS) <= listed
 
 
 @contextmanager
-def worker(*options):
-    """The lines that a real worker prints, started as the guide says, in the root of the project."""
+def worker(folder, *options):
+    """Start a worker as in the guide, in the root of the project, with its broker in ``folder``; return its output."""
     process = subprocess.Popen(
         [CELERY, "-A", "framework.celery.celery", "worker", "--pool=solo", *options],
         cwd=ROOT,
-        env=os.environ | {"CELERY_BROKER_URL": "memory://"},
+        env=os.environ | {"CELERY_BROKER_URL": f"sqlite:///{folder}/broker.db"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -138,9 +138,10 @@ def worker(*options):
         process.communicate()
 
 
-def until(end, lines):
-    for line in lines:
+def lines_until(end, output):
+    """Yield the lines up to the one that ends with ``end``."""
+    for line in output:
         yield line
         if line.rstrip().endswith(end):
             return
-    pytest.fail(f"the worker ended before it said {end!r}")
+    pytest.fail(f"the worker ended before it printed {end!r}")

@@ -1,4 +1,4 @@
-"""What pyproject.toml says of the project, and the other files that must agree with it."""
+"""The metadata in pyproject.toml, and the other files that must agree with it."""
 
 import re
 import subprocess
@@ -12,7 +12,7 @@ from trove_classifiers import classifiers
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 REPOSITORY = PROJECT["urls"]["Source"]
-NAMING_IT = [
+FILES_WITH_ADDRESS = [
     "CONTRIBUTING.md",
     "README.md",
     "README.es.md",
@@ -47,7 +47,7 @@ def test_a_version_has_its_changes_under_the_usual_headings_each_once():
         assert set(headings) <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
 
 
-@pytest.mark.parametrize("name", NAMING_IT)
+@pytest.mark.parametrize("name", FILES_WITH_ADDRESS)
 def test_the_address_of_the_repository_is_the_same_everywhere(name):
     text = (ROOT / name).read_text() if (ROOT / name).exists() else ""
     addresses = re.findall(r"https://github\.com/[\w-]+/omstd-framework", text)

@@ -1,4 +1,4 @@
-"""``make test-all``: which Pythons it finds, what it pins, and what it reports at the end."""
+"""``make test-all``: the Pythons it finds, the versions it pins, and its summary."""
 
 import importlib.util
 import sys

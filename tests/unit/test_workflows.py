@@ -49,7 +49,7 @@ def steps():
 
 
 def pythons_of(job):
-    """The Python versions that a job names: in its matrix, in its container, or for setup-python."""
+    """Yield the Python versions that a job names: in its matrix, in its container, or for setup-python."""
     yield from job.get("strategy", {}).get("matrix", {}).get("python", ())
     named = [
         job.get("container", ""),

@@ -1,4 +1,4 @@
-"""Flower, the monitor that Celery's users know, sees our workers and calls our tasks, on both brokers."""
+"""Flower, Celery's usual monitor, lists workers and calls tasks, on both brokers."""
 
 import json
 import subprocess
@@ -14,7 +14,7 @@ pytest.importorskip("flower")
 
 @pytest.fixture
 def flower(project, environment, start_worker):
-    """The address of Flower's API, and a function that asks it."""
+    """A function that sends a request to the API of a running Flower."""
     start_worker("-E")
     [port] = free_ports(1)
     process = subprocess.Popen(
@@ -34,28 +34,29 @@ def flower(project, environment, start_worker):
         stderr=subprocess.DEVNULL,
     )
 
-    def ask(path, body=None):
+    def request(path, body=None):
         data = None if body is None else json.dumps(body).encode()
-        with urlopen(Request(f"http://127.0.0.1:{port}{path}", data=data), timeout=20) as answer:
-            return json.load(answer)
+        with urlopen(Request(f"http://127.0.0.1:{port}{path}", data=data), timeout=20) as response:
+            return json.load(response)
 
-    yield ask
+    yield request
     process.kill()
     process.wait()
 
 
-def answers(ask, path):
+def response(flower, path):
+    """Return the response to a request; None while Flower starts."""
     try:
-        return ask(path)
+        return flower(path)
     except OSError:
         return None
 
 
 def test_flower_lists_the_worker_and_calls_a_task_by_name(flower, noted, eventually):
-    eventually(lambda: answers(flower, "/api/workers?refresh=1"))
+    eventually(lambda: response(flower, "/api/workers?refresh=1"))
 
     name = "probe.tasks.any-name.tell"
     sent = flower(f"/api/task/async-apply/{name}", {"args": ["from Flower"]})
 
     eventually(lambda: noted("told") == ["from Flower"])
-    eventually(lambda: (answers(flower, f"/api/task/info/{sent['task-id']}") or {}).get("state") == "SUCCESS")
+    eventually(lambda: (response(flower, f"/api/task/info/{sent['task-id']}") or {}).get("state") == "SUCCESS")

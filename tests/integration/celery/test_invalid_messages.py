@@ -1,4 +1,4 @@
-"""Whatever anybody publishes, the worker lives, and each message was run or is kept with a reason, on both brokers."""
+"""A worker survives each message, and runs it or stores it as a failed task with a reason, on both brokers."""
 
 import gzip
 import json
@@ -16,13 +16,13 @@ from celery import Celery
 
 FUZZED = int(os.environ.get("FUZZED_MESSAGES", "200"))
 WAIT = 60
-TELL = "probe.tasks.any-name.tell"
+TASK = "probe.tasks.any-name.tell"
 EMBED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 DEEP = "[" * 100_000 + "]" * 100_000
 
 
 def headers(**more):
-    return {"task": TELL, "id": "an-id", "lang": "py", "retries": 0, "timelimit": [None, None], "eta": None} | more
+    return {"task": TASK, "id": "an-id", "lang": "py", "retries": 0, "timelimit": [None, None], "eta": None} | more
 
 
 def without(*names):
@@ -34,10 +34,10 @@ def body(*args, kwargs=None, embed=EMBED):
 
 
 def protocol_1(**more):
-    return json.dumps({"task": TELL, "id": "an-id", "args": ["ran"], "kwargs": {}} | more)
+    return json.dumps({"task": TASK, "id": "an-id", "args": ["ran"], "kwargs": {}} | more)
 
 
-# What it is: its reason, its body, its headers, its other properties.
+# Each with its reason, its body, its headers and its other properties.
 KINDS = {
     "a body of 42": ("malformed", "42", headers(), {}),
     "a body of null": ("malformed", "null", headers(), {}),
@@ -62,7 +62,7 @@ KINDS = {
     "no headers, garbage": ("undecodable", b"\xff\x00garbage", {}, {}),
     "no headers, a list": ("malformed", "[1, 2]", {}, {}),
     "no headers, no task": ("malformed", '{"args": []}', {}, {}),
-    "protocol 1 without an id": ("malformed", json.dumps({"task": TELL, "args": [], "kwargs": {}}), {}, {}),
+    "protocol 1 without an id": ("malformed", json.dumps({"task": TASK, "args": [], "kwargs": {}}), {}, {}),
     "protocol 1 with a bad eta": ("malformed", protocol_1(eta=5), {}, {}),
     "protocol 1 with a bad time limit": ("malformed", protocol_1(timelimit="zz"), {}, {}),
     "protocol 1 nested 900 levels": ("malformed", protocol_1(args=[json.loads("[" * 900 + "]" * 900)]), {}, {}),
@@ -78,16 +78,16 @@ KINDS = {
         {"content_type": "application/x-python-serialize"},
     ),
     "yaml": ("refused", "[[ran], {}, {}]", headers(), {"content_type": "application/x-yaml"}),
-    "a content type that nobody knows": ("refused", body("ran"), headers(), {"content_type": "image/png"}),
+    "an unknown content type": ("refused", body("ran"), headers(), {"content_type": "image/png"}),
     "text that is no task": ("malformed", "hello", headers(), {"content_type": "application/text"}),
-    "an encoding that nobody knows": ("undecodable", b"\xff\xff", headers(), {"content_encoding": "klingon"}),
-    "an encoding whose decoder raises what no other does": (
+    "an unknown encoding": ("undecodable", b"\xff\xff", headers(), {"content_encoding": "klingon"}),
+    "an encoding whose decoder raises another exception": (
         "undecodable",
         b'a-"',
         headers(),
         {"content_encoding": "punycode"},
     ),
-    "compressed, unasked": (
+    "compressed, which is not in use": (
         "refused",
         zlib.compress(body("ran").encode()),
         headers(compression="application/x-gzip"),
@@ -101,37 +101,45 @@ KINDS = {
         "unregistered",
         body("ran"),
         headers(task="no.such.task"),
-        {"reply_to": "nobody"},
+        {"reply_to": "no-queue"},
     ),
     "protocol 1, not registered": ("unregistered", protocol_1(task="no.such.task"), {}, {}),
-    "a wrong number of arguments": ("failed", body(1, 2, 3), headers(), {}),
-    "arguments of wrong names": ("failed", body(kwargs={"nonsense": 1}), headers(), {}),
+    "too many arguments": ("failed", body(1, 2, 3), headers(), {}),
+    "arguments of unknown names": ("failed", body(kwargs={"nonsense": 1}), headers(), {}),
 }
 
 
 def publish(app, name, content, *, application_headers, **properties):
-    """Publish as anybody can, straight into the task queue."""
+    """Publish a message as any client can, straight into the task queue."""
     properties = {"content_type": "application/json", "content_encoding": "utf-8", "message_id": name} | properties
     with app.connection_for_write() as connection, connection.channel() as channel:
         message = amqp.Message(content, application_headers=application_headers, delivery_mode=2, **properties)
         channel.basic_publish(message, exchange="", routing_key="celery", mandatory=True)
 
 
-def kept(app):
-    """The messages among the failed tasks, which are taken out of there."""
+def take_failed(app):
+    """Remove the failed tasks' messages from their queue, and return them; none while there is no such queue."""
     found = []
-    with app.connection_for_read() as connection, connection.channel() as channel:
-        while message := channel.basic_get("celery.failed", no_ack=True):
-            found.append(message)
+    try:
+        with app.connection_for_read() as connection, connection.channel() as channel:
+            while message := channel.basic_get("celery.failed", no_ack=True):
+                found.append(message)
+    except amqp.NotFound:
+        pass
+    except amqp.InternalError as error:
+        # RabbitMQ lists a quorum queue before its leader runs, to a passive declaration too. Only a read shows it.
+        if "noproc" not in str(error):
+            raise
     return found
 
 
-def wait_for_kept(app, count):
+def wait_for_failed(app, count):
+    """Take failed tasks until there are ``count``."""
     end = time.monotonic() + WAIT
     found = []
     while len(found) < count:
-        assert time.monotonic() < end, f"{len(found)} of {count} are kept: {sorted(map(reason, found))}"
-        found += kept(app)
+        assert time.monotonic() < end, f"{len(found)} of {count} have failed: {sorted(map(reason, found))}"
+        found += take_failed(app)
         time.sleep(0.05)
     return found
 
@@ -145,47 +153,47 @@ def worker(start_worker):
     return start_worker()
 
 
-def assert_alive(worker, call):
+def assert_running(worker, call):
     assert call("add", 1, 1).apply_async().get(WAIT) == 2
     assert worker.process.poll() is None, worker.output
 
 
-def test_each_kind_of_bad_message_is_kept_with_its_reason(worker, app, call, noted):
+def test_each_kind_of_invalid_message_is_a_failed_task_with_its_reason(worker, app, call, noted):
     for name, (_, content, application_headers, properties) in KINDS.items():
         publish(app, name, content, application_headers=application_headers, **properties)
 
-    found = {message.properties["message_id"]: reason(message) for message in wait_for_kept(app, len(KINDS))}
+    found = {message.properties["message_id"]: reason(message) for message in wait_for_failed(app, len(KINDS))}
 
     assert found == {name: kind[0] for name, kind in KINDS.items()}
     assert noted("told") == []
-    assert_alive(worker, call)
+    assert_running(worker, call)
 
 
-def test_a_bad_message_is_kept_as_it_came(worker, app):
+def test_the_message_of_a_failed_task_is_the_published_one(worker, app):
     content = zlib.compress(body("ran").encode())
-    given = headers(compression="gzip", mine={"of": ["the", 1.5]})
-    publish(app, "mine", content, application_headers=given, priority=3, expiration="900000", reply_to="me")
+    published = headers(compression="gzip", mine={"of": ["the", 1.5]})
+    publish(app, "mine", content, application_headers=published, priority=3, expiration="900000", reply_to="me")
 
-    [message] = wait_for_kept(app, 1)
+    [message] = wait_for_failed(app, 1)
 
-    theirs = {name: value for name, value in message.headers.items() if not name.startswith(("x-failed-", "x-deli"))}
-    assert theirs == given
+    others = {name: value for name, value in message.headers.items() if not name.startswith(("x-failed-", "x-deli"))}
+    assert others == published
     assert message.body == content
     assert (message.properties["priority"], message.properties["reply_to"]) == (3, "me")
     assert "expiration" not in message.properties
-    ours = {
+    failure = {
         name.removeprefix("x-failed-"): value for name, value in message.headers.items() if name.startswith("x-failed-")
     }
-    assert ours.pop("at") <= datetime.now(UTC).isoformat()
-    assert ours.pop("worker").startswith("w0@")
-    assert "task_compression" in ours.pop("error")
-    assert ours == {"reason": "refused", "traceback": "", "attempts": 0, "queue": "celery"}
+    assert failure.pop("at") <= datetime.now(UTC).isoformat()
+    assert failure.pop("worker").startswith("w0@")
+    assert "task_compression" in failure.pop("error")
+    assert failure == {"reason": "refused", "traceback": "", "attempts": 0, "queue": "celery"}
 
 
-def test_what_nobody_can_run_is_one_line_in_the_log_without_its_arguments(worker, app):
+def test_a_task_that_no_worker_has_is_one_log_line_without_its_arguments(worker, app):
     publish(app, "x", body("a secret"), application_headers=headers(task="no.such\n.task"))
 
-    wait_for_kept(app, 1)
+    wait_for_failed(app, 1)
     worker.stop()
 
     [line] = [line for line in worker.lines if "celery.failed: " in line]
@@ -193,7 +201,7 @@ def test_what_nobody_can_run_is_one_line_in_the_log_without_its_arguments(worker
     assert "a secret" not in worker.output
 
 
-def test_a_caller_of_a_task_that_no_worker_has_is_told(worker, app):
+def test_the_caller_of_a_task_that_no_worker_has_gets_an_error(worker, app):
     app.conf.task_remote_names = ["*"]
 
     with pytest.raises(Exception, match=r"no\.such\.task"):
@@ -201,40 +209,40 @@ def test_a_caller_of_a_task_that_no_worker_has_is_told(worker, app):
 
 
 @pytest.mark.parametrize("protocol", [1, 2])
-def test_what_plain_celery_sends_is_run(worker, app, broker_url, noted, protocol):
+def test_a_message_of_plain_celery_is_run(worker, app, broker_url, noted, eventually, protocol):
     plain = Celery("plain", set_as_current=False, broker=broker_url, backend="rpc://")
     plain.conf.update(task_protocol=protocol, task_queues=[app.amqp.queues["celery"]])
 
     with plain.connection_for_write() as connection:
-        plain.send_task(TELL, ["ran"], connection=connection)
+        plain.send_task(TASK, ["ran"], connection=connection)
         eta = datetime.now(UTC) + timedelta(seconds=0.5)
-        plain.send_task(TELL, ["later"], eta=eta, expires=60, time_limit=30, connection=connection)
+        plain.send_task(TASK, ["later"], eta=eta, expires=60, time_limit=30, connection=connection)
 
-    wait_until(lambda: set(noted("told")) == {"later", "ran"})
+    eventually(lambda: set(noted("told")) == {"later", "ran"})
     plain.close()
 
 
-def test_a_compression_that_the_application_uses_is_taken(start_worker, project, app, noted):
+def test_a_compression_that_the_application_uses_is_accepted(start_worker, project, app, noted, eventually):
     with (project / "celeryconfig.py").open("a") as settings:
         settings.write("task_compression = 'gzip'\n")
     start_worker()
 
-    app.send_task(TELL, ["small"], compression="gzip")
+    app.send_task(TASK, ["small"], compression="gzip")
     bomb = zlib.compress(b"0" * 200_000_000)
     publish(app, "bomb", bomb, application_headers=headers(compression="gzip"))
 
-    assert [reason(message) for message in wait_for_kept(app, 1)] == ["too-large"]
-    wait_until(lambda: noted("told") == ["small"])
+    assert [reason(message) for message in wait_for_failed(app, 1)] == ["too-large"]
+    eventually(lambda: noted("told") == ["small"])
 
 
-def test_a_task_that_comes_hours_too_early_waits_in_the_broker(worker, app, call):
+def test_a_task_that_arrives_hours_early_waits_in_the_broker(worker, app, call, eventually):
     in_an_hour = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
     publish(app, "early", body("ran"), application_headers=headers(eta=in_an_hour))
     publish(app, "early too", protocol_1(eta=in_an_hour), application_headers={})
 
-    assert_alive(worker, call)
+    assert_running(worker, call)
 
-    wait_until(lambda: waiting(app) == 2)
+    eventually(lambda: waiting(app) == 2)
 
 
 def waiting(app):
@@ -242,30 +250,29 @@ def waiting(app):
         return sum(channel.queue_declare(f"celery.delay.{n}", passive=True).message_count for n in range(30))
 
 
-def test_a_task_that_comes_seconds_too_early_runs_at_its_time(worker, app, noted):
+def test_a_task_that_arrives_seconds_early_runs_at_its_time(worker, app, noted, eventually):
     eta = datetime.now(UTC) + timedelta(seconds=4)
     publish(app, "early", body("ran"), application_headers=headers(eta=eta.isoformat()))
 
-    wait_until(lambda: noted("told") == ["ran"])
+    eventually(lambda: noted("told") == ["ran"])
 
-    assert 0 <= (datetime.now(UTC) - eta).total_seconds() < 2
+    assert 0 <= (datetime.now(UTC) - eta).total_seconds() < 4
 
 
-def test_failed_tasks_that_were_deleted_altogether_have_their_queue_again(worker, app):
+def test_the_queue_of_failed_tasks_is_declared_again_after_its_deletion(worker, app):
     publish(app, "first", "42", application_headers=headers())
-    wait_for_kept(app, 1)
+    wait_for_failed(app, 1)
     with app.connection_for_write() as connection, connection.channel() as channel:
         channel.queue_delete("celery.failed")
 
     publish(app, "second", "42", application_headers=headers())
 
-    wait_until(lambda: exists(app, "celery.failed"))
-    assert [message.properties["message_id"] for message in wait_for_kept(app, 1)] == ["second"]
+    assert [message.properties["message_id"] for message in wait_for_failed(app, 1)] == ["second"]
 
 
-def test_a_bad_message_that_cannot_be_kept_goes_to_the_dead_letters(worker, app):
+def test_an_invalid_message_that_cannot_be_stored_is_dead_lettered(worker, app, eventually):
     publish(app, "first", "42", application_headers=headers())
-    wait_for_kept(app, 1)
+    wait_for_failed(app, 1)
     with app.connection_for_write() as connection, connection.channel() as channel:
         refuse_failed_tasks(channel)
         channel.queue_declare("rescue", durable=True, auto_delete=False)
@@ -273,13 +280,13 @@ def test_a_bad_message_that_cannot_be_kept_goes_to_the_dead_letters(worker, app)
 
     publish(app, "second", "42", application_headers=headers())
 
-    wait_until(lambda: "x-death" in rescued(app))
+    eventually(lambda: "x-death" in rescued(app))
     assert "nor stored in celery.failed" in worker.output
     assert worker.process.poll() is None
 
 
 def refuse_failed_tasks(channel):
-    """Have a full queue where failed tasks are kept."""
+    """Replace the queue of failed tasks by one that is full."""
     channel.queue_delete("celery.failed")
     full = {"x-max-length": 0, "x-overflow": "reject-publish"}
     channel.queue_declare("celery.failed", durable=True, auto_delete=False, arguments=full)
@@ -287,40 +294,32 @@ def refuse_failed_tasks(channel):
 
 
 def rescued(app):
-    """The headers of the next message that was meant to be kept."""
+    """Return the headers of the next message that could not be stored, or an empty mapping."""
     with app.connection_for_read() as connection, connection.channel() as channel:
         message = channel.basic_get("rescue", no_ack=True)
         return message.headers if message else {}
 
 
-def test_a_bad_message_of_a_queue_without_dead_letters_is_tried_again_until_it_is_kept(start_worker, project, app):
+def test_an_invalid_message_of_a_queue_without_dead_letters_is_retried_until_it_is_stored(
+    start_worker, project, app, eventually
+):
     with (project / "celeryconfig.py").open("a") as settings:
         settings.write(
             "from kombu import Queue\ntask_queues = [Queue('celery', queue_arguments={'x-queue-type': 'classic'})]\n"
         )
     worker = start_worker()
     publish(app, "first", "42", application_headers=headers())
-    wait_for_kept(app, 1)
+    wait_for_failed(app, 1)
     with app.connection_for_write() as connection, connection.channel() as channel:
         refuse_failed_tasks(channel)
 
     publish(app, "second", "42", application_headers=headers())
-    wait_until(lambda: worker.output.count("nor stored in celery.failed") == 2)
+    eventually(lambda: worker.output.count("nor stored in celery.failed") == 2)
     with app.connection_for_write() as connection, connection.channel() as channel:
         channel.queue_delete("celery.failed")
 
-    wait_until(lambda: exists(app, "celery.failed"))
-    assert [message.properties["message_id"] for message in wait_for_kept(app, 1)] == ["second"]
+    assert [message.properties["message_id"] for message in wait_for_failed(app, 1)] == ["second"]
     assert worker.process.poll() is None
-
-
-def exists(app, queue):
-    with app.connection_for_read() as connection, connection.channel() as channel:
-        try:
-            channel.queue_declare(queue, passive=True)
-        except amqp.NotFound:
-            return False
-        return True
 
 
 class Unreadable(amqp.Message):
@@ -332,9 +331,9 @@ class Unreadable(amqp.Message):
         return self.raw
 
 
-def test_properties_that_cannot_be_read_are_kept_as_they_came(start_worker, broker, app, call):
+def test_unreadable_properties_are_stored_unchanged(start_worker, broker, app, call):
     if broker != "rabbitmq":
-        pytest.skip("only a network brings such properties")
+        pytest.skip("such properties come over a network alone")
     worker = start_worker()
     sent = {name: properties(name) for name in ("timestamp", "text", "nesting")}
     with app.connection_for_write() as connection, connection.channel() as channel:
@@ -343,15 +342,15 @@ def test_properties_that_cannot_be_read_are_kept_as_they_came(start_worker, brok
             message.raw = raw
             channel.basic_publish(message, exchange="", routing_key="celery", mandatory=True)
 
-    found = wait_for_kept(app, len(sent))
+    found = wait_for_failed(app, len(sent))
 
     assert {message.headers["x-unreadable-properties"] for message in found} == {raw.hex() for raw in sent.values()}
     assert {reason(message) for message in found} == {"undecodable"}
-    assert_alive(worker, call)
+    assert_running(worker, call)
 
 
 def properties(name):
-    """Properties as they travel, which py-amqp cannot read: headers, or a content type, in bytes."""
+    """Return properties in bytes that py-amqp cannot read: headers, or a content type."""
     if name == "text":
         return b"\x80\x00" + b"\x03\xff\xfe\xfd"
     value = b"T" + b"\x7f" * 8 if name == "timestamp" else nested_arrays(2000)
@@ -366,30 +365,30 @@ def nested_arrays(levels):
     return value
 
 
-def test_fuzzed_messages_are_run_or_kept_and_the_worker_lives(worker, app, call):
+def test_fuzzed_messages_run_or_fail_and_the_worker_survives(worker, app, call):
     seed = int(os.environ.get("FUZZ_SEED", random.randrange(2**32)))
     print("FUZZ_SEED =", seed)
     chance = random.Random(seed)
     missing = {f"fuzz-{number}" for number in range(FUZZED)}
     for name in sorted(missing):
         publish(app, name, **fuzzed(chance, name))
-    assert_alive(worker, call)
+    assert_running(worker, call)
 
     deadline = time.monotonic() + WAIT + FUZZED * 0.05
     count = 0
     while missing:
-        assert time.monotonic() < deadline, f"{sorted(missing)} are neither run nor kept"
-        ids = {message.properties["message_id"] for message in kept(app)}
+        assert time.monotonic() < deadline, f"{sorted(missing)} have neither run nor failed"
+        ids = {message.properties["message_id"] for message in take_failed(app)}
         count += len(ids)
         missing -= ids | finished(worker, missing)
         time.sleep(0.1)
 
-    assert_alive(worker, call)
+    assert_running(worker, call)
     assert FUZZED / 4 < count < FUZZED
 
 
 def finished(worker, ids):
-    """Those that were run, or had expired."""
+    """Return the ids of tasks that ran or had expired."""
     lines = [line for line in worker.lines if "] succeeded in " in line or "Discarding revoked task" in line]
     return {name for name in ids if any(f"[{name}]" in line for line in lines)}
 
@@ -399,7 +398,7 @@ VALUES = [
     None, True, False, 0, -1, 1, 2**31, 2**62, 1.5, "", "x", "\0", "é" * 50, "x" * 3000,
     [], {}, [[]], {"a": None}, ["x"], [1, 2], [None, None], {"task": 5}, [{"task": None}], b"\xff\x00",
     datetime(2020, 1, 1, tzinfo=UTC), "9999-12-31T23:59:59+00:00", "2020-01-01T00:00:00", "2020-01-01",
-    TELL, "celery.ping",
+    TASK, "celery.ping",
 ]  # fmt: skip
 PROPERTIES = {
     "content_type": ["application/json", "application/x-python-serialize", "", "text/plain", "x" * 200],
@@ -413,7 +412,7 @@ PROPERTIES = {
 
 
 def fuzzed(chance, name):
-    """A good task that says its name, changed in one place or some."""
+    """Return a valid task that writes its name, with random changes."""
     of_headers = headers(id=name, root_id=name, parent_id=None, shadow=None, stamped_headers=None, stamps={})
     parts, properties = [[name], {}, dict(EMBED)], {}
     for _ in range(chance.choice([1, 1, 1, 2, 5])):
@@ -430,7 +429,7 @@ def change_header(chance, of_headers, *_):
     key = chance.choice(
         [*headers(), "root_id", "shadow", "stamps", "compression", "ignore_result", "group", "chain", "x"]
     )
-    # A task with a good id of another's could not be told from it.
+    # With another task's valid id, the log lines of the two would be the same.
     of_headers[key] = chance.choice([value for value in VALUES if key != "id" or not isinstance(value, str)])
 
 
@@ -460,10 +459,3 @@ def scrambled(chance, content):
         at = chance.randrange(len(changed) + 1)
         changed[at : at + chance.choice([0, 1])] = bytes([chance.randrange(256)] * chance.choice([0, 1, 1, 2]))
     return bytes(changed) or b"x"
-
-
-def wait_until(condition, seconds=WAIT):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""A job that a child of the pool has begun is not begun again by the pool; a lost one is the broker's to send again."""
+"""A pool does not run a job again that a dead child had begun; the broker delivers its message again."""
 
 import subprocess
 import sys
@@ -18,64 +18,64 @@ pool.register_with_event_loop(hub)
 hub.call_repeatedly(0.02, lambda: None)
 loop = hub.create_loop()
 
-def turn_until(condition):
+def run_loop_until(condition):
     while not condition():
         next(loop)
 
-def wait_without_turning(process):
+def wait_without_running_the_loop(process):
     while process._is_alive():
         time.sleep(0.01)
 
-turn_until(lambda: pool._all_inqueues)
+run_loop_until(lambda: pool._all_inqueues)
 """
 
-TAKEN = """
+ACCEPTED = """
 job = pool.apply_async(os._exit, (9,))
-turn_until(lambda: job._write_to)
+run_loop_until(lambda: job._write_to)
 process = job._write_to
-wait_without_turning(process)
-assert not job._accepted, "what it said has been read already"
+wait_without_running_the_loop(process)
+assert not job._accepted, "the pool has read already that the child accepted it"
 pool.on_job_process_down(job, process.pid)
 print("run again" if job in pool.outbound_buffer else "not run again", flush=True)
-turn_until(job.ready)
+run_loop_until(job.ready)
 print(job._value.type.__name__, flush=True)
 os._exit(0)
 """
 
-NOT_TAKEN = """
+NOT_ACCEPTED = """
 process = pool._pool[0]
 os.kill(process.pid, signal.SIGSTOP)
 job = pool.apply_async(os.getpid)
-turn_until(lambda: job._write_to)
+run_loop_until(lambda: job._write_to)
 os.kill(process.pid, signal.SIGKILL)
-wait_without_turning(process)
+wait_without_running_the_loop(process)
 pool.on_job_process_down(job, process.pid)
 print("run again" if job in pool.outbound_buffer else "not run again", flush=True)
-turn_until(job.ready)
+run_loop_until(job.ready)
 print("done" if job._value != process.pid else "impossible", flush=True)
 os._exit(0)
 """
 
 
 @pytest.fixture
-def told():
-    """What a program says, its words in a list."""
+def output():
+    """A function that runs a program with a pool of this class, and returns the lines that it prints."""
 
-    def run(kind, what):
-        program = POOL.format(kind=kind) + what
+    def run(kind, steps):
+        program = POOL.format(kind=kind) + steps
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=20, check=False)
         return done.stdout.splitlines() or done.stderr
 
     return run
 
 
-def test_a_job_that_was_taken_by_a_dead_child_is_lost_with_it(told):
-    assert told("Pool", TAKEN) == ["not run again", "WorkerLostError"]
+def test_a_job_that_a_dead_child_had_accepted_is_lost(output):
+    assert output("Pool", ACCEPTED) == ["not run again", "WorkerLostError"]
 
 
-def test_celery_s_own_pool_would_run_it_again(told):
-    assert told("AsynPool", TAKEN)[0] == "run again"
+def test_celery_s_own_pool_runs_it_again(output):
+    assert output("AsynPool", ACCEPTED)[0] == "run again"
 
 
-def test_a_job_that_no_child_has_taken_is_given_to_the_next(told):
-    assert told("Pool", NOT_TAKEN) == ["run again", "done"]
+def test_a_job_that_no_child_has_accepted_is_run_by_the_next(output):
+    assert output("Pool", NOT_ACCEPTED) == ["run again", "done"]

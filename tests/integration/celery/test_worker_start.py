@@ -1,11 +1,11 @@
-"""A worker that cannot do its work says why in one line, and ends."""
+"""A worker that cannot work logs one line with the cause, and exits."""
 
 import pytest
 
 
 @pytest.fixture
 def refused(start_worker):
-    """Start a worker that must not come up: its output, and its exit status."""
+    """Start a worker that must not become ready; return its output and its exit status."""
 
     def start(**environment):
         worker = start_worker(wait=False, **environment)
@@ -18,7 +18,7 @@ def refused(start_worker):
 
 @pytest.fixture
 def broker():
-    """What is wrong here is wrong on any broker."""
+    """The embedded broker: these errors do not depend on the broker."""
     return "sqlite"
 
 
@@ -33,7 +33,7 @@ def test_a_task_module_that_cannot_be_imported_is_named(refused, project):
     assert status == 1
 
 
-def test_two_shared_tasks_with_one_name_are_refused_and_both_named(refused, project):
+def test_two_shared_tasks_with_one_name_are_refused_with_both_functions(refused, project):
     for name in ("one", "two"):
         text = f"from celery import shared_task\n@shared_task(name='count')\ndef {name}(): ...\n"
         (project / f"probe/tasks/{name}.py").write_text(text)
@@ -69,9 +69,9 @@ def test_a_configuration_that_cannot_be_imported_is_named_with_its_line(refused,
     assert status == 1
 
 
-def test_a_file_that_is_no_broker_is_refused_by_name_and_left_as_it_was(refused, tmp_path):
+def test_a_file_that_is_no_broker_is_named_and_not_changed(refused, tmp_path):
     file = tmp_path / "notes.db"
-    file.write_text("not a database, but somebody's notes\n" * 100)
+    file.write_text("not a database, but the notes of a user\n" * 100)
 
     output, status = refused(CELERY_BROKER_URL=f"sqlite:///{file}")
 
@@ -82,7 +82,7 @@ def test_a_file_that_is_no_broker_is_refused_by_name_and_left_as_it_was(refused,
 
 
 def test_a_login_that_rabbitmq_refuses_is_named_without_its_password(refused, rabbitmq):
-    url = rabbitmq.vhost().replace("guest:guest@", "guest:wrong@")
+    url = rabbitmq.vhost().replace("guest:guest@", "guest:invalid@")
 
     output, status = refused(CELERY_BROKER_URL=url)
 

@@ -1,4 +1,4 @@
-"""The private names of Celery, kombu and billiard that the framework uses: each test fails when upstream moves one."""
+"""The private names of Celery, kombu and billiard that the framework uses; a test fails if upstream changes one."""
 
 import ast
 import inspect
@@ -32,12 +32,12 @@ def app(tmp_path):
     return celery.Celery("probe", broker=f"sqlite:///{tmp_path}/broker.db", set_as_current=False)
 
 
-def test_a_proxy_gives_its_application_and_an_application_itself(app):
+def test_the_application_of_a_proxy_is_returned_and_an_application_itself(app):
     assert compat.real_app(Proxy(lambda: app)) is app
     assert compat.real_app(app) is app
 
 
-def test_celery_makes_a_check_of_the_arguments_for_each_task(app):
+def test_celery_makes_an_argument_check_for_each_task(app):
     @app.task
     def add(x, y):
         return x + y
@@ -49,7 +49,7 @@ def test_celery_makes_a_check_of_the_arguments_for_each_task(app):
         check(1)
 
 
-def test_a_task_without_typing_has_no_check(app):
+def test_a_task_without_typing_has_no_argument_check(app):
     @app.task(typing=False)
     def add(x, y):
         return x + y
@@ -57,7 +57,7 @@ def test_a_task_without_typing_has_no_check(app):
     assert compat.argument_check(add) is None
 
 
-def test_an_application_opens_other_connections_once_its_pools_are_dropped(app):
+def test_an_application_opens_new_connections_after_its_pools_are_dropped(app):
     connections, producers = app.pool, app.producer_pool
     pools.connections.clear()
     pools.producers.clear()
@@ -70,7 +70,7 @@ def test_an_application_opens_other_connections_once_its_pools_are_dropped(app):
     app.pool.force_close_all()
 
 
-def test_a_pool_job_says_where_it_was_written_and_whether_it_was_accepted():
+def test_a_pool_job_has_its_process_and_whether_it_was_accepted():
     job = billiard.pool.ApplyResult({}, callback=None)
 
     assert compat.process_of(job) is None
@@ -79,17 +79,17 @@ def test_a_pool_job_says_where_it_was_written_and_whether_it_was_accepted():
     assert compat.was_accepted(job) is True
 
 
-def test_celery_s_pool_writes_a_job_s_process_where_it_is_looked_for():
+def test_celery_s_pool_stores_a_job_s_process_under_the_name_that_is_read():
     assert "._write_to = " in inspect.getsource(asynpool)
     assert "on_job_process_down" in vars(asynpool.AsynPool)
 
 
-def test_a_process_is_asked_whether_it_is_alive_as_billiard_asks_it():
+def test_billiard_checks_that_a_process_is_alive_with_the_same_method():
     assert inspect.signature(BaseProcess._is_alive).parameters.keys() == {"self"}
     assert "._is_alive()" in inspect.getsource(billiard.pool)
 
 
-def test_celery_reconnects_a_result_consumer_by_the_method_that_is_extended():
+def test_celery_reconnects_a_result_consumer_with_the_method_that_is_overridden():
     assert "_reconnect" in vars(rpc.ResultConsumer)
     assert "self._reconnect()" in inspect.getsource(rpc.ResultConsumer.__mro__[1]) + inspect.getsource(rpc)
     assert "_no_ack" in inspect.getsource(rpc)
@@ -103,16 +103,16 @@ def test_celery_reconnects_a_result_consumer_by_the_method_that_is_extended():
         ("_retry_worker_lost", "retry_worker_lost"),
     ],
 )
-def test_celery_s_request_calls_a_private_method_with_what_its_public_name_takes(private, public):
-    theirs = inspect.signature(getattr(celery.worker.request.Request, private))
-    ours = inspect.signature(getattr(compat.Request, public))
+def test_celery_s_request_calls_a_private_method_with_the_arguments_of_its_public_name(private, public):
+    of_celery = inspect.signature(getattr(celery.worker.request.Request, private))
+    of_framework = inspect.signature(getattr(compat.Request, public))
 
-    assert list(theirs.parameters) == list(ours.parameters)
+    assert list(of_celery.parameters) == list(of_framework.parameters)
     assert f"self.{private}(" in inspect.getsource(celery.worker.request.Request)
 
 
 @pytest.mark.parametrize("name", ["_already_cancelled", "_already_revoked"])
-def test_celery_s_request_notes_how_a_task_was_stopped(name):
+def test_celery_s_request_stores_how_a_task_was_stopped(name):
     assert getattr(celery.worker.request.Request, name) is False
 
 
@@ -132,7 +132,7 @@ def test_no_other_module_uses_a_private_name_of_upstream():
 @pytest.mark.parametrize(
     "line", ["from celery._state import app", "app._pool = None", "from celery import _state", "x = task._write_to"]
 )
-def test_a_private_name_is_noticed(line):
+def test_a_private_name_is_found(line):
     assert list(private_names(ast.parse(line), set()))
 
 
@@ -145,14 +145,14 @@ def test_a_private_name_is_noticed(line):
         "os._exit(1)",
     ],
 )
-def test_names_of_our_own_and_of_python_are_allowed(line):
+def test_names_of_the_library_and_of_python_are_allowed(line):
     source = ast.parse(line)
 
     assert not list(private_names(source, set(defined_names(source))))
 
 
 def private_names(source, own):
-    """The private names that a module takes from others, each with its line; ``own`` are the library's."""
+    """Yield the line and the name of each private name that a module takes from others; ``own`` are the library's."""
     for node in ast.walk(source):
         if isinstance(node, ast.ImportFrom) and not (node.module or "").startswith("framework"):
             parts = [*(node.module or "").split("."), *(alias.name for alias in node.names)]
@@ -162,7 +162,7 @@ def private_names(source, own):
 
 
 def defined_names(source):
-    """The names that a module defines: functions, classes, variables, and attributes of ``self``."""
+    """Yield the names that a module defines: functions, classes, variables, and attributes of ``self``."""
     for node in ast.walk(source):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             yield node.name

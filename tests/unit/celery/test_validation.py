@@ -1,4 +1,4 @@
-"""What a worker checks of a message: headers, body and compression, in every protocol of Celery."""
+"""The worker's checks of a message: headers, body and compression, in each protocol of Celery."""
 
 import bz2
 import json
@@ -18,7 +18,7 @@ GOOD = {"task": "shop.mail", "id": "4f6c", "timelimit": [None, None], "retries":
 BODY = [[1, "two"], {"three": 3}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}]
 LIMITS = Limits.of(1000, ["gzip", "bzip2", "lzma", None])
 
-app = Celery("vetting", set_as_current=False)
+app = Celery("validation", set_as_current=False)
 
 
 @app.task(name="add")
@@ -44,7 +44,7 @@ def nested(levels, value=None):
         {"anything": {"of": ["the", "caller's"]}, "argsrepr": 5},
     ],
 )
-def test_headers_as_celery_and_others_write_them_are_taken(more):
+def test_headers_of_celery_and_of_other_clients_are_accepted(more):
     assert validate(GOOD | more, BODY) is None
 
 
@@ -83,7 +83,7 @@ def test_headers_as_celery_and_others_write_them_are_taken(more):
         ({"replaced_task_nesting": "deep"}, "replaced_task_nesting"),
     ],
 )
-def test_a_header_that_celery_would_stumble_over_is_named(headers, named):
+def test_an_invalid_header_is_named(headers, named):
     body = [[], {}, {}]
 
     with pytest.raises(InvalidMessage, match=rf"^{named} ") as refused:
@@ -111,7 +111,7 @@ def test_a_header_that_celery_would_stumble_over_is_named(headers, named):
         [[], {}, {}, {}],
     ],
 )
-def test_a_body_that_is_no_task_is_malformed(body):
+def test_a_body_without_a_call_is_malformed(body):
     with pytest.raises(InvalidMessage) as refused:
         validate(GOOD, body)
 
@@ -129,7 +129,7 @@ def test_a_quoted_value_is_short_and_on_one_line():
 
 @pytest.mark.parametrize("signature", [add.s(1, 2), add.si(1, 2).set(countdown=3, link=add.s(1), link_error=add.s(2))])
 @pytest.mark.parametrize("protocol", [1, 2])
-def test_what_celery_itself_sends_is_taken(signature, protocol):
+def test_messages_of_celery_are_accepted(signature, protocol):
     message = sent(signature, protocol)
 
     validate(message.headers, loads(json.dumps(message.body, default=str)))
@@ -139,7 +139,7 @@ def test_what_celery_itself_sends_is_taken(signature, protocol):
     "canvas",
     [chain(add.s(n) for n in range(300)), group(add.s(n, n) for n in range(300)), chord([add.s(1, 1)], add.s(2))],
 )
-def test_the_parts_of_a_long_canvas_are_taken(canvas):
+def test_the_parts_of_a_long_canvas_are_accepted(canvas):
     embedded = json.loads(json.dumps(dict(canvas)))
 
     validate(GOOD, [[], {}, {"callbacks": [embedded]}])
@@ -199,12 +199,12 @@ def test_an_eta_more_than_a_century_away_is_too_far(eta):
         ({}, [{"a": nested(DEEPEST_NESTING)}]),
     ],
 )
-def test_what_is_nested_too_deep_is_malformed(headers, args):
+def test_too_deep_nesting_is_malformed(headers, args):
     with pytest.raises(InvalidMessage, match="levels"):
         validate(GOOD | headers, [args, {}, {}])
 
 
-def test_what_is_nested_as_deep_as_allowed_can_be_pickled_for_a_pool():
+def test_the_deepest_nesting_that_is_allowed_can_be_pickled_for_a_pool():
     deep = nested(DEEPEST_NESTING - 3)
 
     validate(GOOD, [deep, {}, {}])
@@ -212,7 +212,7 @@ def test_what_is_nested_as_deep_as_allowed_can_be_pickled_for_a_pool():
     assert pickle.loads(pickle.dumps(deep)) == deep
 
 
-def test_a_body_of_the_largest_size_is_taken_and_one_byte_more_is_not():
+def test_a_body_of_the_largest_size_is_accepted_and_one_byte_more_is_refused():
     check_body(b"x" * 1000, {}, LIMITS)
 
     with pytest.raises(InvalidMessage, match="1,001 bytes") as refused:
@@ -221,7 +221,7 @@ def test_a_body_of_the_largest_size_is_taken_and_one_byte_more_is_not():
 
 
 @pytest.mark.parametrize("name", ["gzip", "application/x-gzip"])
-def test_a_compression_in_use_is_taken_under_any_of_its_names(name):
+def test_a_compression_in_use_is_accepted_under_each_of_its_names(name):
     check_body(zlib.compress(b"x" * 1000), {"compression": name}, LIMITS)
 
 
@@ -236,7 +236,7 @@ def test_a_compression_that_is_not_in_use_is_refused(name):
 @pytest.mark.parametrize(
     ("name", "compress"), [("gzip", zlib.compress), ("bzip2", bz2.compress), ("lzma", lzma.compress)]
 )
-def test_a_body_that_grows_beyond_the_limit_is_not_decompressed_to_its_end(name, compress):
+def test_a_body_is_not_decompressed_beyond_the_limit(name, compress):
     bomb = compress(b"0" * 50_000_000)
 
     with pytest.raises(InvalidMessage, match="more than 1,000") as refused:
@@ -245,7 +245,7 @@ def test_a_body_that_grows_beyond_the_limit_is_not_decompressed_to_its_end(name,
     assert refused.value.reason == "too-large"
 
 
-def test_a_body_that_is_not_compressed_as_it_says_is_undecodable():
+def test_a_body_that_lacks_its_declared_compression_is_undecodable():
     with pytest.raises(InvalidMessage) as refused:
         check_body(b"plain", {"compression": "gzip"}, LIMITS)
 
