@@ -19,6 +19,7 @@ def inside(folder: Path, name: str | os.PathLike[str]) -> Path:
         path = (base / name).resolve()
     except (ValueError, OSError, RuntimeError) as exc:  # a NUL inside, or a loop of links
         raise OutsideFolder.named(name, folder) from exc
-    if base not in path.parents:
+    # From Python 3.13 on resolve() returns a loop of links as it is.
+    if base not in path.parents or any(part.is_symlink() for part in (path, *path.parents)):
         raise OutsideFolder.named(name, folder)
     return path

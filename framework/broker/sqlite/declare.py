@@ -96,9 +96,9 @@ def restart_expiry(transaction: Transaction, queue: Queue) -> None:
     """Restart the time after which an unused queue expires; a queue with consumers does not expire."""
     if queue.expires is not None:
         transaction.execute(
-            "update queue set expires = case when exists (select 1 from consumer where queue = ?1)"
-            " then null else ?2 end where id = ?1",
-            (queue.id, transaction.now + queue.expires),
+            "update queue set expires = case when exists (select 1 from consumer where queue = ?)"
+            " then null else ? end where id = ?",
+            (queue.id, transaction.now + queue.expires, queue.id),
         )
 
 
@@ -194,8 +194,8 @@ def _check_ends(transaction: Transaction, topology: Topology, source: str, desti
 def _drop_unbound(transaction: Transaction, exchange: str) -> None:
     """Delete an auto-delete exchange that has lost its last binding."""
     transaction.execute(
-        "delete from exchange where name = ?1 and auto_delete and not exists (select 1 from binding where source = ?1)",
-        (exchange,),
+        "delete from exchange where name = ? and auto_delete and not exists (select 1 from binding where source = ?)",
+        (exchange, exchange),
     )
 
 
@@ -265,5 +265,5 @@ def delete_exchange(transaction: Transaction, topology: Topology, name: str, *, 
     if if_unused and transaction.value("select 1 from binding where source = ?", name):
         raise amqp_errors.invalid(f"exchange {name!r} in vhost '/' in use")
     transaction.execute("delete from exchange where name = ?", (name,))
-    transaction.execute("delete from binding where source = ?1 or (destination = ?1 and not is_queue)", (name,))
+    transaction.execute("delete from binding where source = ? or (destination = ? and not is_queue)", (name, name))
     mark_changed(transaction)

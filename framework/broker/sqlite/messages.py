@@ -83,13 +83,13 @@ def _deadline(at: float, *waits: float | None) -> float | None:
 
 def take(transaction: Transaction, queue: Queue, holder: int | None) -> Delivery | None:
     """Return the next message of a queue, held by ``holder`` from now on; with None it is deleted at once."""
-    head = "(select id from message where queue = ?1 and holder is null order by rank, id limit 1)"
+    head = "(select id from message where queue = ? and holder is null order by rank, id limit 1)"
     wanted = "returning id, exchange, routing_key, properties, body, returns"
     if holder is None:
         row = transaction.execute(f"delete from message where id = {head} {wanted}", (queue.id,)).fetchone()  # noqa: S608
     else:
-        sql = f"update message set holder = ?2 where id = {head} {wanted}"  # noqa: S608
-        row = transaction.execute(sql, (queue.id, holder)).fetchone()
+        sql = f"update message set holder = ? where id = {head} {wanted}"  # noqa: S608
+        row = transaction.execute(sql, (holder, queue.id)).fetchone()
     return row and Delivery._make(row)
 
 
