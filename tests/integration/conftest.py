@@ -1,4 +1,4 @@
-"""A real project in a folder, and real workers on it, on whichever broker the test runs."""
+"""A project in a folder, its workers, and an application that calls its tasks, on the broker of the test."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ from framework.celery.celery import celery
 HERE = Path(__file__).parents[2]
 
 def note(name, value):
-    """One line, at once on the file system: what a test reads after any crash."""
+    """Append a line to a file at once, so that a test can read it after any crash."""
     with (HERE / name).open("a") as file:
         file.write(f"{value}\\n")
 
@@ -78,7 +78,7 @@ def kill_my_child(self, once):
 
 
 class Worker:
-    """A worker process of the project; every process of it dies with `kill`."""
+    """A worker of the project; `kill` ends all its processes."""
 
     def __init__(self, folder, environment, *options):
         self.lines: list[str] = []
@@ -123,7 +123,7 @@ class Worker:
         return "".join(self.lines)
 
     def kill(self):
-        """kill -9 for the worker and its pool."""
+        """Send SIGKILL to the worker and its pool."""
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
         self._end()
@@ -159,13 +159,13 @@ def project(tmp_path):
 
 @pytest.fixture
 def environment(broker_url):
-    """What a shell of the project's user has."""
+    """The environment of the project's processes."""
     return {**os.environ, "CELERY_BROKER_URL": broker_url, "PYTHONPATH": str(ROOT)}
 
 
 @pytest.fixture
 def start_worker(project, environment):
-    """Start a worker and wait until it is ready; what still runs at the end is killed."""
+    """Return a function that starts a worker and waits until it is ready; workers are killed at the end."""
     workers: list[Worker] = []
 
     def start(*options, wait=True, **more):
@@ -192,18 +192,18 @@ def app(broker_url):
 
 @pytest.fixture
 def call(app):
-    """A signature of one of the project's tasks."""
+    """Return a function that makes a signature of one of the project's tasks."""
     return lambda name, *args, **kwargs: app.signature(f"probe.tasks.any-name.{name}", args, kwargs, app=app)
 
 
 @pytest.fixture
 def eventually():
-    """Wait until a condition holds: files written by other processes have no event to wait for."""
+    """Return a function that waits until a condition holds, such as a line that another process writes."""
 
     def wait(condition, seconds=60):
         end = time.monotonic() + seconds
         while not condition():
-            assert time.monotonic() < end, "waited in vain"
+            assert time.monotonic() < end, f"the condition did not hold within {seconds} s"
             time.sleep(0.02)
 
     return wait
@@ -211,7 +211,7 @@ def eventually():
 
 @pytest.fixture
 def noted(project):
-    """The lines that tasks wrote under a name."""
+    """Return a function that reads the lines that tasks have written to a file."""
 
     def read(name):
         file = project / name
