@@ -17,7 +17,8 @@ from framework.testing.browser import open_browser
 from framework.testing.rabbitmq import free_ports
 
 ROOT = Path(__file__).parents[2]
-WAIT = 40
+WAIT = 90
+START_SECONDS = 120  # of five processes, on a machine where other tests run
 
 
 class Demo:
@@ -46,10 +47,14 @@ class Demo:
             self.process = subprocess.Popen(
                 command, cwd=folder, env=self.environment, stdout=output, stderr=subprocess.STDOUT
             )
-        self.url = self.wait_for(r"demo +(http://\S+)")
+        try:
+            self.url = self.wait_for(r"demo +(http://\S+)", START_SECONDS)
+        except BaseException:
+            self.stop()
+            raise
 
-    def wait_for(self, pattern):
-        end = time.monotonic() + WAIT
+    def wait_for(self, pattern, seconds):
+        end = time.monotonic() + seconds
         while not (found := re.search(pattern, self.log.read_text())):
             assert self.process.poll() is None, self.log.read_text()
             assert time.monotonic() < end, self.log.read_text()

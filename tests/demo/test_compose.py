@@ -22,9 +22,9 @@ from framework.testing.rabbitmq import free_ports
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "compose.yaml"
 SECRETS = {"RABBITMQ_PASSWORD": "s3cret-of-a-test", "DEMO_SECRET_KEY": "another-s3cret"}
-WAIT = 60
+WAIT = 120
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(600)
 
 
 def services():

@@ -15,7 +15,7 @@ import pytest
 from framework.testing.rabbitmq import free_ports
 from tests.demo.conftest import ROOT, WAIT, Demo
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(600)
 MAILS = 20
 
 

@@ -315,7 +315,7 @@ def test_there_are_many_symptoms_and_each_has_its_cause_and_its_fix():
     symptoms = re.findall(r"^: (.*?)(?=\n\n|\Z)", page("symptoms"), re.DOTALL | re.MULTILINE)
 
     assert len(symptoms) >= 25
-    assert [text for text in symptoms if "**Why:**" not in text or "**Cure:**" not in text] == []
+    assert [text for text in symptoms if "**Why:**" not in text or "**Fix:**" not in text] == []
 
 
 # Examples.
