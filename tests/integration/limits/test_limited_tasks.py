@@ -72,24 +72,28 @@ def calls(task, *args, times):
 
 
 def test_a_call_over_the_limit_is_rejected_with_the_seconds_to_wait(shop, queued):
-    @shop.task(limit=Limit("2/3s", key="visitor"))
+    @shop.task(limit=Limit("2/20s", key="visitor"))
     def contact(visitor, text="hello"): ...
 
     first = time.time()
-    assert calls(contact, "Ann", times=2) == 2
+    assert calls(contact, "Ann", times=1) == 1
+    second = time.time()
+    assert calls(contact, "Ann", times=1) == 1
+    third = time.time()
     with pytest.raises(OverLimit) as over:
         contact.apply_async(kwargs={"visitor": "Ann", "text": "again"})
 
-    assert over.value.retry_after == pytest.approx(first + 3 - time.time(), abs=0.1)
+    # The first token was acquired between `first` and `second`.
+    assert first + 20 - time.time() <= over.value.retry_after <= second + 20 - third
     assert calls(contact, "Bob", times=3) == 2
     assert queued() == 4
 
 
 def test_a_call_after_the_reported_wait_is_accepted(shop):
-    limit = Limit("1/1s", name="wait", app=shop)
+    limit = Limit("1/2s", name="wait", app=shop)
     limit.take("Ann")
 
-    for _ in range(3):
+    for _ in range(2):
         wait = limit.retry_after("Ann")
         assert not limit.allows("Ann")
         time.sleep(wait + 0.02)
@@ -244,20 +248,20 @@ def test_a_delayed_task_runs_as_soon_as_the_window_allows_and_in_order(
     times = [float(at) for visitor, _, at in lines if visitor == "Ann"]
     # Turns are a second apart, and no call runs before its own; the delay after it depends on the machine.
     assert all(at >= called + turn for turn, at in enumerate(times)), (called, times)
-    assert times[-1] - times[0] < 3 + 5
+    assert times[-1] - times[0] < 3 + 15
     bob = next(float(at) for visitor, _, at in lines if visitor == "Bob")
     assert bob < times[3]
 
 
 def test_a_call_that_would_wait_too_long_is_rejected(shop, queued):
-    @shop.task(limit=Limit("1/2s", key="visitor", over="delay", max_wait=5))
+    @shop.task(limit=Limit("1/20s", key="visitor", over="delay", max_wait=50))
     def slowly(visitor): ...
 
     assert calls(slowly, "Ann", times=5) == 3
     with pytest.raises(OverLimit) as over:
         slowly.delay("Ann")
 
-    assert 0 < over.value.retry_after <= 1.1
+    assert 0 < over.value.retry_after <= 10
 
 
 @pytest.mark.timeout(180)
