@@ -6,7 +6,7 @@ import time
 import pytest
 from celery import chain, chord, group
 
-WAIT = 30
+WAIT = 60
 
 
 @pytest.fixture
