@@ -1,4 +1,4 @@
-"""A door of the project: how ``celeryconfig.py`` finds this project's own tasks, whatever their filename.
+"""An entry point of the project: how ``celeryconfig.py`` finds this project's own tasks, whatever their filename.
 
 imports = find_tasks_in_project("shop")
 """
