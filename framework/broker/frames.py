@@ -6,7 +6,7 @@ from typing import Any
 from amqp.method_framing import frame_handler
 from amqp.serialization import decode_properties_basic, dumps
 
-__all__ = ["UNREADABLE", "tolerant_frame_handler", "tolerate_unreadable"]
+__all__ = ["UNREADABLE", "tolerate_unreadable"]
 
 
 #: The header that replaces headers and properties which py-amqp cannot read; it holds them as hexadecimal text.

@@ -95,8 +95,8 @@ BaseRequest: Any = celery.worker.request.Request  # its stubs leave out most of 
 class Request(BaseRequest):  # type: ignore[misc]
     """Celery's request of a worker, with public names for what becomes of a task that was stopped.
 
-    Celery decides in private methods whether a lost or revoked task runs again, and says so to nobody before the
-    message is acknowledged: https://github.com/celery/celery/pull/6103, https://github.com/celery/celery/pull/6654.
+    Celery decides in private methods whether a lost or revoked task runs again, and has no hook before the message is
+    acknowledged: https://github.com/celery/celery/pull/6103, https://github.com/celery/celery/pull/6654.
     """
 
     @property

@@ -16,7 +16,7 @@ from celery.utils.log import get_logger
 from kombu.exceptions import ContentDisallowed
 from kombu.transport import pyamqp
 
-from framework.broker.frames import UNREADABLE, tolerant_frame_handler
+from framework.broker.frames import UNREADABLE, tolerate_unreadable
 from framework.celery.validation import IncomingMessage, InvalidMessage, Limits, check_body, validate
 from framework.errors import QueueMismatch, describe
 from framework.failures.recorder import record_failure
@@ -70,9 +70,7 @@ class Consumer(Base):  # type: ignore[misc]
     def connection_for_read(self, heartbeat: float | None = None) -> Any:
         """Return a connection to consume from, which survives headers that cannot be read."""
         connection = self.app.connection_for_read(heartbeat=heartbeat)
-        if connection.transport.driver_type == "amqp":
-            options = connection.transport_options or {}
-            connection.transport_options = {"frame_handler": tolerant_frame_handler, **options}
+        tolerate_unreadable(connection)
         return self.ensure_connected(connection)
 
     def create_task_handler(self, *args: Any, **options: Any) -> Callable[[Any], None]:
