@@ -121,8 +121,9 @@ def test_a_queue_of_plain_celery_is_recreated_and_its_tasks_run(doctor, plain, s
     assert sorted(map(int, noted("told"))) == list(range(250))
 
 
+@pytest.mark.timeout(300)  # ten processes in turn
 def test_a_migration_that_is_killed_again_and_again_loses_nothing(
-    doctor, plain, project, environment, broker_url, eventually
+    doctor, plain, project, environment, broker_url, migrated, eventually
 ):
     count, kills = 1000, 4
     call_plainly(plain, count)
@@ -130,7 +131,7 @@ def test_a_migration_that_is_killed_again_and_again_loses_nothing(
 
     interrupted = 0
     for _ in range(kills):
-        before, moves = messages_in(broker_url, migration_queue("celery")), rng.randrange(1, count // 4)
+        before, moves = migrated(), rng.randrange(1, count // 4)
         migration = subprocess.Popen(
             [sys.executable, "-m", "framework", "doctor", "--migrate", "celery"],
             cwd=project,
@@ -139,8 +140,7 @@ def test_a_migration_that_is_killed_again_and_again_loses_nothing(
         )
         eventually(
             lambda migration=migration, before=before, moves=moves: (
-                migration.poll() is not None
-                or abs(messages_in(broker_url, migration_queue("celery")) - before) >= moves
+                migration.poll() is not None or abs(migrated() - before) >= moves
             )
         )
         migration.kill()
@@ -154,13 +154,19 @@ def test_a_migration_that_is_killed_again_and_again_loses_nothing(
     assert {f"task-{number}" for number in range(count)} == set(ids_in(broker_url, "celery"))
 
 
-def messages_in(url, name):
-    """How many messages a queue has; 0 where there is no queue."""
-    with Connection(url) as connection:
-        try:
-            return connection.default_channel.queue_declare(name, passive=True).message_count
-        except NotFound:
-            return 0
+@pytest.fixture
+def migrated(broker_url):
+    """How many messages the migration of the queue `celery` has put aside."""
+    with Connection(broker_url) as connection:
+
+        def count():
+            try:
+                with connection.channel() as channel:
+                    return channel.queue_declare(migration_queue("celery"), passive=True).message_count
+            except NotFound:
+                return 0
+
+        yield count
 
 
 def ids_in(url, name):

@@ -49,7 +49,7 @@ class Up:
             self._unread.put(line.rstrip())
         self._unread.put(None)
 
-    def wait_for_line(self, beginning, timeout=30):
+    def wait_for_line(self, beginning, timeout=90):
         """The next line that begins so; an error when the output ends before."""
         try:
             while (line := self._unread.get(timeout=timeout)) is not None:
@@ -60,7 +60,7 @@ class Up:
             pass
         raise AssertionError(f"no line {beginning!r} in: {self.lines}")
 
-    def wait(self, timeout=30):
+    def wait(self, timeout=90):
         """Its exit status, once all output is read."""
         status = self.process.wait(timeout)
         self._reader.join(timeout)
@@ -93,7 +93,7 @@ class Up:
             os.kill(pid, signal.SIGKILL)
 
 
-def ended(processes, timeout=20):
+def ended(processes, timeout=60):
     """Whether all processes end in time."""
     waiting = select.poll()
     for handle in processes.values():
@@ -378,7 +378,7 @@ class Terminal:
     def type(self, keys):
         os.write(self.keys, keys.encode())
 
-    def wait_for(self, text, timeout=30):
+    def wait_for(self, text, timeout=90):
         """Read until ``text`` is in the output; discard the output up to there."""
         while text not in self.output:
             assert select.select([self.keys], [], [], timeout)[0], self.output
