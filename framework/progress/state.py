@@ -128,7 +128,7 @@ class State:
 
     @property
     def final(self) -> bool:
-        """Whether the task has ended: no state follows."""
+        """Whether the task has ended, so that no state follows."""
         return self.status in FINAL
 
     def follows(self, other: "State | None") -> bool:

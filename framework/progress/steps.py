@@ -51,7 +51,7 @@ def progress(iterable: Iterable[T] = (), name: str = "", *, total: float | None 
 
 
 class Steps(Generic[T]):
-    """A step of a task, made by `progress`."""
+    """A step of a task, made by ``progress``."""
 
     def __init__(self, iterable: Iterable[T], name: str, total: float | None) -> None:
         self._iterable = iterable
