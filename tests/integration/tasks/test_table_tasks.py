@@ -290,7 +290,7 @@ def test_who_is_reminded_gets_one_mail_until_the_account_was_used_and_left_again
     [message] = mailbox.wait_for(1)
     assert message["To"] == message["Delivered-To"] == "user1@x.org"
     assert message["Message-ID"] == "<first@localhost>"
-    assert "user1@x.org since 2025-01-02" in message.get_content()
+    assert "user1@x.org has not been used since 2025-01-02" in message.get_content()
 
     with engine.begin() as connection:
         times = {"last_active_at": datetime(2026, 1, 1, tzinfo=UTC), "reminded_at": datetime(2025, 9, 1, tzinfo=UTC)}

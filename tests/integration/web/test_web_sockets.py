@@ -219,7 +219,7 @@ def test_a_server_without_access_to_its_connections_is_named():
     assert refused.value.status == 503
     with (
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).wrap_socket(socket.socket(), server_hostname="x") as encrypted,
-        pytest.raises(NoSocket, match="without TLS"),
+        pytest.raises(NoSocket, match="unless they serve TLS"),
     ):
         Handshake(ENVIRON | {"gunicorn.socket": encrypted})
     with pytest.raises(NoSocket) as refused:
