@@ -117,16 +117,16 @@ def _acquire_all(
     unique = unique_of(task)
     if unique is not None:
         _lock(task, unique, lock_name(task, unique, bound), task_id, options, undo)
-    for limit, slots in sorted(wanted, key=lambda pair: pair[0].over == "delay"):
+    for limit, window in sorted(wanted, key=lambda pair: pair[0].over == "delay"):
         if limit.over == "delay":
-            _wait_for_turn(slots.reserve(), options)
-        elif (taken := slots.acquire()) is not None:
-            undo.append(lambda slots=slots, taken=taken: slots.release(taken))  # type: ignore[misc]
+            _wait_for_turn(window.reserve(), options)
+        elif (taken := window.acquire()) is not None:
+            undo.append(lambda window=window, taken=taken: window.release(taken))  # type: ignore[misc]
         elif limit.over == "drop":
             cause = TaskRevokedError(f"dropped: over the limit of {limit.text}")
             raise ShortCircuit(EagerResult(task_id, cause, REVOKED, name=task.name))
         else:
-            raise OverLimit.of(limit.name or task.name, limit.text, slots.wait())
+            raise OverLimit.of(limit.name or task.name, limit.text, window.wait())
 
 
 def _lock(

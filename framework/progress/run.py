@@ -56,6 +56,8 @@ class Run:
         self.active_loops = 0
         #: The task ended before it ran again: this run publishes nothing.
         self.ended_before = False
+        #: The run is over, and another process reports how the task ends.
+        self.stopped = False
         self._name = name
         self._attempt = int(request.retries or 0) + 1
         deliveries = _deliveries(request)
@@ -81,8 +83,13 @@ class Run:
         self._publish_last("retry", publish_state, {"retry_at": at, "error": error})
 
     def stop(self) -> None:
-        """Stop publishing the progress of this run."""
+        """Publish nothing more of this run: another process reports how the task ends.
+
+        States on their way are waited for, since they would replace the final one; after two seconds they are dropped.
+        """
         self._publisher.unfollow(self)
+        self._publisher.publish(lambda _states: None, retry=False, timeout=END_TIMEOUT_SECONDS)
+        self.stopped = True
 
     def mark_dirty(self) -> None:
         """Wake the publisher: a step has changed."""
@@ -124,6 +131,8 @@ class Run:
         self._publisher.publish(send, retry=True, timeout=END_TIMEOUT_SECONDS)
 
     def _publish_start(self, states: StateStore, state: State) -> None:
+        if self.stopped:
+            return
         if self._ran_before and (last := states.last_state(self.id)) is not None and last.final:
             self.ended_before = True
             return
