@@ -3,7 +3,7 @@ VENV := .venv
 PYTHON ?= $(shell python3.11 -c '' 2>/dev/null && echo python3.11 || echo python3)
 BIN := $(VENV)/bin
 
-TEST_OPTIONS := -n 5 --dist loadfile --ignore tests/docs
+TEST_OPTIONS := -n 4 --dist loadfile --ignore tests/docs
 
 .PHONY: help setup run demo screenshots test test-all dist chaos bench lint docs docs-serve sessions messages clean
 

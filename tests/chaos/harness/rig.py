@@ -35,6 +35,9 @@ APPLICATION = {
     ),
 }
 SETTINGS = "from framework.discovery import find_tasks_in_project\nimports = find_tasks_in_project('probe')\n"
+if not FULL:
+    # Among other tests a broker may take longer to restart than a call waits by default; the full run has the default.
+    SETTINGS += "task_publish_timeout = 60\n"
 
 
 def scaled(count: float, least: int = 1) -> int:

@@ -72,8 +72,8 @@ PAGE = """<!doctype html>
 <html lang="{{ lang }}"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>Report</title>
 <link rel="stylesheet" href="/static/site.css">
-{{ task_progress_script() }}
 <script type="module" src="/static/site.js"></script>
+{{ task_progress_script() }}
 <main><h1>Report</h1>
 <task-progress {{ attributes|safe }} src="{{ progress.url(id) }}"><p slot="done" id="done">Download</p></task-progress>
 </main></html>"""
