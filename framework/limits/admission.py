@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from inspect import Signature, getattr_static, signature
+from inspect import getattr_static, signature
 from typing import Any
 
 from celery.exceptions import TaskRevokedError
@@ -54,7 +54,7 @@ def admitted(info: TaskInfo, args: Any, kwargs: Any, task_id: str, options: dict
         return
     undo: list[Callable[[], None]] = []
     try:
-        _acquire_all(task, bound_to(info, args, kwargs), task_id, options, undo)
+        _acquire_all(task, _bound_to(task, args, kwargs), task_id, options, undo)
         yield
     except Unconfirmed:  # the broker may have the call, which then needs what was acquired
         raise
@@ -101,10 +101,9 @@ def _parameters(task: Any) -> list[str]:
     return names[1:] if has_self else names
 
 
-def bound_to(info: TaskInfo, args: Any, kwargs: Any) -> Mapping[str, Any]:
+def _bound_to(task: Any, args: Any, kwargs: Any) -> Mapping[str, Any]:
     """Return the arguments of a call by their names, defaults included."""
-    takes = info.signature or Signature()
-    bound = takes.bind(*(args or ()), **(kwargs or {}))
+    bound = signature(task.run).bind(*(args or ()), **(kwargs or {}))
     bound.apply_defaults()
     return bound.arguments
 
