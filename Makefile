@@ -3,7 +3,8 @@ VENV := .venv
 PYTHON ?= $(shell python3.11 -c '' 2>/dev/null && echo python3.11 || echo python3)
 BIN := $(VENV)/bin
 
-TEST_OPTIONS := -n 4 --dist loadfile --ignore tests/docs
+TEST_OPTIONS := -n 4 --dist loadfile --ignore tests/docs --ignore tests/chaos
+CHAOS_SCALE ?= 1
 
 .PHONY: help setup run demo screenshots test test-all dist chaos bench lint docs docs-serve sessions messages clean
 
@@ -33,7 +34,7 @@ screenshots: setup  ## the demo's pages as pictures, into docs/_static/screensho
 	@folder=$$(mktemp -d); DEMO_DATA=$$folder CELERY_BROKER_URL=sqlite:///$$folder/broker.db \
 		CELERY_CONFIG_MODULE=demo.celeryconfig $(BIN)/framework up -- $(BIN)/python -m demo.screenshots docs/_static/screenshots
 
-test: setup  ## run every test, on both brokers (the guide has its own: make docs)
+test: setup  ## run every test, on both brokers (make chaos and make docs have their own)
 	@$(BIN)/python -m framework.testing.rabbitmq install
 	@$(BIN)/python -m framework.testing.browser install
 	@$(BIN)/python -m pytest $(TEST_OPTIONS) --cov --cov-report= $(PYTEST_ARGS); status=$$?; \
@@ -44,9 +45,9 @@ test-all: setup  ## run every test on each supported Python that is here, and wi
 	@$(BIN)/python -m framework.testing.browser install
 	@$(BIN)/python tools/test_all.py $(if $(ONLY),--only $(ONLY)) $(TEST_OPTIONS) $(PYTEST_ARGS)
 
-chaos: setup  ## kill, cut, poison and starve everything, and count what is lost (half an hour)
+chaos: setup  ## kill, cut, poison and starve everything, and count what is lost (half an hour; CHAOS_SCALE=0.1: 5 minutes)
 	@$(BIN)/python -m framework.testing.rabbitmq install
-	@CHAOS_SCALE=1 $(BIN)/python -m pytest tests/chaos
+	@CHAOS_SCALE=$(CHAOS_SCALE) $(BIN)/python -m pytest tests/chaos $(PYTEST_ARGS)
 
 bench: setup  ## measure the embedded broker beside kombu's own and RabbitMQ, and the web (a quarter of an hour)
 	@$(BIN)/python -m framework.testing.rabbitmq install
