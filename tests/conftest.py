@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 from celery import _state
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from framework.errors import RabbitMQMissing
 from framework.testing.external_rabbitmq import ExternalRabbitMQ
@@ -25,8 +25,14 @@ SETTING_PREFIXES = (
 # The user's settings must not affect the tests; only RABBITMQ_URL and RABBITMQ_MANAGEMENT_URL are used.
 SET_ASIDE = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(SETTING_PREFIXES)}
 
-# How long an example takes depends on what else the machine does.
-settings.register_profile("shared machine", deadline=None)
+# How long an example takes, or takes to be made, depends on what else the machine does.
+# CI runs the same examples each time; TEST_EXPLORE=1 makes new ones.
+settings.register_profile(
+    "shared machine",
+    deadline=None,
+    derandomize=not os.environ.get("TEST_EXPLORE"),
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("shared machine")
 
 WITHOUT_RABBITMQ = pytest.StashKey[str]()

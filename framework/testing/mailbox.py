@@ -20,6 +20,9 @@ except ImportError as exc:
 
 __all__ = ["Mailbox"]
 
+#: Seconds that the server's thread may take to start: the five of aiosmtpd are few where many tests run.
+START_TIMEOUT_SECONDS = 60.0
+
 
 class Mailbox:
     r"""An SMTP server that runs inside ``with``.
@@ -76,6 +79,7 @@ class Mailbox:
             require_starttls=self._tls is not None,
             authenticator=self._authenticate,
             auth_require_tls=False,
+            ready_timeout=START_TIMEOUT_SECONDS,
         )
         self._server.start()
         return self

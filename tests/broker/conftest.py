@@ -11,7 +11,7 @@ from kombu import Connection
 from framework.broker import register
 
 register()
-TIMEOUT_SECONDS = 10.0
+TIMEOUT_SECONDS = 60.0
 SILENCE_SECONDS = 0.05
 
 
@@ -151,9 +151,9 @@ class Inbox(list[Message]):
 def eventually(condition: Callable[[], object]) -> bool:
     """Return whether a condition holds within `TIMEOUT_SECONDS`."""
     deadline = monotonic() + TIMEOUT_SECONDS
-    while not condition() and monotonic() < deadline:
+    while not (holds := bool(condition())) and monotonic() < deadline:
         sleep(0.005)
-    return bool(condition())
+    return holds
 
 
 @pytest.fixture

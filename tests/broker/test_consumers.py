@@ -47,7 +47,10 @@ def test_a_consumer_without_acks_empties_the_queue(client, connect):
 def test_the_prefetch_count_is_how_many_a_consumer_holds(client):
     client.publish("one", "two", "three")
 
-    assert client.consume(prefetch=2).after_a_while() == ["one", "two"]
+    inbox = client.consume(prefetch=2)
+
+    inbox.wait_for(2)
+    assert inbox.after_a_while() == ["one", "two"]
     assert client.ready() == 1
 
 
@@ -86,6 +89,7 @@ def test_each_consumer_has_a_separate_prefetch_count(client):
     first, second = client.consume(prefetch=2), client.consume(prefetch=3)
 
     first.wait_for(2)
+    second.wait_for(3)
     second.after_a_while()
     assert (len(first), len(second)) == (2, 3)
 
@@ -93,6 +97,7 @@ def test_each_consumer_has_a_separate_prefetch_count(client):
 def test_a_new_prefetch_count_is_for_new_consumers(client):
     client.publish(*"abcdef")
     first = client.consume(prefetch=2)
+    first.wait_for(2)
 
     client.channel.basic_qos(0, 4, False)
 
@@ -105,6 +110,8 @@ def test_a_global_prefetch_count_is_how_many_the_channel_holds(client):
 
     first, second = client.consume(), client.consume()
 
+    while len(first) + len(second) < 3:
+        client.drain(timeout=5)
     first.after_a_while()
     assert len(first) + len(second) == 3
     assert client.ready() == 3
@@ -140,6 +147,8 @@ def test_consumers_take_turns(client, connect):
 
     client.publish(*"abcdef")
 
+    for inbox in inboxes:
+        inbox.wait_for(2)
     assert sorted(chain.from_iterable(inbox.after_a_while() for inbox in inboxes)) == [*"abcdef"]
     assert [len(inbox) for inbox in inboxes] == [2, 2, 2]
 

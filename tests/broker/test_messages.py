@@ -187,6 +187,7 @@ def test_a_message_published_by_kombu_arrives_unchanged(client, compression):
 
     Producer(client.channel).publish(payload, routing_key="mail", declare=[queue], compression=compression)
     with Consumer(client.channel, [queue], callbacks=[lambda body, message: received.append(body) or message.ack()]):
-        client.drain(timeout=5)
+        while not received:
+            client.drain(timeout=5)
 
     assert received == [payload]

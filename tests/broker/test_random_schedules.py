@@ -111,6 +111,8 @@ class Program:
         self.again(who)
 
     def lose(self, who):
+        # A connection that is lost takes those acknowledgements with it that the broker has not read yet.
+        self.clients[who].ready(self.queue)
         self.clients[who].connection.collect()
         self.again(who)
 

@@ -10,7 +10,7 @@ import pytest
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))  # the harness is shared by the tests of this folder alone
 
-from harness.rig import ALL_ROWS, FULL, SCALE, Rig  # noqa: E402
+from harness.rig import ALL_ROWS, SCALE, Rig  # noqa: E402
 from harness.table import Row, table, write_json  # noqa: E402
 
 from framework.errors import RabbitMQMissing  # noqa: E402
@@ -28,7 +28,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
-            item.add_marker(pytest.mark.timeout(900 if FULL else 240))
+            item.add_marker(pytest.mark.timeout(900))
     too_long = [] if ALL_ROWS else [item for item in items if item.get_closest_marker("full_run")]
     items[:] = [item for item in items if item not in too_long]
     config.hook.pytest_deselected(items=too_long)

@@ -3,7 +3,7 @@
 import time
 
 from harness.profiles import EVERYWHERE, ON_A_SERVER, on
-from harness.rig import FULL, by_number, scaled, wait_until
+from harness.rig import FULL, PUBLISH_TIMEOUT, QUIET, by_number, scaled, wait_until
 from kombu import Connection
 
 ALARMS = "rabbit_alarm:get_alarms()."
@@ -39,15 +39,15 @@ def test_the_broker_is_restarted_while_publisher_and_worker_run(rig):
     rig.node.start()
     away = time.monotonic() - began
 
-    figures = rig.wait_for_results(publisher.wait(), quiet=20)
-    # Calls wait for nine seconds: on a machine that is too busy, a broker takes longer to come back.
-    is_back_in_time = away < 8
+    figures = rig.wait_for_results(publisher.wait(), quiet=max(20, QUIET))
+    # On a machine that is too busy, a broker takes longer to come back than calls wait.
+    is_back_in_time = away < PUBLISH_TIMEOUT - 1
     at_most = 0 if is_back_in_time else count
     rig.report(
         "broker stopped and started", f"{count}, 50/s", figures, f"away for {away:.1f} s", raised_at_most=at_most
     )
     if rig.ours and is_back_in_time:
-        assert figures.slowest < 10
+        assert figures.slowest < PUBLISH_TIMEOUT + 1
 
 
 @on(ON_A_SERVER, short=["rabbitmq"])
@@ -121,7 +121,7 @@ def test_delayed_tasks_survive_a_killed_broker_and_worker(rig):
     rig.workers[0].wait_until_ready()
     down = time.time() - down
 
-    figures = rig.wait_for_results(calls, quiet=delay + 15)
+    figures = rig.wait_for_results(calls, quiet=max(delay + 15, QUIET))
     first = {number: times[0] for number, times in by_number(rig.noted("started")).items()}
     early = [number for number, at in first.items() if at < due[number] - 1]
     late = max((at - due[number] for number, at in first.items()), default=0.0)
@@ -133,7 +133,7 @@ def test_delayed_tasks_survive_a_killed_broker_and_worker(rig):
     )
     if rig.ours:
         assert not early
-        assert late < down + 5
+        assert late < down + (5 if FULL else 60)
 
 
 @on(EVERYWHERE)

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 from harness.profiles import EVERYWHERE, on
 from harness.proxy import Proxy
-from harness.rig import FULL, scaled
+from harness.rig import FULL, QUIET, scaled
 
 FAULT_INTERVAL_SECONDS = 3.5 if FULL else 2.0
 
@@ -63,6 +63,6 @@ def test_mixed_chaos(rig):
             fault()
             rig.revive()
 
-        figures = rig.wait_for_results(publisher.wait(), quiet=20, seconds=240, tick=rig.revive)
+        figures = rig.wait_for_results(publisher.wait(), quiet=max(20, QUIET), seconds=400, tick=rig.revive)
 
     rig.report(f"mixed chaos, {faults} faults", f"{count} x 0.35 s", figures)

@@ -7,30 +7,40 @@ from harness.profiles import OURS, on
 from harness.rig import FULL, scaled, wait_until
 
 RETRY_ALL = """
-import os, signal, sys, threading
+import itertools, os, random, signal, sys, threading
 from framework.celery.celery import celery
-from framework.failures import Failures
+from framework.failures import Failures, reader
+
+def kill():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def retry(self, entry):
+    number = next(numbers)
+    if number == last:
+        threading.Timer(random.random() / 100, kill).start()
+    elif number == 2 * last:
+        kill()
+    sent(self, entry)
+
 if len(sys.argv) > 1:
-    kill = threading.Timer(float(sys.argv[1]), os.kill, (os.getpid(), signal.SIGKILL))
-    kill.daemon = True
-    kill.start()
+    last, numbers, sent = int(sys.argv[1]), itertools.count(1), reader.FailedQueue.retry
+    reader.FailedQueue.retry = retry
 Failures(celery).retry("all")
 """
 
 
 def retry_all(rig, *killed_after):
-    """Retry all failed tasks, in a process that is killed after some seconds if given; return whether it completed."""
+    """Retry all failed tasks, in a process that is killed soon after so many if given; return whether it completed."""
     command = [sys.executable, "-c", RETRY_ALL, *map(str, killed_after)]
-    return subprocess.run(command, cwd=rig.folder, env=rig.environment(), timeout=120, check=False).returncode == 0
+    return subprocess.run(command, cwd=rig.folder, env=rig.environment(), timeout=300, check=False).returncode == 0
 
 
-def killed_in_the_middle(rig, times):
+def killed_in_the_middle(rig, count, times):
     """Kill the retry after it has sent some tasks and before it has sent all, up to ``times``; return how often."""
-    seconds, killed, sent = 0.02, 0, rig.waiting()
-    while killed < times and not retry_all(rig, seconds):
+    killed, sent = 0, rig.waiting()
+    while killed < times and not retry_all(rig, count // (3 * times)):
         before, sent = sent, rig.waiting()
         killed += sent > before
-        seconds *= 0.85 if sent > before else 1.2
     return killed
 
 
@@ -41,12 +51,12 @@ def test_the_retry_of_all_failed_tasks_is_killed_in_the_middle(rig):
     (rig.folder / "down").touch()
     worker = rig.worker()
     calls = rig.publish("fail_while", count, "down")
-    wait_until(lambda: len(rig.registered(calls)) == count, 120, "the registry")
+    wait_until(lambda: len(rig.registered(calls)) == count, 240, "the registry")
     worker.kill()
     (rig.folder / "down").unlink()
 
     # When they are retried, and the retrying process is killed
-    killed = killed_in_the_middle(rig, kills)
+    killed = killed_in_the_middle(rig, count, kills)
     assert retry_all(rig)
 
     # Then each runs

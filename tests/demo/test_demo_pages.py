@@ -6,6 +6,9 @@ import sys
 import textwrap
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.timeout(600)
 ROOT = Path(__file__).parents[2]
 
 VISIT = """
@@ -16,6 +19,11 @@ from framework.celery.celery import celery
 visitor = create_app().test_client()
 token = re.search('form_token" value="([^"]+)', visitor.get("/contact").text)[1]
 GOOD = {"sender": "ann@example.org", "subject": "Hours", "text": "Open?", "form_token": token}
+
+# The limit lasts longer than a test takes on a busy machine.
+from demo import contact as contact_form
+from framework.limits import Limit
+contact_form.PER_VISITOR = Limit("1/h", name="demo.contact")
 
 def contact(**changed):
     return visitor.post("/contact", data={**GOOD, **changed})
@@ -40,7 +48,7 @@ def visit(folder, code):
     script = folder / "visit.py"
     script.write_text(VISIT + textwrap.dedent(code))
     command = [sys.executable, str(script)]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -63,7 +71,7 @@ def test_the_second_message_of_a_visitor_is_refused_with_a_time_to_retry(tmp_pat
         """
         assert contact().status_code == 303
         again = contact()
-        assert again.status_code == 429 and 1 <= int(again.headers["Retry-After"]) <= 10
+        assert again.status_code == 429 and 3000 <= int(again.headers["Retry-After"]) <= 3600
         assert "Open?" in again.text
         assert queued() == 1
         """,
@@ -108,7 +116,9 @@ def test_a_forbidden_or_missing_page_is_an_error_without_details(tmp_path):
         from itsdangerous import URLSafeTimedSerializer
         visitor.post("/lookup", data={"number": "ES123451", "form_token": token})
         address = re.search('src="(/tasks/[^"]+)" label', visitor.get("/lookup").text)[1]
-        assert visitor.get(address).get_json()["status"] == "queued"
+        while (status := visitor.get(address).get_json()["status"]) == "unknown":
+            time.sleep(0.1)  # a call waits for one second at most until its state is published
+        assert status == "queued"
 
         # Another visitor, a forged address, and an expired one.
         other = visitor.application.test_client()

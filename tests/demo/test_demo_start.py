@@ -39,11 +39,11 @@ def test_a_taken_port_is_an_error_of_one_line(tmp_path):
 
 def test_it_ends_on_a_signal_and_starts_again_with_its_data(tmp_path):
     demo = Demo(tmp_path)
-    assert httpx.get(f"{demo.url}/mails").status_code == 200
+    assert httpx.get(f"{demo.url}/mails", timeout=WAIT).status_code == 200
     assert demo.stop(signal.SIGTERM) in (0, -signal.SIGTERM, 128 + signal.SIGTERM)
 
     again = Demo(tmp_path)
-    assert httpx.get(f"{again.url}/mails").status_code == 200
+    assert httpx.get(f"{again.url}/mails", timeout=WAIT).status_code == 200
     assert again.stop(signal.SIGINT) in (0, 128 + signal.SIGINT)
 
 
@@ -118,7 +118,8 @@ def test_every_accepted_form_is_mailed_although_the_server_is_killed_right_after
 
     # When visitors, each with another address, send their forms, and the site is killed after the last response
     for number in range(MAILS):
-        with httpx.Client(base_url=site.url, headers={"X-Forwarded-For": f"192.0.2.{number + 1}"}) as visitor:
+        address = {"X-Forwarded-For": f"192.0.2.{number + 1}"}
+        with httpx.Client(base_url=site.url, headers=address, timeout=WAIT) as visitor:
             token = re.search('form_token" value="([^"]+)', visitor.get("/contact").text)[1]
             form = {"sender": "ann@example.org", "subject": f"Mail {number}", "text": "Hello", "form_token": token}
             assert visitor.post("/contact", data=form).status_code == 303

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from queue import Queue
+from queue import Empty, Queue
 
 import pytest
 from kombu import pools
@@ -38,9 +38,12 @@ def tell(value, name="told"):
     return value
 
 @celery.task
-def work(number, seconds=0.0):
+def work(number, seconds=0.0, until=None):
+    """Run for some seconds, and until there is a file of that name."""
     note("started", number)
     time.sleep(seconds)
+    while until and not (HERE / until).exists():
+        time.sleep(0.02)
     note("done", number)
     return number
 
@@ -114,8 +117,12 @@ class Worker:
                 self._ready.put(True)
         self._ready.put(False)
 
-    def wait_until_ready(self, timeout=30):
-        assert self._ready.get(timeout=timeout), self.output
+    def wait_until_ready(self, timeout=80):
+        try:
+            ready = self._ready.get(timeout=timeout)
+        except Empty:
+            ready = False
+        assert ready, self.output
         return self
 
     @property
@@ -132,14 +139,14 @@ class Worker:
         if self.process.poll() is None:
             self.process.terminate()
             try:
-                self.process.wait(20)
+                self.process.wait(60)
             except subprocess.TimeoutExpired:
                 os.killpg(self.process.pid, signal.SIGKILL)
         self._end()
 
     def _end(self):
-        self.process.wait(20)
-        self._reader.join(20)
+        self.process.wait(60)
+        self._reader.join(60)
         self.process.stdout.close()
 
 

@@ -28,7 +28,7 @@ class Proxy:
 
     def __exit__(self, *exc_info: object) -> None:
         self._order(b"q")
-        self._thread.join(10)
+        self._thread.join(60)
         for end in (self._listener, self._orders, self._ordered):
             end.close()
 

@@ -34,10 +34,14 @@ APPLICATION = {
         "celery = Celery('vanilla', broker=os.environ['CELERY_BROKER_URL'], include=['probe.tasks.chaos'])\n"
     ),
 }
+#: Seconds without progress after which the rest counts as lost, and seconds until all calls must have a result.
+QUIET, RESULTS_SECONDS = (12, 120) if FULL else (60, 300)
+#: Seconds that a call waits for a broker that is away.
+PUBLISH_TIMEOUT = 9 if FULL else 60
 SETTINGS = "from framework.discovery import find_tasks_in_project\nimports = find_tasks_in_project('probe')\n"
 if not FULL:
     # Among other tests a broker may take longer to restart than a call waits by default; the full run has the default.
-    SETTINGS += "task_publish_timeout = 60\n"
+    SETTINGS += f"task_publish_timeout = {PUBLISH_TIMEOUT}\n"
 
 
 def scaled(count: float, least: int = 1) -> int:
@@ -87,18 +91,18 @@ class Publisher:
     def has_made(self, count: int) -> bool:
         return sum("end" in line for line in self._lines()) >= count
 
-    def wait_for_calls(self, count: int, seconds: float = 60) -> "Publisher":
+    def wait_for_calls(self, count: int, seconds: float = 120) -> "Publisher":
         wait_until(lambda: self.has_made(count) or self.process.poll() is not None, seconds, f"call {count}")
         return self
 
-    def wait_for_pause(self, seconds: float = 60) -> "Publisher":
+    def wait_for_pause(self, seconds: float = 120) -> "Publisher":
         wait_until(lambda: any("paused" in line for line in self._lines()), seconds, "the pause")
         return self
 
     def resume(self) -> None:
         self._send("")
 
-    def wait(self, seconds: float = 120) -> list[Call]:
+    def wait(self, seconds: float = 240) -> list[Call]:
         """Wait until the calls are made; a call that does not return in time counts with the seconds until then."""
         began = time.monotonic()
         with suppress(subprocess.TimeoutExpired):
@@ -109,7 +113,7 @@ class Publisher:
 
     def end(self) -> None:
         self.process.kill()
-        self.process.wait(20)
+        self.process.wait(60)
         if self.process.stdin:
             self.process.stdin.close()
 
@@ -212,7 +216,7 @@ class Rig:
 
     def publish(self, task: str, count: int, *args: Any, **how: Any) -> list[Call]:
         """Call ``task`` ``count`` times and wait until the calls are made."""
-        return self.publisher(task, count, *args, **how).wait(180)
+        return self.publisher(task, count, *args, **how).wait(300)
 
     def noted(self, name: str) -> list[list[str]]:
         """Return the lines that tasks wrote to a file, split into words."""
@@ -252,8 +256,8 @@ class Rig:
         self,
         calls: list[Call],
         *,
-        quiet: float = 12 if FULL else 6,
-        seconds: float = 120,
+        quiet: float = QUIET,
+        seconds: float = RESULTS_SECONDS,
         tick: Callable[[], object] = lambda: None,
     ) -> Figures:
         """Wait until each accepted call has run or failed, or there was no progress for ``quiet`` seconds."""

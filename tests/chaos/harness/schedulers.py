@@ -18,6 +18,8 @@ from harness.figures import Figures
 from harness.rig import Rig, wait_until
 from kombu import Connection
 
+#: Seconds for what takes less than one where nothing else runs.
+WAIT = 120
 TASK = "probe.tasks.chaos.work"
 LEADS = re.compile(r"^([\d.]+) (\d+) beat: \S+ leads", re.MULTILINE)
 SENDING = re.compile(r"^([\d.]+) \d+ beat: sending \S+ for '(.+)', due at (\S+)$", re.MULTILINE)
@@ -45,9 +47,9 @@ class Schedulers:
                 command, cwd=rig.folder, env=rig.environment(), stdin=subprocess.PIPE, stdout=output, stderr=output
             )
         self.began = time.time()
-        wait_until(lambda: self.text.count(" begins\n") == count, 60, "the schedulers")
+        wait_until(lambda: self.text.count(" begins\n") == count, 180, "the schedulers")
         if rig.ours:
-            wait_until(lambda: self.text.count(" stands by\n") == count and self.leaders(), 60, "their places in line")
+            wait_until(lambda: self.text.count(" stands by\n") == count and self.leaders(), 180, "their places in line")
 
     @property
     def text(self) -> str:
@@ -71,7 +73,7 @@ class Schedulers:
         self.process.stdin.write(b"\n")
         self.process.stdin.flush()
 
-    def kill_leader(self, seconds: float = 30) -> None:
+    def kill_leader(self, seconds: float = WAIT) -> None:
         """Kill the leader with SIGKILL, and wait for the next one."""
         at, count = time.time(), len(self.leaders())
         os.kill(self.leader, signal.SIGKILL)
@@ -81,14 +83,14 @@ class Schedulers:
         """Kill the only scheduler with SIGKILL."""
         (pid,) = self.pids()
         os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: not self.pids(), 10, "its end")
+        wait_until(lambda: not self.pids(), WAIT, "its end")
 
     def stop_leader(self, seconds: float) -> None:
         """Stop the leader with SIGSTOP, and continue it after ``seconds``, when another one leads."""
         at, count, pid = time.time(), len(self.leaders()), self.leader
         os.kill(pid, signal.SIGSTOP)
         time.sleep(seconds)
-        self._wait_for_leader(count, at, 30)
+        self._wait_for_leader(count, at, WAIT)
         os.kill(pid, signal.SIGCONT)
 
     def kill_broker(self, away: float) -> None:
@@ -97,7 +99,7 @@ class Schedulers:
         self.rig.node.kill()
         time.sleep(away)
         self.rig.node.start()
-        self._wait_for_leader(count, time.time(), 30)
+        self._wait_for_leader(count, time.time(), WAIT)
 
     def _wait_for_leader(self, count: int, since: float, seconds: float) -> None:
         wait_until(lambda: len(self.leaders()) > count, seconds, "another leader")
@@ -105,19 +107,19 @@ class Schedulers:
 
     def end(self) -> None:
         self.process.kill()
-        self.process.wait(20)
+        self.process.wait(WAIT)
         if self.process.stdin:
             self.process.stdin.close()
         for pid in self.pids():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: not self.pids(), 20, "the end of the schedulers")
+        wait_until(lambda: not self.pids(), WAIT, "the end of the schedulers")
 
     def finish(self) -> Figures:
         """Wait until the latest slots were sent, stop the schedulers, and count the messages in the queue."""
         stopped = time.time()
         if self.rig.ours:
-            wait_until(lambda: self._sent_up_to() >= stopped, 30, "the latest slots")
+            wait_until(lambda: self._sent_up_to() >= stopped, WAIT, "the latest slots")
         self.end()
         return self._ours() if self.rig.ours else self._plain(stopped)
 

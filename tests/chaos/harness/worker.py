@@ -37,7 +37,7 @@ class Worker:
     def alive(self) -> bool:
         return self.process.poll() is None
 
-    def wait_until_ready(self, seconds: float = 60) -> "Worker":
+    def wait_until_ready(self, seconds: float = 180) -> "Worker":
         end = time.monotonic() + seconds
         while " ready." not in self.output:
             assert self.alive, self.output[-3000:]
@@ -68,13 +68,13 @@ class Worker:
     def kill_main(self) -> None:
         """Kill the main process alone with SIGKILL."""
         self.process.kill()
-        self.process.wait(20)
+        self.process.wait(60)
 
     def kill(self) -> None:
         """Kill all its processes with SIGKILL, as when a machine or container ends."""
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(20)
+        self.process.wait(60)
 
     def stop(self, grace: float = 20) -> bool:
         """Send SIGTERM, and SIGKILL after ``grace`` seconds as an orchestrator; return whether it ended in time."""

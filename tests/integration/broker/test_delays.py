@@ -7,7 +7,7 @@ import pytest
 
 from framework.errors import BadDelay
 
-WAIT = 30
+WAIT = 60
 
 
 def held(app):
@@ -26,14 +26,20 @@ def test_a_delayed_task_published_before_any_worker_ever_ran_is_run(start_worker
 
 
 @pytest.mark.parametrize("seconds", [0.3, 1, 2.6])
-def test_a_task_runs_when_its_countdown_has_passed_to_about_a_second(start_worker, call, noted, seconds):
+def test_a_task_runs_when_its_countdown_has_passed_to_about_a_second(start_worker, call, noted, eventually, seconds):
     start_worker()
     call("add", 1, 1).apply_async(countdown=0.1).get(WAIT)  # the levels are there
-    sent_at = time.time()
 
-    call("flaky", 0).apply_async(countdown=seconds).get(WAIT)
+    def late():
+        """Call a task; return how long after its countdown it ran, never before it."""
+        sent_at = time.time()
+        call("flaky", 0).apply_async(countdown=seconds).get(WAIT)
+        after = float(noted("tries")[-1]) - sent_at
+        assert after >= seconds
+        return after - seconds
 
-    assert seconds <= float(noted("tries")[0]) - sent_at < seconds + 1
+    # A busy machine delays a single task by any time; a wrong countdown delays each.
+    eventually(lambda: late() < 1)
 
 
 def test_an_eta_keeps_its_time_zone(start_worker, call, noted):
@@ -42,7 +48,7 @@ def test_an_eta_keeps_its_time_zone(start_worker, call, noted):
 
     call("flaky", 0).apply_async(eta=eta.astimezone()).get(WAIT)
 
-    assert 0 <= float(noted("tries")[0]) - eta.timestamp() < 1
+    assert 0 <= float(noted("tries")[0]) - eta.timestamp() < 30  # the least error of a time zone is 15 minutes
 
 
 def test_an_eta_that_has_passed_runs_at_once(start_worker, call):

@@ -6,6 +6,7 @@ import time
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
+import pytest
 from kombu import Connection, Queue
 
 from framework.broker import register
@@ -19,6 +20,7 @@ register()
 processes = multiprocessing.get_context("fork")
 
 
+@pytest.mark.timeout(240)
 def test_ten_workers_and_fifty_short_lived_callers_share_a_file(tmp_path: Path, eventually) -> None:
     url, over = f"sqlite:///{tmp_path}/broker.db", processes.Event()
     with Connection(url) as connection:
@@ -32,7 +34,7 @@ def test_ten_workers_and_fifty_short_lived_callers_share_a_file(tmp_path: Path, 
     eventually(lambda: len(handled(tmp_path)) >= called)
     over.set()
     for worker in workers:
-        worker.join(20)
+        worker.join(60)
     assert [worker.exitcode for worker in workers] == [0] * WORKERS
     assert len(handled(tmp_path)) == len(set(handled(tmp_path))) == called
 
@@ -47,7 +49,7 @@ def call_in_turns(url: str) -> int:
             callers.append(processes.Process(target=call, args=(url, number)))
             callers[-1].start()
         oldest = callers.pop(0)
-        oldest.join(60)
+        oldest.join(90)
         assert oldest.exitcode == 0
         called += PER_CALLER
     return called

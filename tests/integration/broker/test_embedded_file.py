@@ -257,7 +257,7 @@ def on_a_separate_disk(folder: Path, script: str, *steps: str) -> list[str]:
     shell = "\n".join([*lines, *(step.replace("run", 'run "$1"') for step in steps)])
     command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", shell, sys.executable, script]
     source = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=folder, env=source, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=folder, env=source, capture_output=True, text=True, timeout=110, check=False)
     if done.stderr.startswith(("unshare:", "mount:")):
         pytest.skip(f"this machine mounts nothing for a test: {done.stderr.strip()}")
     assert done.returncode == 0, done.stderr

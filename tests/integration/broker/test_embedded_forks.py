@@ -14,6 +14,7 @@ from framework.broker import register
 
 register()
 processes = multiprocessing.get_context("fork")
+WAIT = 60
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def in_a_child(function, *arguments):
     """Call a function in a forked child and wait for its end."""
     child = processes.Process(target=function, args=arguments)
     child.start()
-    child.join(20)
+    child.join(WAIT)
     assert child.exitcode == 0
 
 
@@ -70,17 +71,18 @@ def test_nothing_is_lost_when_the_parent_closes_while_the_child_publishes(url):
         with Connection(url) as own:
             publish(own, "one")
             ready.set()
-            closed.wait(10)
+            closed.wait(WAIT)
             publish(own, "two")
 
     running = processes.Process(target=child)
     running.start()
-    ready.wait(10)
+    assert ready.wait(WAIT)
     parent.release()
     with Connection(url) as another:
         publish(another, "three")
     closed.set()
-    running.join(10)
+    running.join(WAIT)
+    assert running.exitcode == 0
 
     with Connection(url) as last:
         assert sorted(bodies(last)) == ["one", "three", "two"]
@@ -119,7 +121,7 @@ def test_a_killed_parents_messages_are_requeued_while_its_child_lives(url):
         publish(connection, "hello")
         get(connection)
         if os.fork() == 0:
-            done.wait(10)  # the child keeps every descriptor it inherited open
+            done.wait(WAIT)  # the child keeps every descriptor it inherited open
             os._exit(0)
         held.set()
         signal.pause()
@@ -127,7 +129,7 @@ def test_a_killed_parents_messages_are_requeued_while_its_child_lives(url):
     victim = os.fork()
     if victim == 0:
         parent()
-    held.wait(10)
+    assert held.wait(WAIT)
     with Connection(url) as another:
         assert get(another) is None
         os.kill(victim, signal.SIGKILL)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import pytest
@@ -29,13 +30,18 @@ def url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/broker.db"
 
 
+@pytest.mark.timeout(300)
 def test_no_message_is_lost_when_consumers_are_killed_at_random(url: str, tmp_path: Path) -> None:
+    killed_thrice = processes.Event()
     with Connection(url) as connection:
         Queue("work", channel=connection.channel()).declare()
     share = MESSAGES // PRODUCERS
 
-    with running([processes.Process(target=produce, args=(url, number, share)) for number in range(PRODUCERS)]):
-        kills = consume_under_fire(url, tmp_path, share * PRODUCERS)
+    producers = [
+        processes.Process(target=produce, args=(url, number, share, killed_thrice)) for number in range(PRODUCERS)
+    ]
+    with running(producers):
+        kills = consume_under_fire(url, tmp_path, share * PRODUCERS, killed_thrice)
 
     handled = [line for log in tmp_path.glob("*.log") for line in log.read_text().splitlines()]
     expected = {f"{producer} {number}" for producer in range(PRODUCERS) for number in range(share)}
@@ -52,8 +58,8 @@ def assert_order_is_unchanged(logs: Path) -> None:
             assert numbers == sorted(numbers)
 
 
-def consume_under_fire(url: str, logs: Path, expected: int) -> int:
-    kills = 0
+def consume_under_fire(url: str, logs: Path, expected: int, killed_thrice: Event) -> int:
+    kills = done = 0
     incarnations = iter(range(100_000))
 
     def consumer() -> BaseProcess:
@@ -64,10 +70,15 @@ def consume_under_fire(url: str, logs: Path, expected: int) -> int:
 
     consumers = [consumer() for _ in range(CONSUMERS)]
     try:
-        deadline = time.monotonic() + 100
-        while distinct(logs) < expected:
-            assert time.monotonic() < deadline, f"{distinct(logs)} of {expected} messages were handled"
+        deadline = time.monotonic() + 200
+        while (now := distinct(logs)) < expected:
+            assert time.monotonic() < deadline, f"{now} of {expected} messages were handled"
             time.sleep(BETWEEN_KILLS)
+            if kills >= 3:
+                killed_thrice.set()
+                if now == done:  # where consumers start slowly, all would be killed before they consume
+                    continue
+            done = now
             victim = random.randrange(CONSUMERS)
             consumers[victim].kill()
             consumers[victim].join()
@@ -84,10 +95,13 @@ def distinct(logs: Path) -> int:
     return len({line.split(" ", 1)[1] for log in logs.glob("*.log") for line in log.read_text().splitlines()})
 
 
-def produce(url: str, producer: int, count: int) -> None:
+def produce(url: str, producer: int, count: int, killed_thrice: Event) -> None:
+    """Publish half of the messages at once, and the others after three kills."""
     with Connection(url) as connection:
         publisher = connection.Producer()
         for number in range(count):
+            if number == count // 2:
+                assert killed_thrice.wait(200)
             publisher.publish([producer, number], routing_key="work")
 
 
@@ -115,7 +129,7 @@ def running(all_of_them: list[BaseProcess]) -> Iterator[None]:
     try:
         yield
         for process in all_of_them:
-            process.join(30)
+            process.join(60)
             assert process.exitcode == 0
     finally:
         for process in all_of_them:

@@ -10,15 +10,18 @@ def project(project):
     return project
 
 
-def test_a_solo_worker_killed_in_a_long_task_has_acknowledged_those_before(start_worker, call, noted, eventually):
+def test_a_solo_worker_killed_in_a_long_task_has_acknowledged_those_before(
+    start_worker, project, call, noted, eventually
+):
     for number in range(8):
         call("work", number).apply_async()
-    call("work", "long", seconds=2).apply_async()
+    call("work", "long", until="restarted").apply_async()
     worker = start_worker("-P", "solo")
     eventually(lambda: "long" in noted("started"))
 
     worker.kill()
     start_worker("-P", "solo")
+    (project / "restarted").touch()
 
     eventually(lambda: "long" in noted("done"))
     assert noted("started") == [*"01234567", "long", "long"]

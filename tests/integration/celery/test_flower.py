@@ -36,7 +36,7 @@ def flower(project, environment, start_worker):
 
     def request(path, body=None):
         data = None if body is None else json.dumps(body).encode()
-        with urlopen(Request(f"http://127.0.0.1:{port}{path}", data=data), timeout=20) as response:
+        with urlopen(Request(f"http://127.0.0.1:{port}{path}", data=data), timeout=60) as response:
             return json.load(response)
 
     yield request
@@ -54,6 +54,8 @@ def response(flower, path):
 
 def test_flower_lists_the_worker_and_calls_a_task_by_name(flower, noted, eventually):
     eventually(lambda: response(flower, "/api/workers?refresh=1"))
+    # Flower knows by an event that the worker is alive: it receives those of the task too.
+    eventually(lambda: True in (response(flower, "/api/workers?status=1") or {}).values())
 
     name = "probe.tasks.any-name.tell"
     sent = flower(f"/api/task/async-apply/{name}", {"args": ["from Flower"]})

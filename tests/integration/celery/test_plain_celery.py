@@ -49,12 +49,13 @@ def test_a_link_gets_the_result(worker, call, noted, eventually):
 
 
 def test_a_worker_keeps_to_a_rate_limit(worker, call, noted, eventually):
-    for _ in range(5):
+    called = time.time()
+    for _ in range(9):
         call("slowly").apply_async()
 
-    eventually(lambda: len(noted("slowly")) == 5)
-    first, *_, last = (float(at) for at in noted("slowly"))
-    assert last - first >= 0.7  # four more at four a second, without the bucket's first token
+    eventually(lambda: len(noted("slowly")) == 9)
+    last = max(float(at) for at in noted("slowly"))
+    assert last - called >= 1.7  # eight more at four a second, without the bucket's first token
 
 
 def test_a_task_runs_after_its_countdown(worker, call, noted):
@@ -62,7 +63,7 @@ def test_a_task_runs_after_its_countdown(worker, call, noted):
 
     call("flaky", 0).apply_async(countdown=1).get(WAIT)
 
-    assert 1 <= float(noted("tries")[0]) - sent_at < 5
+    assert 1 <= float(noted("tries")[0]) - sent_at < 30
 
 
 def test_an_expired_task_is_not_run(call, start_worker, noted):
@@ -77,7 +78,7 @@ def test_an_expired_task_is_not_run(call, start_worker, noted):
 
 
 def test_a_chord_calls_its_body_with_all_results(start_worker, app, call, project, monkeypatch):
-    database = f"db+sqlite:///{project / 'results.db'}"
+    database = f"db+sqlite:///{project / 'results.db'}?timeout=60"
     monkeypatch.setenv("CELERY_RESULT_BACKEND", database)
     app._backend_cache, app._local.backend = None, None
     start_worker(CELERY_RESULT_BACKEND=database)
@@ -88,11 +89,11 @@ def test_a_chord_calls_its_body_with_all_results(start_worker, app, call, projec
 
 
 def test_inspect_ping_reaches_the_worker(worker, app):
-    assert app.control.inspect(timeout=5, limit=1).ping() == {worker_name(worker): {"ok": "pong"}}
+    assert app.control.inspect(timeout=WAIT, limit=1).ping() == {worker_name(worker): {"ok": "pong"}}
 
 
 def test_a_task_that_is_revoked_during_its_countdown_does_not_run(worker, app, call, noted, eventually):
-    sent = call("tell", "never").apply_async(countdown=3)
+    sent = call("tell", "never").apply_async(countdown=15)  # the worker hears of the revocation before
 
     app.control.revoke(sent.id, reply=True, timeout=WAIT, limit=1)
 

@@ -63,7 +63,7 @@ def output():
 
     def run(kind, steps):
         program = POOL.format(kind=kind) + steps
-        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=20, check=False)
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=110, check=False)
         return done.stdout.splitlines() or done.stderr
 
     return run

@@ -9,7 +9,7 @@ def refused(start_worker):
 
     def start(**environment):
         worker = start_worker(wait=False, **environment)
-        status = worker.process.wait(30)
+        status = worker.process.wait(80)
         worker.kill()
         return worker.output, status
 

@@ -24,7 +24,7 @@ def doctor(project, environment):
             env={**environment, **more},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=100,
             check=False,
         )
 

@@ -22,6 +22,7 @@ def project(tmp_path):
     return tmp_path
 
 
+@pytest.mark.timeout(300)  # five programs in turn
 @pytest.mark.parametrize(("readme", "greetings"), READMES.items())
 def test_a_new_task_is_written_and_called(project, readme, greetings):
     text = (ROOT / readme).read_text()

@@ -4,7 +4,6 @@ import csv
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,9 @@ from pathlib import Path
 import pytest
 
 from framework.testing.mailbox import Mailbox
+from framework.testing.rabbitmq import free_ports
+
+pytestmark = pytest.mark.timeout(300)  # some tests run five programs in turn
 
 ROOT = Path(__file__).parents[3]
 START = [sys.executable, "-W", "error", "start.py"]
@@ -29,9 +31,8 @@ def folder(tmp_path):
 
 @pytest.fixture
 def mail_port():
-    """A free port of this machine."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return str(free.getsockname()[1])
+    """A free port of this machine, which the system gives to no connection in the meantime."""
+    return str(free_ports(1)[0])
 
 
 def run(command, folder, **environment):
@@ -42,7 +43,7 @@ def run(command, folder, **environment):
         capture_output=True,
         text=True,
         check=False,
-        timeout=90,
+        timeout=150,
     )
 
 
@@ -100,7 +101,7 @@ def test_on_rabbitmq_it_runs_beside_a_worker_in_another_terminal(folder, mail_po
         done = run(START, folder, CELERY_BROKER_URL=url, MAIL_PORT=mail_port)
     finally:
         os.killpg(worker.pid, signal.SIGKILL)
-        worker.wait(10)
+        worker.wait(60)
 
     assert done.returncode == 0, done.stderr
     assert "4 files were scanned; exports/results.csv has 4 new rows:" in done.stdout

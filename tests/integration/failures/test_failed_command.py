@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 from kombu import Connection
 
-from framework.failures import Failures
+from framework.failures import Failures, reader
 from framework.failures.headers import failure_headers
 from framework.failures.queue import failed_queue
 from framework.failures.reader import FailedQueue
@@ -43,13 +43,19 @@ main()
 """
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch):
+    """Here, wait for the end of a reader for as long as a busy broker needs to see it."""
+    monkeypatch.setattr(reader, "LOCK_TIMEOUT_SECONDS", 60.0)
+
+
 @pytest.fixture
 def typed(project, environment):
     """Return a function that runs `framework failed ...` in the project's folder."""
 
     def run(*args, answer=""):
         return subprocess.run(
-            [*FAILED, *args], cwd=project, env=environment, input=answer, capture_output=True, text=True, timeout=60
+            [*FAILED, *args], cwd=project, env=environment, input=answer, capture_output=True, text=True, timeout=110
         )
 
     return run
@@ -194,7 +200,7 @@ def test_a_broker_that_is_down_is_one_line(command, project, environment):
     environment = {**environment, "CELERY_BROKER_URL": "amqp://ann:secret@127.0.0.1:1//"}
 
     run = subprocess.run(
-        [*FAILED, *command.split()], cwd=project, env=environment, capture_output=True, text=True, timeout=60
+        [*FAILED, *command.split()], cwd=project, env=environment, capture_output=True, text=True, timeout=110
     )
 
     assert "amqp://ann:**@127.0.0.1:1//" in one_line(run)
@@ -228,6 +234,7 @@ def test_a_task_failed_in_a_worker_is_listed_and_fails_again_when_retried(typed,
     assert Failures(app).get(sent.id).manual_retries == 1
 
 
+@pytest.mark.timeout(600)
 def test_12_kills_in_the_middle_of_retry_all_over_300_entries_lose_none(fail, channel, project, environment, app):
     everything = {f"id-{number}" for number in range(300)}
     for number in range(300):
@@ -240,7 +247,7 @@ def test_12_kills_in_the_middle_of_retry_all_over_300_entries_lose_none(fail, ch
             env=environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=110,
         )
         assert run.returncode == -signal.SIGKILL, run.stdout + run.stderr
     left = Failures(app).count()

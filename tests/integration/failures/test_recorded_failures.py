@@ -123,9 +123,9 @@ def worker(start_worker):
 def recorded(app, eventually):
     """Wait for a number of failed tasks, and remove them from their queue."""
 
-    def wait(count=1):
+    def wait(count=1, seconds=90):
         found = []
-        eventually(lambda: found.extend(failed(app)) or len(found) >= count)
+        eventually(lambda: found.extend(failed(app)) or len(found) >= count, seconds)
         return found
 
     return wait
@@ -231,12 +231,13 @@ def test_a_task_that_killed_its_process_and_is_not_requeued_is_recorded_as_lost(
     assert_nothing_is_recorded(worker, call, app)
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", ["poison", "exits", "greedy"])
 def test_a_poison_message_runs_up_to_the_limit_and_is_dead_lettered(worker, call, recorded, noted, app, name):
     call(name, *(["x"] if name == "poison" else [])).apply_async()
     good = [call("add", number, 1).apply_async() for number in range(10)]
 
-    [message] = recorded()
+    [message] = recorded(seconds=200)
 
     assert message.headers["x-death"][0]["reason"] == "delivery_limit"
     assert len(noted("tries")) == 6
@@ -305,9 +306,10 @@ def test_a_failure_that_cannot_be_recorded_requeues_the_task(worker, call, app, 
     eventually(lambda: "cannot be stored in celery.failed" in worker.output)
 
 
+@pytest.mark.timeout(300)
 def test_500_failures_are_recorded_once_each(worker, call, recorded):
     sent = {call("boom").apply_async(ignore_result=True).id for _ in range(500)}
 
-    messages = recorded(len(sent))
+    messages = recorded(len(sent), seconds=200)
 
     assert sorted(message.headers["id"] for message in messages) == sorted(sent)

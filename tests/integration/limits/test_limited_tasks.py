@@ -24,7 +24,7 @@ from framework.limits import Limit
 
 HERE = Path(__file__).parents[2]
 
-@celery.task(limit=Limit("1/1s", key="visitor", over="delay"))
+@celery.task(limit=Limit("1/5s", key="visitor", over="delay"))
 def slowly(visitor, number):
     with (HERE / "slowly").open("a") as file:
         file.write(f"{visitor} {number} {time.time()}\\n")
@@ -72,7 +72,7 @@ def calls(task, *args, times):
 
 
 def test_a_call_over_the_limit_is_rejected_with_the_seconds_to_wait(shop, queued):
-    @shop.task(limit=Limit("2/20s", key="visitor"))
+    @shop.task(limit=Limit("2/60s", key="visitor"))
     def contact(visitor, text="hello"): ...
 
     first = time.time()
@@ -84,21 +84,25 @@ def test_a_call_over_the_limit_is_rejected_with_the_seconds_to_wait(shop, queued
         contact.apply_async(kwargs={"visitor": "Ann", "text": "again"})
 
     # The first token was acquired between `first` and `second`.
-    assert first + 20 - time.time() <= over.value.retry_after <= second + 20 - third
+    assert first + 60 - time.time() <= over.value.retry_after <= second + 60 - third
     assert calls(contact, "Bob", times=3) == 2
     assert queued() == 4
 
 
-def test_a_call_after_the_reported_wait_is_accepted(shop):
-    limit = Limit("1/2s", name="wait", app=shop)
+def test_a_call_after_the_reported_wait_is_accepted(shop, eventually):
+    limit = Limit("1/6s", name="wait", app=shop)
+    before = time.time()
     limit.take("Ann")
 
     for _ in range(2):
         wait = limit.retry_after("Ann")
+        assert before + 6 - time.time() <= wait <= 6
         assert not limit.allows("Ann")
-        time.sleep(wait + 0.02)
-        assert limit.retry_after("Ann") == 0.0
-        limit.take("Ann")
+        time.sleep(wait)
+        # A busy RabbitMQ drops the token some moments after its time.
+        eventually(lambda: limit.retry_after("Ann") == 0.0)
+        before = time.time()
+        eventually(lambda: limit.allows("Ann"))
 
 
 def test_without_the_timestamp_of_a_token_the_wait_is_the_whole_window(shop):
@@ -215,7 +219,7 @@ def test_without_a_broker_a_limit_raises(tmp_path):
 
 def test_above_the_largest_number_of_keys_new_keys_share_buckets_and_known_keys_keep_their_queues(shop):
     shop.conf.task_limit_keys = 20
-    limit = Limit("2/m", name="flood", app=shop)
+    limit = Limit("2/h", name="flood", app=shop)
     for visitor in range(20):
         limit.take(f"early {visitor}")
 
@@ -230,7 +234,7 @@ def test_a_delayed_task_runs_as_soon_as_the_window_allows_and_in_order(
     project, environment, start_worker, app, eventually
 ):
     (project / "probe/tasks/limited.py").write_text(LIMITED)
-    start_worker()
+    start_worker("-c1")
 
     called = time.time()
     script = (
@@ -246,22 +250,22 @@ def test_a_delayed_task_runs_as_soon_as_the_window_allows_and_in_order(
     lines = [line.split() for line in ran.read_text().splitlines()]
     assert [number for visitor, number, _ in lines if visitor == "Ann"] == ["0", "1", "2", "3"]
     times = [float(at) for visitor, _, at in lines if visitor == "Ann"]
-    # Turns are a second apart, and no call runs before its own; the delay after it depends on the machine.
-    assert all(at >= called + turn for turn, at in enumerate(times)), (called, times)
-    assert times[-1] - times[0] < 3 + 15
+    # Turns are five seconds apart, and no call runs before its own; the delay after it depends on the machine.
+    assert all(at >= called + 5 * turn for turn, at in enumerate(times)), (called, times)
+    assert times[-1] - times[0] < 15 + 30
     bob = next(float(at) for visitor, _, at in lines if visitor == "Bob")
     assert bob < times[3]
 
 
 def test_a_call_that_would_wait_too_long_is_rejected(shop, queued):
-    @shop.task(limit=Limit("1/20s", key="visitor", over="delay", max_wait=50))
+    @shop.task(limit=Limit("1/60s", key="visitor", over="delay", max_wait=150))
     def slowly(visitor): ...
 
     assert calls(slowly, "Ann", times=5) == 3
     with pytest.raises(OverLimit) as over:
         slowly.delay("Ann")
 
-    assert 0 < over.value.retry_after <= 10
+    assert 0 < over.value.retry_after <= 30
 
 
 @pytest.mark.timeout(180)
@@ -284,5 +288,5 @@ def test_a_retry_is_not_counted_again_and_a_call_by_name_is(project, environment
     ran = project / "stubborn"
     eventually(lambda: ran.exists() and len(ran.read_text().splitlines()) == 3)
 
-    assert 55 < float(called.stdout) < 60
+    assert 30 < float(called.stdout) <= 60
     assert len(set(ran.read_text().split())) == 1

@@ -10,7 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from framework.progress import last_state
+
 WAIT = 60
+
+pytestmark = pytest.mark.timeout(300)
 
 MORE_TASKS = """
 
@@ -59,10 +63,11 @@ def watching(project, environment):
                 stream.close()
 
 
-def test_the_output_has_the_bar_and_ends_with_the_task(start_worker, call, watching, project, eventually, noted):
+def test_the_output_has_the_bar_and_ends_with_the_task(start_worker, call, app, watching, project, eventually):
     start_worker()
     sent = call("report", 10).apply_async()
-    eventually(lambda: noted("half"))
+    # The command prints progress once a second: an earlier state would hide this one.
+    eventually(lambda: (state := last_state(sent.id, app=app)) and state.progress and state.progress.fraction == 0.5)
     watch = watching(sent.id)
 
     first = next(line for line in watch.stdout if line != "started\n")

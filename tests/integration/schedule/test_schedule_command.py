@@ -15,11 +15,14 @@ from kombu import Connection
 
 from framework.schedule import Schedules
 
+pytestmark = pytest.mark.timeout(300)  # most tests run several programs in turn
+
 FRAMEWORK = [sys.executable, "-m", "framework"]
 CONFIG = """
 from celery.schedules import crontab
 from framework.discovery import find_tasks_in_project
-from framework.schedule import cron
+from framework.schedule import control, cron
+control.REPLY_TIMEOUT_SECONDS = 30.0  # on a busy machine the leader replies late
 imports = find_tasks_in_project('probe')
 timezone = "Europe/Madrid"
 beat_schedule = {
@@ -50,7 +53,7 @@ def typed(scheduled, environment):
 
     def run(*args, status=0):
         done = subprocess.run(
-            [*FRAMEWORK, *args], cwd=scheduled, env=environment, capture_output=True, text=True, timeout=60
+            [*FRAMEWORK, *args], cwd=scheduled, env=environment, capture_output=True, text=True, timeout=120
         )
         assert done.returncode == status, done.stdout + done.stderr
         assert "Traceback (most" not in done.stdout + done.stderr
@@ -83,10 +86,20 @@ def status(typed):
 
 
 @pytest.fixture
-def leads(app, eventually):
-    """Wait until a scheduler leads: a certain process, or any."""
+def schedules(app):
     app.conf.beat_schedule = {}
-    schedules = Schedules(app)
+    return Schedules(app)
+
+
+@pytest.fixture
+def runs(schedules):
+    """How many tasks the leader has sent for the entry `each`."""
+    return lambda: sum(entry.runs for entry in schedules.status().entries if entry.name == "each")
+
+
+@pytest.fixture
+def leads(schedules, eventually):
+    """Wait until a scheduler leads: a certain process, or any."""
 
     def wait(beat=None):
         eventually(lambda: (leader := schedules.status().leader) and (not beat or leader.endswith(f":{beat.pid}")))
@@ -103,7 +116,7 @@ def test_without_a_leader_the_configuration_is_listed(typed, status):
     assert "framework_schedule_leader 0" in typed("schedule", "list", "--prometheus").splitlines()
 
 
-def test_the_leader_is_listed_and_the_next_one_after_it_was_killed(start_beat, typed, status, leads):
+def test_the_leader_is_listed_and_the_next_one_after_it_was_killed(start_beat, typed, status, leads, runs, eventually):
     first = start_beat()
     leads(first)
     second = start_beat()
@@ -111,6 +124,7 @@ def test_the_leader_is_listed_and_the_next_one_after_it_was_killed(start_beat, t
     first.kill()
 
     leads(second)
+    eventually(lambda: runs() >= 1)
     found = status()
     assert datetime.fromisoformat(found["since"]) <= datetime.fromisoformat(found["tick"])
     assert [entry["name"] for entry in found["entries"]] == ["each", "monthly", "nightly"]
@@ -120,7 +134,7 @@ def test_the_leader_is_listed_and_the_next_one_after_it_was_killed(start_beat, t
     assert metrics["framework_schedule_leader"] == "1"
     assert float(metrics[f"framework_schedule_entry_runs_total{of_each}"]) >= 1
     assert metrics[f"framework_schedule_entry_paused{of_each}"] == "0"
-    assert float(metrics[f"framework_schedule_entry_next_timestamp_seconds{of_each}"]) > time.time() - 5
+    assert float(metrics[f"framework_schedule_entry_next_timestamp_seconds{of_each}"]) > time.time() - 60
 
 
 def test_a_paused_entry_stays_paused_under_the_next_leader_until_it_is_resumed(start_beat, typed, status, leads):
@@ -159,7 +173,7 @@ def test_an_entry_is_run_now_without_a_leader(typed, start_worker, noted, eventu
     worker = start_worker()
 
     eventually(lambda: noted("told") == ["monthly"])
-    assert number in worker.output
+    eventually(lambda: number in worker.output)
 
 
 def test_an_unknown_entry_is_refused_with_the_nearest_name(typed):
@@ -243,19 +257,20 @@ def is_sequence(seconds):
 
 @pytest.mark.parametrize("broker", ["sqlite"], indirect=True)
 def test_a_suspended_leader_on_the_embedded_broker_continues_and_runs_the_missed_slots(
-    start_beat, status, broker_url, leads, eventually
+    start_beat, status, broker_url, schedules, leads, runs, eventually
 ):
     first = start_beat()
     leads()
     wait_for_line(start_beat(), "stands by")
-    eventually(lambda: next(entry["runs"] for entry in status()["entries"] if entry["name"] == "each") >= 2)
+    eventually(lambda: runs() >= 2)
 
     first.send_signal(signal.SIGSTOP)
     time.sleep(3)  # the slots that it misses
-    assert status()["leader"] is None  # no leader replies
+    assert schedules.status().leader is None  # no leader replies
     first.send_signal(signal.SIGCONT)
 
     assert str(status()["leader"]).endswith(f":{first.pid}")
+    eventually(lambda: runs() >= 5)
     first.kill()
     slots = sorted(slots_in(broker_url))
     assert is_sequence(slots)

@@ -43,7 +43,7 @@ def broken():
 @celery.task(bind=True, track=True, max_retries=1)
 def busy(self):
     if self.request.retries < 1:
-        raise self.retry(countdown=3, exc=FrameworkError("The other side is busy."))
+        raise self.retry(countdown=20, exc=FrameworkError("The other side is busy."))
     return "at last"
 
 @celery.task
@@ -181,7 +181,7 @@ class Server:
         """Kill all its processes with SIGKILL; its sockets are cut without a closing handshake."""
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(20)
+        self.process.wait(WAIT)
         self._log.close()
 
     def stop(self):
@@ -222,6 +222,7 @@ class Visitor:
 
     def __init__(self, site):
         self.site = site
+        self._sockets = []
         self._jar = CookieJar()
         self._opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(self._jar))
 
@@ -254,14 +255,28 @@ class Visitor:
         """Open a socket as a browser does."""
         address = f"ws://{urlsplit(self.site).netloc}{path}/live"
         headers = {"Cookie": self.cookie if cookie is None else cookie}
-        connection = connect(address, origin=origin or self.site, additional_headers=headers, proxy=None)
-        return connection.__enter__()  # the server closes it at the end
+        limits = {"open_timeout": WAIT, "ping_timeout": WAIT}
+        connection = connect(address, origin=origin or self.site, additional_headers=headers, proxy=None, **limits)
+        self._sockets.append(connection.__enter__())
+        return self._sockets[-1]
+
+    def leave(self):
+        for connection in self._sockets:
+            connection.close()
 
 
 @pytest.fixture
 def visitor():
     """Make a visitor of a server."""
-    return lambda server: Visitor(server.url)
+    visitors = []
+
+    def make(server):
+        visitors.append(Visitor(server.url))
+        return visitors[-1]
+
+    yield make
+    for each in visitors:
+        each.leave()
 
 
 @pytest.fixture

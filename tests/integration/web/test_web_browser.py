@@ -5,7 +5,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 WAIT = 60
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)
 
 LOOK = """
 const element = document.querySelector("task-progress");
@@ -34,6 +34,7 @@ class Page:
     def __init__(self, window, site):
         self.window = window
         self.site = site
+        window.set_script_timeout(WAIT)
         window.get(f"{site}/static/site.css")
 
     def fetch(self, path, data=None):
@@ -256,16 +257,35 @@ def test_a_failure_displays_its_error_without_interpreting_html(start_worker, se
     assert end["doneShown"] is False
 
 
-def test_a_retry_displays_a_countdown(start_worker, serve_site, open_page):
-    start_worker()
-    page = open_page(serve_site())
+# What the element displays when the page's clock is some seconds ahead; a change of the label displays it again.
+NAMES_LATER = """
+const element = document.querySelector("task-progress");
+const now = Date.now;
+const names = [];
+for (let ahead = 0; ahead < 30; ahead += 0.5) {
+  Date.now = () => now() + ahead * 1000;
+  element.setAttribute("label", `${ahead}`);
+  names.push(element.shadowRoot.querySelector(".name").textContent);
+}
+Date.now = now;
+element.removeAttribute("label");
+return names;
+"""
 
+
+def test_a_retry_displays_a_countdown(start_worker, serve_site, open_page):
+    page = open_page(serve_site())
     page.open(page.call("busy"))
+    start_worker()
+
     retry = page.until(lambda seen: "retrying in" in seen["name"])
-    page.until(lambda seen: seen["name"].endswith("in 1 second"))
+    counted = page.until(lambda seen: seen["name"] != retry["name"])
+    later = page.window.execute_script(NAMES_LATER)
     page.until_done()
 
     assert retry["name"].endswith(" seconds")
+    assert counted["name"].endswith(" seconds")
+    assert "It did not work; retrying in 1 second" in later
     assert retry["detail"] == "The other side is busy."
 
 

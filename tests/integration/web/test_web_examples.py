@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from websockets.exceptions import InvalidStatus
 
+WAIT = 60
+
 EXAMPLES = Path(__file__).parents[3] / "docs/examples"
 SECRET = "not a secret, this is a test"
 COMMANDS = {
@@ -33,13 +35,15 @@ def address_of(page):
     return re.search(r'<task-progress src="([^"]+)"', page)[1]
 
 
+@pytest.mark.timeout(300)
 def test_a_visitor_orders_a_report_and_watches_it(start_worker, site, visitor):
-    start_worker()
     ann, ben = visitor(site), visitor(site)
 
     status, _, page = ann.request("/reports", data={})
     address = address_of(page)
     with ann.watch(address) as socket:
+        assert json.loads(socket.recv(WAIT))["status"] == "unknown"
+        start_worker()  # now, since the report is written in two seconds
         states = [json.loads(text) for text in socket]
     _, headers, script = ann.request(re.search(r'src="([^"]+task-progress\.js[^"]*)"', page)[1])
 
@@ -70,7 +74,7 @@ def test_a_task_without_a_worker_is_unknown(site, visitor, project):
     _, _, page = ann.request("/reports", data={})  # no worker runs
     address = address_of(page)
     with ann.watch(address) as socket:
-        first = json.loads(socket.recv(10))
+        first = json.loads(socket.recv(WAIT))
 
     assert ann.get(address)[0] == 404
     assert first["status"] == "unknown"

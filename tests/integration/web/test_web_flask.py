@@ -12,6 +12,20 @@ from websockets.exceptions import ConnectionClosed, ConnectionClosedError, Inval
 
 WAIT = 60
 
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture
+def queued(eventually):
+    """Call a task that no worker runs; return the address of its state once it is stored."""
+
+    def call(visitor):
+        url = visitor.call("report", 10)["url"]
+        eventually(lambda: visitor.request(url)[0] == 200)
+        return url
+
+    return call
+
 
 def received(connection):
     """The states that a socket sends, up to its end."""
@@ -21,6 +35,13 @@ def received(connection):
 def receive_until_closed(connection):
     while True:
         connection.recv(WAIT)
+
+
+def first_known(connection):
+    """The status of the first state; before it, a socket may send that there is none."""
+    while (status := json.loads(connection.recv(WAIT))["status"]) == "unknown":
+        pass
+    return status
 
 
 def half_done(state):
@@ -41,7 +62,8 @@ def test_a_socket_sends_the_states_of_a_task_up_to_the_final_one(start_worker, s
 
     assert states[-1]["status"] == "success"
     assert states[-1]["result"] == {"rows": 100}
-    assert [state["number"] for state in states] == sorted(state["number"] for state in states)
+    numbers = [state["number"] for state in states if state["status"] != "unknown"]
+    assert numbers == sorted(numbers)
     assert ann.get(sent["url"])[1]["result"] == {"rows": 100}
 
 
@@ -133,33 +155,33 @@ def test_an_expired_address_gets_410(serve_site, visitor, eventually):
         ann.watch(url)
 
 
-def test_pages_of_other_sites_cannot_open_a_socket(serve_site, visitor):
+def test_pages_of_other_sites_cannot_open_a_socket(serve_site, visitor, queued):
     ann = visitor(serve_site(SITE_TASK_PROGRESS_ORIGINS='["https://friends.example"]'))
-    url = ann.call("report", 10)["url"]
+    url = queued(ann)
 
     with pytest.raises(InvalidStatus, match="403"):
         ann.watch(url, origin="https://evil.example")
     with pytest.raises(InvalidStatus, match="403"):
         ann.watch(url, origin="null")
     with ann.watch(url, origin="https://friends.example") as socket:
-        assert json.loads(socket.recv(WAIT))["status"] == "queued"
+        assert first_known(socket) == "queued"
 
 
-def test_a_site_with_more_sockets_than_threads_responds(serve_site, visitor):
+def test_a_site_with_more_sockets_than_threads_responds(serve_site, visitor, queued):
     ann = visitor(serve_site(processes=1, threads=2))
-    url = ann.call("report", 10)["url"]
+    url = queued(ann)
 
     with ThreadPoolExecutor(8) as pool:
         sockets = list(pool.map(lambda _: ann.watch(url), range(40)))
-    firsts = [json.loads(socket.recv(WAIT))["status"] for socket in sockets]
+    firsts = [first_known(socket) for socket in sockets]
 
     assert firsts == ["queued"] * 40
     assert ann.get(url)[0] == 200
 
 
-def test_a_socket_above_the_maximum_gets_503_until_another_is_closed(serve_site, visitor):
+def test_a_socket_above_the_maximum_gets_503_until_another_is_closed(serve_site, visitor, queued):
     ann = visitor(serve_site(processes=1, SITE_TASK_PROGRESS_MAX_SOCKETS="2"))
-    url = ann.call("report", 10)["url"]
+    url = queued(ann)
     first, second = ann.watch(url), ann.watch(url)
 
     with pytest.raises(InvalidStatus, match="503"):
@@ -167,7 +189,7 @@ def test_a_socket_above_the_maximum_gets_503_until_another_is_closed(serve_site,
     assert ann.get(url)[0] == 200
     first.close()
     with second, eventually_opened(lambda: ann.watch(url)) as third:
-        assert json.loads(third.recv(WAIT))["status"] == "queued"
+        assert first_known(third) == "queued"
 
 
 def eventually_opened(open_socket):
@@ -189,10 +211,10 @@ def test_a_socket_on_which_the_visitor_sends_a_message_is_closed(serve_site, vis
         socket.recv(WAIT)
         socket.send("hello?")
         with pytest.raises(ConnectionClosedError, match="1008"):
-            socket.recv(WAIT)
+            receive_until_closed(socket)
     with ann.watch(url) as socket:
         socket.recv(WAIT)
-        socket.ping().wait(WAIT)
+        assert socket.ping().wait(WAIT)
 
 
 def test_a_request_that_is_not_a_websocket_gets_an_error(serve_site, visitor):
@@ -229,14 +251,12 @@ def test_a_socket_stays_open_across_a_restart_of_the_worker(start_worker, serve_
 
 
 def test_a_server_that_ends_closes_its_sockets_without_waiting(serve_site, visitor):
-    server = serve_site()
+    server = serve_site(GUNICORN_CMD_ARGS="--graceful-timeout=3600")
     ann = visitor(server)
     sockets = [ann.watch(ann.call("report", 10)["url"]) for _ in range(4)]
 
-    started = time.monotonic()
-    server.stop()
+    server.stop()  # waits less long than gunicorn would for its requests
 
-    assert time.monotonic() - started < 10
     for socket in sockets:
         with pytest.raises(ConnectionClosed):
             receive_until_closed(socket)

@@ -4,11 +4,12 @@ import json
 import os
 import socket
 import ssl
+import threading
 import time
 
 import pytest
 from wsproto.connection import Connection, ConnectionType
-from wsproto.events import CloseConnection, Ping, TextMessage
+from wsproto.events import CloseConnection, Ping, Pong, TextMessage
 
 from framework.errors import NoSocket
 from framework.progress import State, store
@@ -17,7 +18,7 @@ from framework.web import sockets
 from framework.web.core import LiveStates
 from framework.web.sockets import Handshake, SocketServer
 
-WAIT = 30
+WAIT = 60
 
 ENVIRON = {
     "HTTP_HOST": "localhost",
@@ -40,13 +41,39 @@ def server(live):
     return SocketServer(live)
 
 
+class Clock:
+    """The sockets' clock, which the test moves."""
+
+    def __init__(self):
+        self.now = 1000.0
+
+    def monotonic(self):
+        return self.now
+
+
 @pytest.fixture
-def publish(app):
-    """Publish states of a task as a worker does."""
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(sockets, "time", clock)
+    monkeypatch.setattr(sockets, "CHECK_INTERVAL_SECONDS", 0.05)
+    return clock
+
+
+@pytest.fixture
+def publish(app, live):
+    """Publish states of a task as a worker does, once they reach the sockets that were opened before."""
+    reach = threading.Event()
+
     with app.connection_for_write() as connection, connection.channel() as channel:
         store.declare_exchange(channel)
+        store.declare_value(channel, "mark", 3600)
+        store.replace(channel, "mark", encoded(State("mark", "mark", "queued", 0, time.time())))
+        assert store.exists(channel, "mark")  # the broker has stored it
 
         def publish_state(number, *, status="progress", size=0):
+            if not reach.is_set():
+                live.watch("mark", reach.set)  # the watcher begins to watch tasks in their order
+                assert reach.wait(WAIT)
             state = State("task", "name", status, number, time.time(), error="x" * size)
             store.publish(channel, "task", encoded(state))
 
@@ -86,6 +113,12 @@ class Reader:
                 return None
             self._protocol.receive_data(data)
 
+    def next(self, kind):
+        """The next event of a kind; the others are dropped."""
+        while not isinstance(event := self.read(), kind):
+            assert event is not None
+        return event
+
     def state(self):
         """The next state, as text."""
         text = ""
@@ -116,7 +149,9 @@ def reader(server):
         each.close()
 
 
-def test_a_slow_reader_does_not_delay_the_others_and_receives_the_final_state(reader, publish):
+def test_a_slow_reader_does_not_delay_the_others_and_receives_the_final_state(reader, publish, monkeypatch):
+    monkeypatch.setattr(sockets, "TIMEOUT_SECONDS", 3600.0)
+    monkeypatch.setattr(sockets, "PING_INTERVAL_SECONDS", 3600.0)
     slow, quick = reader(), reader()
     assert slow.state()["status"] == quick.state()["status"] == "unknown"
 
@@ -160,17 +195,15 @@ def test_a_socket_that_the_visitor_closed_is_removed(reader, server, eventually)
     eventually(lambda: len(server) == 0)
 
 
-def test_a_socket_without_a_response_to_a_ping_is_closed(reader, server, monkeypatch, eventually):
-    monkeypatch.setattr(sockets, "PING_INTERVAL_SECONDS", 0.5)
+def test_a_socket_without_a_response_to_a_ping_is_closed(reader, server, clock, eventually):
     silent, alive = reader(), reader()
     eventually(lambda: len(server) == 2)
 
-    pings = 0
-    while pings < 4:
-        event = alive.read()
-        if isinstance(event, Ping):
-            pings += 1
-            alive.send(event.response())
+    for _ in range(4):
+        clock.now += sockets.PING_INTERVAL_SECONDS + 1
+        alive.send(alive.next(Ping).response())
+        alive.send(Ping())
+        alive.next(Pong)  # the server has read all that was sent before
 
     assert len(server) == 1
     assert [event for event in iter(silent.read, None) if isinstance(event, Ping)]
@@ -206,8 +239,12 @@ def test_a_fork_has_sockets_of_its_own(reader, server, publish):
     reader()
     child = os.fork()
     if not child:
-        fresh = Reader(server)
-        os._exit(0 if len(server) == 1 and fresh.state()["status"] == "unknown" else 1)
+        works = False
+        try:
+            fresh = Reader(server)
+            works = len(server) == 1 and fresh.state()["status"] == "unknown"
+        finally:
+            os._exit(0 if works else 1)
 
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert len(server) == 1

@@ -21,7 +21,7 @@ def connection(broker_url):
 
 @pytest.fixture
 def producer(connection):
-    return ReliableProducer(connection.Producer(), timeout=5)
+    return ReliableProducer(connection.Producer(), timeout=60)
 
 
 @pytest.fixture

@@ -30,7 +30,8 @@ def app(broker_url):
 
 
 @pytest.fixture
-def failures(app):
+def failures(app, monkeypatch):
+    monkeypatch.setattr(reader, "LOCK_TIMEOUT_SECONDS", 60.0)
     return Failures(app)
 
 
@@ -69,7 +70,7 @@ def take(channel):
     """Return the next message of a queue."""
 
     def take(queue):
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while time.monotonic() < end:
             if message := channel.basic_get(queue, no_ack=True):
                 return message
@@ -384,9 +385,9 @@ def test_an_export_has_a_line_per_task_with_the_raw_message_if_it_is_unreadable(
 
 def test_a_second_reader_waits_and_then_raises(app, failures, fail, monkeypatch):
     fail("a")
-    monkeypatch.setattr(reader, "LOCK_TIMEOUT_SECONDS", 0.5)
 
-    with reader.FailedQueue(app) as first:
+    with reader.FailedQueue(app) as first, monkeypatch.context() as patch:
+        patch.setattr(reader, "LOCK_TIMEOUT_SECONDS", 0.5)
         assert len(list(first)) == 1
         with pytest.raises(FailedTasksBusy, match="Another `framework failed`"):
             failures.page()
@@ -399,12 +400,12 @@ def test_a_killed_reader_does_not_hinder_the_next(broker_url, failures, fail):
         fail(str(number))
     processes = multiprocessing.get_context("fork")
     reading = processes.Event()
-    reader = processes.Process(target=read_until_killed, args=(broker_url, reading))
-    reader.start()
-    assert reading.wait(20)
+    killed = processes.Process(target=read_until_killed, args=(broker_url, reading), daemon=True)
+    killed.start()
+    assert reading.wait(60)
 
-    reader.kill()
-    reader.join()
+    killed.kill()
+    killed.join()
 
     assert ids(failures.page()) == [str(number) for number in range(20)]
 
@@ -433,7 +434,7 @@ def read_until_killed(url, reading):
 
 
 def wait_until(condition):
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.02)

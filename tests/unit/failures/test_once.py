@@ -26,7 +26,7 @@ class SQLite:
         self.url = f"sqlite:///{self.file}"
 
     def connect(self):
-        return sqlite3.connect(self.file, timeout=20)
+        return sqlite3.connect(self.file, timeout=60)
 
 
 class Postgres:
@@ -128,7 +128,7 @@ def test_a_transaction_with_the_same_key_is_waited_for(connect, database, commit
 
         first.commit() if committed else first.rollback()
 
-        assert answer.result(timeout=30) is not committed
+        assert answer.result(timeout=60) is not committed
 
 
 def test_many_at_once_create_the_table_and_one_has_the_key(connect, database):
@@ -150,7 +150,7 @@ def test_a_task_whose_worker_was_killed_has_its_effect_once(connect, database, w
     processes = multiprocessing.get_context("fork")
     killed = processes.Process(target=handle_and_die, args=(database, when))
     killed.start()
-    killed.join(20)
+    killed.join(60)
     assert killed.exitcode == -signal.SIGKILL
 
     again = connect()

@@ -17,13 +17,13 @@ def test_a_process_is_alive_until_it_is_killed(tmp_path):
         holding.set()
         signal.pause()
 
-    holder = processes.Process(target=hold)
+    holder = processes.Process(target=hold, daemon=True)
     holder.start()
-    holding.wait(10)
+    assert holding.wait(60)
     assert locks_of(path).alive(OWNER)
 
     holder.kill()
-    holder.join(10)
+    holder.join(60)
 
     assert not locks_of(path).alive(OWNER)
 
@@ -51,7 +51,7 @@ def test_a_child_does_not_inherit_its_parents_locks(tmp_path):
 
     child = processes.Process(target=look)
     child.start()
-    child.join(10)
+    child.join(60)
 
     assert child.exitcode == 0
     assert locks_of(path).alive(OWNER)

@@ -23,22 +23,24 @@ def pipe(path):
 
 
 def test_a_sleeper_is_woken_at_once(path, pipe):
-    threading.Timer(0.05, wake, (path, OWNER)).start()
+    waking = threading.Timer(0.05, wake, (path, OWNER))
     before = time.monotonic()
+    waking.start()
 
-    pipe.wait(10)
+    pipe.wait(100)
 
-    assert time.monotonic() - before < 5
+    assert time.monotonic() - before < 60
     assert pipe.clear()
+    waking.join()
 
 
 def test_a_wake_up_before_the_sleep_is_not_missed(path, pipe):
     wake(path, OWNER)
     before = time.monotonic()
 
-    pipe.wait(10)
+    pipe.wait(100)
 
-    assert time.monotonic() - before < 5
+    assert time.monotonic() - before < 60
 
 
 def test_a_cleared_pipe_is_empty(path, pipe):
