@@ -8,9 +8,9 @@ variable          what it is                                     default
 ``YARA_TIMEOUT``  seconds that one scan may take                 ``60``
 ================  =============================================  =================
 
-A scan takes about 160 bytes of memory for each place that an expression of the rules matches, 160 MB for an expression at
-most, since YARA stops at a million places. What was matched is not kept: yara-python's ``max_match_data``, which holds
-for the whole process, is 1.
+A scan takes about 160 bytes of memory for each place that an expression of the rules matches, 160 MB for an expression
+at most, since YARA stops at a million places. What was matched is not kept: yara-python's ``max_match_data``, which
+holds for the whole process, is 1.
 """
 
 import re
