@@ -580,8 +580,8 @@ def test_a_last_state_expires(app, eventually):
     run.start()
     run.end("success", result=1)
     assert last_state("short", app=app).final
-    # Each read restarts the expiry.
-    time.sleep(1.5)
+    # Each read restarts the expiry, which is up to a fifth later.
+    time.sleep(2)
 
     assert last_state("short", app=app) is None
 
