@@ -38,7 +38,7 @@ def ticking(seconds, interval):
 
 def create_app():
     app = Flask(__name__)
-    app.config.update(SECRET_KEY="only a benchmark", TASK_PROGRESS_MAX_SOCKETS=5000)
+    app.config.update(SECRET_KEY="only a benchmark", TASK_PROGRESS_MAX_SOCKETS=5000, TASK_PROGRESS_VISITOR_SOCKETS=5000)
     task_progress = TaskProgress(app, celery=celery)
 
     @app.get("/page/<task>")

@@ -20,7 +20,7 @@ def main() -> None:
     with _listening_socket(port) as listener, external_services(), suppress(KeyboardInterrupt):
         port = listener.getsockname()[1]
         server = make_server(HOST, port, create_app(), threaded=True, fd=listener.fileno())
-        click.secho(f"demo      http://{HOST}:{port}", bold=True)
+        click.secho(f"demo      http://{HOST}:{port}", bold="NO_COLOR" not in os.environ)
         server.serve_forever()
 
 

@@ -1,15 +1,17 @@
 """Formats times, numbers and source code for templates."""
 
 import inspect
-from datetime import datetime, tzinfo
+from datetime import datetime
 from typing import Any
 
 from flask import g
 
+from framework.celery.celery import celery
 
-def local_time(time: datetime, zone: tzinfo | None = None) -> str:
-    """Return a time in the format of the visitor's language, in a zone or in this machine's."""
-    return f"{time.astimezone(zone):{g.texts['time_format']}}"
+
+def local_time(time: datetime) -> str:
+    """Return a time in the format of the visitor's language, in the zone of the setting ``timezone``, with its name."""
+    return f"{time.astimezone(celery.timezone):{g.texts['time_format']} %Z}"
 
 
 def whole_number(number: float) -> str:

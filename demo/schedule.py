@@ -20,9 +20,7 @@ def show() -> str:
     """Show every entry, and the results of the tasks."""
     schedules = Schedules(celery)
     code = f"beat_schedule = {pformat(celery.conf.beat_schedule)}\n\n\n{source(count_mails)}"
-    return render_template(
-        "schedule.html", status=schedules.status(), zone=schedules.timezone, results=shop.results(), code=code
-    )
+    return render_template("schedule.html", status=schedules.status(), results=shop.results(), code=code)
 
 
 @blueprint.post("/schedule/<name>/<any(run, pause, resume):act>")

@@ -80,7 +80,7 @@ DEFAULTS: dict[str, Any] = {
     "task_message_max_bytes": 16 * 1024 * 1024,
     # Names that ``send_task`` may use although their code lives in another project; ``*`` stands for any part.
     "task_remote_names": (),
-    # Seconds for which the last state of a task is stored after it ended, and of how many tasks at a time.
+    # Seconds for which the last state of a task is stored after it was reported, and of how many tasks at a time.
     "task_state_expires": 2 * 3600,
     "task_state_max": 5000,
     # Keys (visitors, say) of one limit that have their own tokens at a time; more of them share some buckets.

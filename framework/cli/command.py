@@ -53,10 +53,15 @@ def _version(ctx: click.Context, _: click.Parameter, requested: bool) -> bool:
 
 
 def _in_one_line(callback: Any) -> Callable[..., Any]:
-    """Wrap Celery's callback, which prints errors at import with a traceback, to print framework errors in one line."""
+    """Wrap Celery's callback, which prints errors at import with a traceback, to print framework errors in one line.
+
+    Celery's own output has no colors where the user wants none; with this, neither bold nor any other style of ours.
+    """
 
     @wraps(callback)
     def call(*args: Any, **kwargs: Any) -> Any:
+        if kwargs["no_color"]:
+            click.get_current_context().color = False
         try:
             return callback(*args, **kwargs)
         except click.UsageError as exc:

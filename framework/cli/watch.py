@@ -2,16 +2,18 @@
 
 import json
 import shutil
+import signal
 import sys
 import time
 from datetime import UTC, datetime
+from math import isfinite
 from queue import Empty, SimpleQueue
 from typing import Protocol
 
 import click
 
 from framework.cli.broker_check import check_broker
-from framework.cli.exit_codes import FAILED, OK
+from framework.cli.exit_codes import FAILED, KILLED_BY, OK
 from framework.cli.text import format_time, one_line, truncated
 from framework.errors import NoStateReported
 from framework.progress import Progress, State, Step, Watcher
@@ -38,23 +40,34 @@ MAX_RESULT_WIDTH = 200
 def watch(ctx: click.Context, id: str, *, wait: float, as_json: bool) -> None:  # noqa: A002
     """Show the progress of the task ID until it ends.
 
-    The exit status is 0 when it succeeds, and 1 when it fails, is revoked or has no state.
+    The exit status is 0 when it succeeds, 1 when it fails, is revoked or has no state, and 130 after Ctrl-C, which does
+    not affect the task.
     """
     app = ctx.obj.app
     check_broker(app)
     display: Display = LogLines(as_json=as_json) if as_json or not sys.stdout.isatty() else RewrittenLine()
-    states: SimpleQueue[State] = SimpleQueue()
     with Watcher(app) as watcher:
-        watcher.subscribe(id, states.put)
         try:
-            state = states.get(timeout=wait)
-        except Empty:
-            raise NoStateReported.of(id, wait) from None
-        display.show(state)
-        while not state.final:
-            state = states.get()
-            display.show(state)
+            state = _display_until_final(watcher, id, wait, display)
+        except KeyboardInterrupt:
+            display.interrupt()
+            ctx.exit(KILLED_BY + signal.SIGINT)
     ctx.exit(OK if state.status == "success" else FAILED)
+
+
+def _display_until_final(watcher: Watcher, task_id: str, wait: float, display: "Display") -> State:
+    """Display the states of a task until it ends; return the final one."""
+    states: SimpleQueue[State] = SimpleQueue()
+    watcher.subscribe(task_id, states.put)
+    try:
+        state = states.get(timeout=wait)
+    except Empty:
+        raise NoStateReported.of(task_id, wait) from None
+    display.show(state)
+    while not state.final:
+        state = states.get()
+        display.show(state)
+    return state
 
 
 class Display(Protocol):
@@ -62,6 +75,9 @@ class Display(Protocol):
 
     def show(self, state: State) -> None:
         """Display the next state."""
+
+    def interrupt(self) -> None:
+        """End the output after Ctrl-C."""
 
 
 class RewrittenLine:
@@ -83,9 +99,14 @@ class RewrittenLine:
             click.echo()
         self._previous = state
 
+    def interrupt(self) -> None:
+        """Leave the line as it is."""
+        click.echo()
+
     def _write(self, text: str) -> None:
         width = shutil.get_terminal_size((80, 24)).columns - 1
-        click.echo(f"\r\x1b[K{truncated(text, width)}", nl=False)
+        # With color: without it, as NO_COLOR demands, click would remove what erases the line too.
+        click.echo(f"\r\x1b[K{truncated(text, width)}", nl=False, color=True)
 
 
 class LogLines:
@@ -102,6 +123,9 @@ class LogLines:
         elif state.status != "progress" or time.monotonic() >= self._next_progress:
             self._next_progress = time.monotonic() + LINE_INTERVAL_SECONDS
             click.echo(line_of(state))
+
+    def interrupt(self) -> None:
+        """Print nothing."""
 
 
 def _runs(state: State) -> bool:
@@ -134,7 +158,7 @@ def _bar_of(progress: Progress) -> str:
     parts.append(_count(outer))
     if outer.rate:
         parts.append(f"{_number(outer.rate)}/s")
-    if outer.remaining:
+    if outer.remaining and isfinite(outer.remaining):
         parts.append(f"{_duration(outer.remaining)} left")
     parts += [f"> {' '.join(filter(None, [one_line(step.name), _count(step)]))}" for step in inner]
     return "  ".join([*parts, one_line(progress.message)]).rstrip()
@@ -145,7 +169,7 @@ def _count(step: Step) -> str:
 
 
 def _number(number: float) -> str:
-    return f"{number:.0f}" if number == int(number) or number >= 1000 else f"{number:.3g}"
+    return f"{number:.0f}" if number % 1 == 0 or number >= 1000 else f"{number:.3g}"
 
 
 def _duration(seconds: float) -> str:

@@ -19,30 +19,41 @@ from datetime import UTC, datetime
 from email.headerregistry import Address
 from importlib.resources import files
 from string import Template
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from framework.contrib import env, mail
-from framework.contrib.database import ConfiguredTable
+from framework.contrib.database import ConfiguredTable, concerns_rows
 from framework.contrib.mail_address import SUBJECT_LIMIT, address, many_lines, one_line
 from framework.contrib.months import check_period, months_before
-from framework.errors import BadEnvironment, BadMail
+from framework.errors import BadEnvironment, BadMail, DatabaseRefused
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
 
-__all__ = ["delete_dormant", "remind", "to_remind"]
+__all__ = ["Deletion", "delete_dormant", "remind", "to_remind"]
 
 
 COLUMNS = {"id": (), "email": (), "last_active_at": ("DateTime",), "reminded_at": ("DateTime",)}
 COLUMNS_TO_DELETE = {"id": (), "last_active_at": ("DateTime",)}
 #: The longest time without activity, in months.
 MOST_MONTHS = 1200
+#: Accounts whose error is in the result.
+MOST_ERRORS = 20
 
 
-def delete_dormant(now: datetime, months: int = 6) -> int:
-    """Delete the accounts without activity for ``months`` calendar months, reminded or not; return how many.
+class Deletion(TypedDict):
+    """How many accounts were deleted, how many the database refused to delete, and why: the first 20 of them."""
 
-    Each batch of some hundreds has its own transaction. An account that is used meanwhile stays.
+    deleted: int
+    refused: int
+    errors: list[str]
+
+
+def delete_dormant(now: datetime, months: int = 6) -> Deletion:
+    """Delete the accounts without activity for ``months`` calendar months, reminded or not.
+
+    Each batch of some hundreds has its own transaction; where the database refuses one, because other rows refer to an
+    account, say, each of its accounts has its own. An account that is used meanwhile stays.
 
     Args:
         now: with the time zone whose calendar counts.
@@ -53,14 +64,31 @@ def delete_dormant(now: datetime, months: int = 6) -> int:
         BadEnvironment: a setting cannot be used.
         TableMismatch: the table, or a column, is missing or of another type.
         DatabaseUnreachable: the database does not answer; what was deleted stays so, and a retry deletes the rest.
-        DatabaseRefused: the database does not let its rows be deleted: others refer to them, say.
+        DatabaseRefused: the database lets none of its rows be deleted: the user has no right to.
         MissingExtra: SQLAlchemy is not installed.
     """
     accounts = ConfiguredTable.named("ACCOUNTS", "accounts", COLUMNS_TO_DELETE)
     dormant = _dormant(accounts, now, months)
-    delete = accounts.table.delete().where(dormant)
-    pages = accounts.pages(dormant)
-    return sum(accounts.change(delete.where(accounts["id"].in_([row[0] for row in page]))) for page in pages)
+    done = Deletion(deleted=0, refused=0, errors=[])
+    for page in accounts.pages(dormant):
+        _delete(accounts, dormant, [row[0] for row in page], done)
+    return done
+
+
+def _delete(accounts: ConfiguredTable, dormant: "ColumnElement[bool]", ids: list[Any], done: Deletion) -> None:
+    """Delete accounts that are still dormant, in one transaction, or one by one where the database refuses that."""
+    try:
+        done["deleted"] += accounts.change(accounts.table.delete().where(dormant & accounts["id"].in_(ids)))
+    except DatabaseRefused as refusal:
+        if not concerns_rows(refusal):
+            raise
+        if len(ids) > 1:
+            for account in ids:
+                _delete(accounts, dormant, [account], done)
+            return
+        done["refused"] += 1
+        if len(done["errors"]) < MOST_ERRORS:
+            done["errors"].append(f"account {ids[0]}: {refusal.message}")
 
 
 def to_remind(now: datetime, months: int = 6) -> Iterator[tuple[Any, str]]:

@@ -1,7 +1,8 @@
 """Rows appended to a CSV file that a spreadsheet opens, safely from many processes at once.
 
 The file is what spreadsheets expect: UTF-8 with a mark at its start (so that accents are read as such), commas, every
-cell in quotes, CRLF after each row. A text that a spreadsheet would run as a formula gets an apostrophe before it.
+cell in quotes, CRLF after each row. A text that a spreadsheet would run as a formula gets an apostrophe before it, also
+where it would begin a cell for a program that separates cells by semicolons, tabs or vertical bars.
 """
 
 import csv
@@ -32,9 +33,9 @@ CELL_LIMIT = 32_767
 
 MARK = "\ufeff".encode()
 NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
-# The start of a cell, also in a spreadsheet that separates cells with semicolons or tabs. The four escapes are the wide
-# forms of the same signs, which some spreadsheets treat alike.
-FORMULA = re.compile(r"(^|[;\t\n])(?=\s*[=+\-@\uff1d\uff0b\uff0d\uff20])|^(?=[\t\n])")
+# The start of a cell, also for a reader that separates cells with another sign; it skips quotes there. The four escapes
+# are the wide forms of the same signs, which some spreadsheets treat alike.
+FORMULA = re.compile(r'(^|[;|\t\n])(?=[\s"]*[=+\-@\uff1d\uff0b\uff0d\uff20])|^(?=[\t\n])')
 # Control characters, and halves of characters, which no encoding takes.
 UNPRINTABLE = re.compile("[\0-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 

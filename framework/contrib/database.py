@@ -24,7 +24,7 @@ from framework.errors import BadEnvironment, DatabaseRefused, DatabaseUnreachabl
 if TYPE_CHECKING:
     from sqlalchemy import URL, Column, ColumnElement, Connection, Engine, Table
 
-__all__ = ["ConfiguredTable"]
+__all__ = ["ConfiguredTable", "concerns_rows"]
 
 
 #: Rows that are read, or changed in one transaction, at a time.
@@ -102,6 +102,11 @@ class ConfiguredTable:
     def _read(self, query: Any) -> list[Sequence[Any]]:
         with self.transaction() as connection:
             return list(connection.execute(query))
+
+
+def concerns_rows(refusal: DatabaseRefused) -> bool:
+    """Return whether a database refused the rows of a statement, so that it may take others; not the statement."""
+    return not isinstance(refusal.__cause__, _sqlalchemy().exc.ProgrammingError)
 
 
 def _renamed(variable: str, columns: Mapping[str, Any]) -> dict[str, str]:

@@ -3,21 +3,25 @@
 A visitor's text is checked before anything is sent, appears in the body alone (apart from the subject and the reply
 address), and goes to one fixed address. The environment variables are read at each call:
 
-========================  ==================================================  ========================
-variable                  what it is                                          default
-========================  ==================================================  ========================
-``MAIL_SERVER``           the SMTP server                                     ``localhost``
-``MAIL_PORT``             its port                                            ``1025``
-``MAIL_USE_TLS``          STARTTLS: encrypt once connected                    no
-``MAIL_USE_SSL``          encrypted from the first byte                       no
-``MAIL_CA_FILE``          certificates to trust, besides the system's         the system's alone
-``MAIL_USERNAME``         the user to log in as                               no login
-``MAIL_PASSWORD``         its password
-``MAIL_OWNER``            the address that receives the mail                  ``webmaster@localhost``
-``MAIL_DEFAULT_SENDER``   the address that the mail is from                   the owner
-``MAIL_TEMPLATE``         the text around the message, a ``string.Template``  one of ours
-``MAIL_TIMEOUT``          seconds to wait for each answer of the server       ``30``
-========================  ==================================================  ========================
+==========================  ==================================================  ========================
+variable                    what it is                                          default
+==========================  ==================================================  ========================
+``MAIL_SERVER``             the SMTP server                                     ``localhost``
+``MAIL_PORT``               its port                                            ``1025``
+``MAIL_USE_TLS``            STARTTLS: encrypt once connected                    no
+``MAIL_USE_SSL``            encrypted from the first byte                       no
+``MAIL_CA_FILE``            certificates to trust, besides the system's         the system's alone
+``MAIL_USERNAME``           the user to log in as                               no login
+``MAIL_PASSWORD``           its password
+``MAIL_UNENCRYPTED_LOGIN``  whether the password may be sent unencrypted        no
+``MAIL_OWNER``              the address that receives the mail                  ``webmaster@localhost``
+``MAIL_DEFAULT_SENDER``     the address that the mail is from                   the owner
+``MAIL_TEMPLATE``           the text around the message, a ``string.Template``  one of ours
+``MAIL_TIMEOUT``            seconds to wait for each answer of the server       ``30``
+==========================  ==================================================  ========================
+
+A password is sent over an encrypted connection only, or else nothing is sent; ``MAIL_UNENCRYPTED_LOGIN=yes``
+allows it, for a server on the same machine, say.
 """
 
 import ssl
@@ -54,6 +58,7 @@ class MailSettings:
     ca_file: Path | None = None
     username: str = ""
     password: str = field(default="", repr=False)
+    unencrypted_login: bool = False
     template: Path | None = None
     timeout: float = 30.0
 
@@ -73,6 +78,7 @@ class MailSettings:
             ca_file=env.file("MAIL_CA_FILE"),
             username=env.text("MAIL_USERNAME"),
             password=env.text("MAIL_PASSWORD"),
+            unencrypted_login=env.flag("MAIL_UNENCRYPTED_LOGIN"),
             owner=_configured("MAIL_OWNER", owner),
             sender=_configured("MAIL_DEFAULT_SENDER", env.text("MAIL_DEFAULT_SENDER", owner)),
             template=env.file("MAIL_TEMPLATE"),
@@ -96,6 +102,12 @@ class MailSettings:
             raise BadEnvironment.of(
                 "MAIL_PASSWORD", "***", "of ASCII characters, as MAIL_USERNAME; smtplib sends no other"
             )
+
+        if self.username and not (self.use_tls or self.use_ssl or self.unencrypted_login):
+            wanted = (
+                "yes, or MAIL_USE_SSL yes, since MAIL_PASSWORD is set; MAIL_UNENCRYPTED_LOGIN=yes sends it unencrypted"
+            )
+            raise BadEnvironment.of("MAIL_USE_TLS", "no", wanted)
 
     def encryption(self) -> ssl.SSLContext:
         """Return the TLS context that trusts the system's authorities and ``ca_file``."""

@@ -7,6 +7,10 @@ variable          what it is                                     default
 ``YARA_FILES``    the folder that files to scan must be in       ``samples/files``
 ``YARA_TIMEOUT``  seconds that one scan may take                 ``60``
 ================  =============================================  =================
+
+A scan takes about 160 bytes of memory for each place that an expression of the rules matches, 160 MB for an expression
+at most, since YARA stops at a million places. What was matched is not kept: yara-python's ``max_match_data``, which
+holds for the whole process, is 1.
 """
 
 import re
@@ -109,4 +113,5 @@ def _yara() -> ModuleType:
         import yara
     except ImportError as exc:
         raise MissingExtra.named("yara-python", "yara") from exc
+    yara.set_config(max_match_data=1)  # by default 512 bytes of each match, which `_match` does not use
     return yara  # type: ignore[no-any-return]

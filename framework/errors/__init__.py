@@ -42,7 +42,7 @@ from framework.errors.data import (
 )
 from framework.errors.failures import FailedTasksBusy, FailedTasksUnread, NotATransaction, NotRetried, UnknownFailure
 from framework.errors.limits import AlreadyQueued, BadKey, BadLimit, OverLimit
-from framework.errors.progress import NoStateReported
+from framework.errors.progress import BadProgress, NoStateReported
 from framework.errors.project import (
     BadEnvironment,
     BrokenConfig,
@@ -66,6 +66,7 @@ __all__ = [
     "BadLimit",
     "BadMail",
     "BadPeriod",
+    "BadProgress",
     "BadRows",
     "BadSchedule",
     "BadTaskToken",

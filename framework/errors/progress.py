@@ -1,8 +1,18 @@
-"""Errors of watching tasks."""
+"""Errors of progress, and of watching tasks."""
 
 from typing import Self
 
 from framework.errors.base import FrameworkError, message
+
+
+class BadProgress(FrameworkError, TypeError):
+    """A value cannot be the number that a step of progress needs."""
+
+    @classmethod
+    def of(cls, what: str, value: object) -> Self:
+        """Say what should be a number, and of which type it is."""
+        fix = "Give it a number: an int, a float, or an object that float() converts."
+        return cls(message(f"The {what} of a step of progress cannot be a {type(value).__name__}", fix=fix))
 
 
 class NoStateReported(FrameworkError):

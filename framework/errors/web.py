@@ -40,6 +40,16 @@ class NoSocket(FrameworkError):
             )
         )
 
+    @classmethod
+    def of_visitor(cls, most: int) -> Self:
+        """Say how many of one visitor a process may have open."""
+        return cls(
+            message(
+                f"This process has {most} sockets of one visitor open, and no more",
+                fix="The page polls every few seconds instead.",
+            )
+        )
+
 
 class BadTaskToken(FrameworkError):
     """A token is not ours, or another visitor's; HTTP's answer is 403."""

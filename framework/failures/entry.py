@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from hashlib import sha256
 from inspect import Signature, signature
-from typing import Any
+from typing import Any, Self
 
 import amqp
 from celery import Celery
@@ -87,6 +87,13 @@ class FailedMessage:
     def queue(self) -> str:
         """The queue that it came from; empty if that was not recorded."""
         return self._recorded("queue") or str(self._death.get("queue") or "")
+
+    def without_large_body(self) -> Self:
+        """Return the message; a body that is too large to be displayed is left out, so that many can be kept."""
+        if len(self.message.body or b"") > DECODED_BYTES:
+            _ = self.id, self._decoded  # computed from the body
+            self.message.body = b""
+        return self
 
     def redacted(self, app: Celery, secret_names: Collection[str]) -> FailedTask:
         """Return the failed task without the arguments of these names; without names, nothing is redacted."""

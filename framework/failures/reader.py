@@ -24,8 +24,9 @@ from framework.failures.queue import failed_queue
 __all__ = ["FailedQueue", "RetryRefused"]
 
 
-#: Unacknowledged messages per consumer: enough to keep the broker busy, and few in its memory.
-WINDOW = 500
+#: Messages that the broker may deliver ahead, and bytes of their bodies: enough to keep it busy, and few in its memory.
+#: A window has twice the messages of the one before, at most.
+WINDOW, WINDOW_BYTES = 500, 16 << 20
 
 #: Seconds to wait for another reader.
 LOCK_TIMEOUT_SECONDS = 5.0
@@ -81,15 +82,18 @@ class FailedQueue:
         Raises:
             FailedTasksUnread: the broker has more and does not deliver them.
         """
+        size, largest = 1, 1
         for left in range(self.total, 0, -1):
             if self._reader.full:
-                self._reader.open_window(min(WINDOW, left))
+                self._reader.open_window(min(size, left))
+                size = min(size * 2, WINDOW, max(WINDOW_BYTES // largest, 1))
             try:
                 message = self._reader.read(READ_TIMEOUT_SECONDS)
             except DeliveryTimeout:
                 raise FailedTasksUnread.of(self._name, READ_TIMEOUT_SECONDS) from None
             if message is None:  # another client has taken messages in spite of the lock
                 return
+            largest = max(largest, len(message.body or b""))
             yield FailedMessage(message)
 
     def remove(self, entry: FailedMessage) -> None:

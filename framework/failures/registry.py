@@ -56,7 +56,7 @@ class Failures:
         """Return at most ``limit`` failed tasks from ``offset`` on, oldest first; ``reason`` and ``task`` select."""
         with FailedQueue(self._app) as queue:
             # RabbitMQ requeues messages that were read behind the others: all are read, and sorted by their times.
-            found = (entry for entry in queue if _fits(entry, reason, task))
+            found = (entry.without_large_body() for entry in queue if _fits(entry, reason, task))
             first = nsmallest(offset + limit, found, key=lambda entry: entry.failed_at or LONG_AGO)
         return [self._redacted(entry) for entry in first[offset:]]
 

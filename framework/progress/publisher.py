@@ -4,6 +4,7 @@ Neither a slow nor a lost broker delays a task: its states wait here until they 
 the latest is sent. One thread and one connection are enough for a process; both start with the first state.
 """
 
+import logging
 import os
 import threading
 import time
@@ -14,8 +15,9 @@ from functools import partial
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
-from amqp.exceptions import ChannelError
+from amqp.exceptions import AMQPError, ChannelError
 from celery.utils.log import get_logger
+from kombu.exceptions import OperationalError
 
 from framework.celery import compat
 from framework.errors import describe
@@ -40,8 +42,12 @@ RECONNECT_DELAY_SECONDS, MAX_RECONNECT_DELAY_SECONDS = 0.2, 2.0
 #: Jobs that wait for a broker that is away before the oldest is dropped.
 MAX_WAITING_JOBS = 1000
 
-#: Attempts to publish a state that the broker refuses; the first may have met a channel that was closed.
+#: Attempts to publish a state that the broker refuses or that raises another error; the first may have met a channel
+#: that was closed.
 MAX_ATTEMPTS = 2
+
+#: Errors of a broker that is away: a state is published once it is back.
+AWAY = (AMQPError, OperationalError, OSError)
 
 
 class StateSource(Protocol):
@@ -52,6 +58,9 @@ class StateSource(Protocol):
 
     def next_state(self) -> State | None:
         """Return the state to publish now; None where it is the same as before."""
+
+    def renew(self, states: StateStore) -> None:
+        """Restart the expiry of the stored state."""
 
 
 @dataclass(eq=False)
@@ -76,6 +85,7 @@ class StatePublisher:
         self._thread: threading.Thread | None = None
         self._closing = False
         self._next_update = 0.0
+        self._next_renewal = 0.0
         self._away_until = 0.0
         self._reconnect_delay = RECONNECT_DELAY_SECONDS
 
@@ -99,6 +109,8 @@ class StatePublisher:
         """Publish the states of ``source``: the first at once, then those of each interval."""
         with self._changed:
             self._start()
+            if not self._sources:
+                self._next_renewal = time.monotonic() + self._store.renewal_seconds
             self._sources.append(source)
             self._next_update = 0.0
             self._changed.notify()
@@ -147,6 +159,7 @@ class StatePublisher:
             while not self._closing:
                 now = time.monotonic()
                 ready_at = self._away_until
+                self._queue_renewal(now)
                 if self._jobs and (now >= ready_at or not self._jobs[0].retry):
                     return self._jobs.popleft(), []
                 changed = [source for source in self._sources if source.has_changed()]
@@ -156,9 +169,25 @@ class StatePublisher:
                         self._next_update = now + INTERVAL_SECONDS
                         return None, changed
                 waiting = bool(changed or self._jobs)
-                if not self._changed.wait(max(ready_at - now, 0.001) if waiting else IDLE_SECONDS) and not waiting:
+                seconds = max(ready_at - now, 0.001) if waiting else IDLE_SECONDS
+                if self._sources:
+                    seconds = min(seconds, max(self._next_renewal - now, 0.001))
+                if not self._changed.wait(seconds) and not waiting:
                     return None, []
             return (self._jobs.popleft(), []) if self._jobs and not self._away_until else (None, [])
+
+    def _queue_renewal(self, now: float) -> None:
+        """Queue a job that renews the stored states of the sources, where it is time."""
+        if not self._sources or now < self._next_renewal:
+            return
+        self._next_renewal = now + self._store.renewal_seconds
+        sources = [*self._sources]
+
+        def renew(states: StateStore) -> None:
+            for source in sources:
+                source.renew(states)
+
+        self._jobs.append(Job(renew, retry=False))
 
     def _do(self, job: Job) -> None:
         if self._attempt(job.send, job):
@@ -171,9 +200,14 @@ class StatePublisher:
 
     def _update(self, sources: list[StateSource]) -> None:
         for source in sources:
-            if (state := source.next_state()) is None:
+            try:
+                state = source.next_state()
+                send = None if state is None else partial(_publish, key=state.id, body=encoded(state))
+            except Exception:
+                log.exception("The progress of a task cannot be reported; it is not reported any more")
+                self.unfollow(source)
                 continue
-            if not self._attempt(partial(_publish, key=state.id, body=encoded(state))):
+            if send is not None and not self._attempt(send):
                 return
 
     def _attempt(self, send: "Callable[[StateStore], None]", job: Job | None = None) -> bool:
@@ -188,7 +222,10 @@ class StatePublisher:
             return False
         except Exception as exc:
             # Any error: a connection in an unknown condition is of no use, and a task must not fail because of it.
-            log.debug("The state of a task cannot be published now: %s", describe(exc))
+            level = logging.DEBUG if isinstance(exc, AWAY) else logging.WARNING
+            log.log(level, "The state of a task cannot be published now: %s", describe(exc))
+            if job is not None and not isinstance(exc, AWAY):
+                job.refusals += 1
             self._store.discard_connection()
             self._away_until = time.monotonic() + self._reconnect_delay
             self._reconnect_delay = min(self._reconnect_delay * 2, MAX_RECONNECT_DELAY_SECONDS)

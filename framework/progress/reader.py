@@ -3,7 +3,6 @@
 A task reports its state with ``@celery.task(track=True)``, or with `~framework.progress.steps.progress`.
 """
 
-import json
 import time
 from collections.abc import Iterator
 from queue import Empty, SimpleQueue
@@ -33,7 +32,7 @@ def last_state(task_id: str, *, app: Any = None) -> State | None:
         # A pooled connection may have been lost long ago.
         read = connection.ensure(connection, lambda: _read(connection, task_id), max_retries=1, interval_start=0)
         body = read()
-    return None if body is None else State.from_dict(json.loads(body))
+    return None if body is None else store.decoded(body)
 
 
 def _read(connection: Any, task_id: str) -> bytes | None:

@@ -9,9 +9,10 @@ from itertools import count
 from typing import Any, Protocol
 
 from celery.exceptions import Reject, SoftTimeLimitExceeded, TimeLimitExceeded, WorkerLostError
+from celery.utils.log import get_logger
 from kombu.utils.encoding import safe_repr
 
-from framework.errors import FrameworkError
+from framework.errors import FrameworkError, describe
 from framework.progress import store
 from framework.progress.publisher import publisher_for
 from framework.progress.state import Progress, State, Status, Step
@@ -19,6 +20,8 @@ from framework.progress.store import StateStore, encoded
 
 __all__ = ["Run", "finalize_state", "public_error", "publish_state", "result_as_json"]
 
+
+log = get_logger(__name__)
 
 #: Seconds that a call and the end of a task wait until the state is published.
 CALL_TIMEOUT_SECONDS, END_TIMEOUT_SECONDS = 1.0, 2.0
@@ -58,6 +61,7 @@ class Run:
         self.ended_before = False
         #: The run is over, and another process reports how the task ends.
         self.stopped = False
+        self._stored = False
         self._name = name
         self._attempt = int(request.retries or 0) + 1
         deliveries = _deliveries(request)
@@ -109,6 +113,10 @@ class Run:
         self._published = progress
         return self._state("progress", progress=progress)
 
+    def renew(self, states: StateStore) -> None:
+        """Restart the expiry of the stored state, which the broker would delete while the task runs."""
+        self._stored = self._stored and states.exists(self.id)
+
     def progress(self) -> Progress | None:
         """Return the current progress; None where the run has no steps."""
         now = time.monotonic()
@@ -122,13 +130,21 @@ class Run:
     def _publish_last(
         self, status: Status, publish: "Callable[[StateStore, State], None]", fields: dict[str, Any]
     ) -> None:
-        state = self._state(status, self._base + LAST_NUMBER, progress=self.progress(), **fields)
+        state = self._state(status, self._base + LAST_NUMBER, progress=self._last_progress(), **fields)
 
         def send(states: StateStore) -> None:
             if not self.ended_before:
                 publish(states, state)
 
         self._publisher.publish(send, retry=True, timeout=END_TIMEOUT_SECONDS)
+
+    def _last_progress(self) -> Progress | None:
+        """Return the current progress; None where it cannot be read: the end of the task is reported without it."""
+        try:
+            return self.progress()
+        except Exception as exc:  # an iterable of the project may raise anything
+            log.warning("The last progress of task %s cannot be reported: %s", self.id, describe(exc))
+            return None
 
     def _publish_start(self, states: StateStore, state: State) -> None:
         if self.stopped:
@@ -138,6 +154,7 @@ class Run:
             return
         if states.exists(self.id) or states.reserve(self.id):
             store.bind(states.channel, self.id)
+            self._stored = True
         publish_state(states, state)
 
 
@@ -187,6 +204,6 @@ def result_as_json(result: Any) -> Any:
     """Return a result as JSON values: None where it is too large, its ``repr`` where it cannot be converted."""
     try:
         text = json.dumps(result, default=str, ensure_ascii=False)
-    except (TypeError, ValueError, RecursionError):
+    except Exception:  # __str__ of a class in the project may raise anything
         text = json.dumps(safe_repr(result))
     return json.loads(text) if len(text) <= MAX_RESULT_CHARACTERS else None

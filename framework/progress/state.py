@@ -4,17 +4,30 @@ A task with ``@celery.task(track=True)`` reports its states; any other from its 
 backend is needed: the broker stores the last state of each task and delivers every state to its watchers.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
-__all__ = ["FINAL", "Progress", "State", "Status", "Step"]
+__all__ = ["FINAL", "Progress", "State", "Status", "Step", "finite"]
 
 
 Status = Literal["queued", "started", "progress", "retry", "success", "failure", "revoked"]
 
 #: The statuses in which a task ends.
 FINAL = frozenset({"success", "failure", "revoked"})
+
+
+def finite(number: float | None) -> float | None:
+    """Return a number, or None where it is infinite, no number (NaN), or larger than the largest float.
+
+    Raises:
+        TypeError: it is another object.
+    """
+    try:
+        return number if number is not None and math.isfinite(number) else None
+    except OverflowError:
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +48,7 @@ class Step:
     @property
     def fraction(self) -> float | None:
         """The part that is done, 0 to 1; None where the total is unknown."""
-        if self.total is None:
+        if finite(self.total) is None or finite(self.done) is None or self.total is None:
             return None
         return min(max(self.done / self.total, 0.0), 1.0) if self.total else 1.0
 
@@ -53,8 +66,10 @@ class Step:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Self:
-        """Make the object that `as_dict` described."""
-        return cls(**{name: fields[name] for name in cls.__slots__})
+        """Make the object that `as_dict` described, also with fields that another version added or left out."""
+        numbers: dict[str, Any] = {name: finite(fields.get(name)) for name in ("total", "rate", "remaining")}
+        texts: dict[str, Any] = {name: str(fields.get(name) or "") for name in ("name", "message")}
+        return cls(done=finite(fields.get("done")) or 0, **texts, **numbers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +109,8 @@ class Progress:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Self:
-        """Make the object that `as_dict` described."""
-        return cls(tuple(Step.from_dict(step) for step in fields["steps"]))
+        """Make the object that `as_dict` described, also with fields that another version added or left out."""
+        return cls(tuple(Step.from_dict(step) for step in fields.get("steps", ())))
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +168,13 @@ class State:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Self:
-        """Make the object that `as_dict` described."""
-        values = {name: fields[name] for name in cls.__slots__}
-        return cls(**{**values, "progress": values["progress"] and Progress.from_dict(values["progress"])})
+        """Make the object that `as_dict` described, also with fields that another version added or left out.
+
+        Raises:
+            TypeError, ValueError, AttributeError: there is no ``id``, or a field is not as `as_dict` writes it.
+        """
+        known: dict[str, Any] = {"task": "", "status": "started", "number": 0, "at": 0.0}
+        known |= {name: fields[name] for name in cls.__slots__ if name in fields}
+        progress = known.get("progress")
+        exact = {"status": str(known["status"]), "number": int(known["number"]), "at": float(known["at"])}
+        return cls(**{**known, **exact, "progress": Progress.from_dict(progress) if progress else None})

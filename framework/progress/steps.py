@@ -8,8 +8,9 @@ from itertools import chain, compress, repeat
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
+from framework.errors import BadProgress
 from framework.progress import run, signals
-from framework.progress.state import Step
+from framework.progress.state import Step, finite
 
 __all__ = ["Steps", "progress"]
 
@@ -45,7 +46,10 @@ def progress(iterable: Iterable[T] = (), name: str = "", *, total: float | None 
     Args:
         iterable: the items of the loop.
         name: the step's name for users.
-        total: the number of items, where the iterable has no length.
+        total: the number of items, where the iterable has no length; one that is infinite or NaN is unknown.
+
+    Raises:
+        framework.errors.BadProgress: the total is no number.
     """
     return Steps(iterable, name, total)
 
@@ -55,8 +59,8 @@ class Steps(Generic[T]):
 
     def __init__(self, iterable: Iterable[T], name: str, total: float | None) -> None:
         self._iterable = iterable
-        self._name = name
-        self._total = total
+        self._name = _text(name)
+        self._total = _number("total", total)
         self._message = ""
         # What is done besides the loop, and the loop's counter: one attribute, since the publisher reads in its thread.
         self._done: tuple[float, Callable[[], int] | None] = (0, None)
@@ -97,20 +101,31 @@ class Steps(Generic[T]):
         return done if count is None else done + max(count() - 1, 0)
 
     def advance(self, amount: float = 1) -> None:
-        """Add ``amount`` to what is done."""
+        """Add ``amount`` to what is done; one that is infinite or NaN changes nothing.
+
+        Raises:
+            framework.errors.BadProgress: the amount is no number.
+        """
         done, count = self._done
-        self._done = (done + amount, count)
+        after = finite(done + (_number("amount", amount) or 0))
+        self._done = (done if after is None else after, count)
         self._changed()
 
     def set(self, done: float, total: float | None = None) -> None:
-        """Set what is done, and the ``total`` where it is given."""
-        self._done = (done, self._done[1])
-        self._total = self._total if total is None else total
+        """Set what is done, and the ``total`` where it is given; an infinite number or NaN changes nothing.
+
+        Raises:
+            framework.errors.BadProgress: one of them is no number.
+        """
+        before, count = self._done
+        known, known_total = _number("number of items done", done), _number("total", total)
+        self._total = self._total if known_total is None else known_total
+        self._done = (before if known is None else known, count)
         self._changed()
 
     def message(self, text: str) -> None:
         """Replace the message for the users who watch the task."""
-        self._message = str(text)
+        self._message = _text(text)
         self._changed()
 
     def step(self, now: float) -> Step:
@@ -200,7 +215,7 @@ def counted(iterable: Iterable[T]) -> tuple[Iterator[T], Callable[[], int]]:
     items = iter(iterable)
     if isinstance(iterable, list):  # it may grow during the loop
         return items, lambda: len(iterable) - operator.length_hint(items)
-    if type(items) in _EXACT:
+    if type(items) in _EXACT and _length_hint(items) is not None:
         first = operator.length_hint(items)
         return items, lambda: first - operator.length_hint(items)
     selectors = repeat(True, _ENDLESS)
@@ -210,10 +225,32 @@ def counted(iterable: Iterable[T]) -> tuple[Iterator[T], Callable[[], int]]:
 def _length(iterable: Iterable[Any]) -> int | None:
     try:
         return len(iterable)  # type: ignore[arg-type]
-    except TypeError:
+    except (TypeError, OverflowError):  # a range may be longer than len() can say
+        return _length_hint(iterable)
+
+
+def _length_hint(iterable: Iterable[Any]) -> int | None:
+    try:
         found = operator.length_hint(iterable, -1)
-        return None if found < 0 else found
+    except OverflowError:
+        return None
+    return None if found < 0 else found
+
+
+def _text(value: object) -> str:
+    """Return a value as text that can be encoded: a name of a file may hold bytes that are no characters."""
+    return str(value).encode(errors="replace").decode()
+
+
+def _number(what: str, value: Any) -> float | None:
+    """Return a value as a number that JSON has; None where it is None, infinite or NaN."""
+    try:
+        return finite(value if value is None or type(value) in (int, float) else float(value))
+    except OverflowError:
+        return None
+    except (TypeError, ValueError):
+        raise BadProgress.of(what, value) from None
 
 
 def _rounded(seconds: float | None) -> float | None:
-    return None if seconds is None else float(f"{seconds:.3g}")
+    return None if seconds is None else finite(float(f"{seconds:.3g}"))

@@ -1,8 +1,8 @@
 """Stores the last value of each key on the broker and delivers every new value to the watchers of the key.
 
 A process publishes a value to one exchange, with the key as routing key. The queue of the key holds the last value
-(``x-max-length=1``) and expires some time after it was last declared, read or finalized. A watcher binds its queue to
-the keys that it watches.
+(``x-max-length=1``) and expires some time after it was last declared, read or finalized, but not published to: the
+process that runs a task declares it again from time to time. A watcher binds its queue to the keys that it watches.
 
 `finalize` unbinds the queue of a key before it stores the final value: a process that does not know of the end and
 publishes later does not replace it.
@@ -15,11 +15,12 @@ from hashlib import blake2b
 from typing import Any
 
 import amqp
-from amqp.exceptions import AMQPError, NotFound
-from kombu.exceptions import OperationalError
+from amqp.exceptions import NotFound
+from celery.utils.log import get_logger
 
 from framework.broker.queues import milliseconds
 from framework.config import setting
+from framework.errors import describe
 from framework.progress.state import State
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "declare_exchange",
     "declare_value",
     "declare_watch_queue",
+    "decoded",
     "delete",
     "encoded",
     "exists",
@@ -41,6 +43,8 @@ __all__ = [
     "reserve",
     "unbind_watch_queue",
 ]
+
+log = get_logger(__name__)
 
 # Not a topic exchange: an id that contains a wildcard would receive every state.
 EXCHANGE = "task.state"
@@ -56,6 +60,9 @@ RETRY_DELAY_SECONDS = 0.005
 
 #: Seconds that the broker may take to answer.
 TIMEOUT_SECONDS = 3.0
+
+#: The expiry of a running task's state is restarted so many times in ``task_state_expires`` seconds.
+RENEWALS = 5
 
 
 class ValueInUse(Exception):
@@ -204,6 +211,8 @@ class StateStore:
         self._connection: Any = None
         self._channel: Any = None
         self.expires_seconds = float(setting(app, "task_state_expires"))
+        #: Seconds between two renewals; a state expires so many seconds later, since the last renewal may be that old.
+        self.renewal_seconds = self.expires_seconds / RENEWALS
         self.max_tasks = int(setting(app, "task_state_max"))
 
     @property
@@ -229,8 +238,9 @@ class StateStore:
     def reset_channel(self) -> None:
         """Close the channel, which the broker may have closed already; the next use opens another."""
         channel, self._channel = self._channel, None
-        with suppress(AMQPError, OSError):
-            channel.close()
+        if channel is not None:
+            with suppress(Exception):  # the connection may be in any condition
+                channel.close()
 
     def discard_connection(self) -> None:
         """Discard a connection that cannot be used, without talking to the broker."""
@@ -242,7 +252,7 @@ class StateStore:
         """Close the connection."""
         connection, self._connection, self._channel = self._connection, None, None
         if connection is not None:
-            with suppress(AMQPError, OSError, OperationalError):
+            with suppress(Exception):  # the connection may be in any condition
                 connection.close()
 
     def exists(self, task_id: str) -> bool:
@@ -253,21 +263,30 @@ class StateStore:
         return False
 
     def last_state(self, task_id: str) -> State | None:
-        """Return the last state of the task; None where none is stored, or others read it for more than a second."""
+        """Return the last state of the task; None where none is stored, or it cannot be read within a second."""
         body = read(self.channel, task_id, timeout=1.0)
         if body is None:
             self.reset_channel()
             return None
-        return State.from_dict(json.loads(body))
+        return decoded(body)
 
     def reserve(self, task_id: str) -> bool:
         """Declare the queue for the states of the task; return False where too many tasks have one."""
         if not reserve(self.channel, self.max_tasks, self.expires_seconds):
             return False
-        declare_value(self.channel, task_id, self.expires_seconds)
+        declare_value(self.channel, task_id, self.expires_seconds + self.renewal_seconds)
         return True
 
 
 def encoded(state: State) -> bytes:
     """Return a state as JSON, the body of its message."""
     return json.dumps(state.as_dict(), separators=(",", ":"), ensure_ascii=False).encode(errors="replace")
+
+
+def decoded(body: bytes | str) -> State | None:
+    """Return the state in the body of a message; None where it is no state, which is logged."""
+    try:
+        return State.from_dict(json.loads(body))
+    except Exception as exc:  # any program may publish to the exchange
+        log.warning("The broker has a state of a task that cannot be read: %s", describe(exc))
+        return None

@@ -1,6 +1,5 @@
 """Watches any number of tasks over one connection, in one thread."""
 
-import json
 import os
 import selectors
 import socket
@@ -225,7 +224,8 @@ class _WatchConnection:
         """Call ``deliver`` with each new state inside `wait`."""
 
         def take(message: Any) -> None:
-            deliver(State.from_dict(json.loads(message.body)))
+            if (state := store.decoded(message.body)) is not None:
+                deliver(state)
 
         self._channel.basic_consume(self._queue, no_ack=True, callback=take)
 
@@ -255,8 +255,8 @@ class _WatchConnection:
                 if now < deadline:
                     self._to_read[task_id] = (now + RETRY_DELAY_SECONDS, deadline)
                 continue
-            if body is not None:
-                found.append(State.from_dict(json.loads(body)))
+            if body is not None and (state := store.decoded(body)) is not None:
+                found.append(state)
         return found
 
     def wait(self) -> None:

@@ -44,14 +44,17 @@ def remind_account(account: Any, months: int = 6) -> bool:
 
 
 @celery.task(**RETRY)
-def delete_dormant_accounts(months: int = 6) -> int:
-    """Delete the accounts without activity for so many calendar months, reminded or not; return how many.
+def delete_dormant_accounts(months: int = 6) -> accounts.Deletion:
+    """Delete the accounts without activity for so many calendar months, reminded or not.
+
+    Return how many were ``deleted``, how many the database ``refused`` to delete, since others refer to them, say, and
+    the first of its ``errors``.
 
     Raises:
         BadPeriod: ``months`` is no number of months.
         BadEnvironment: a setting cannot be used.
         TableMismatch: the table, or a column, is missing or of another type.
-        DatabaseRefused: the database does not let its rows be deleted: others refer to them, say.
+        DatabaseRefused: the database lets none of its rows be deleted: the user has no right to.
         MissingExtra: SQLAlchemy is not installed.
         OSError: the last retry failed too.
     """

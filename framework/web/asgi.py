@@ -11,12 +11,15 @@ from typing import Any
 
 from kombu.exceptions import OperationalError
 
-from framework.errors import BadTaskToken, ExpiredTaskToken, FrameworkError
+from framework.errors import BadTaskToken, ExpiredTaskToken, FrameworkError, NoSocket
 from framework.web.core import (
     MAX_SOCKET_SECONDS,
+    MAX_SOCKETS,
+    MAX_SOCKETS_PER_VISITOR,
     SCRIPT,
     UNKNOWN_AFTER_SECONDS,
     LiveStates,
+    SocketShares,
     as_json,
     may_come_from,
     public_view,
@@ -41,6 +44,8 @@ class TaskProgress:
         celery: the Celery application; the framework's own where none is given.
         expires: seconds that an address is valid.
         origins: other sites whose pages may open sockets, such as ``https://www.example.com``.
+        max_sockets: sockets in one process; further pages poll.
+        visitor_sockets: sockets of one visitor in one process.
 
     Raises:
         framework.errors.MissingSecret: the secret is empty.
@@ -54,23 +59,35 @@ class TaskProgress:
         celery: Any = None,
         expires: int = DAY_SECONDS,
         origins: Collection[str] = (),
+        max_sockets: int = MAX_SOCKETS,
+        visitor_sockets: int = MAX_SOCKETS_PER_VISITOR,
     ) -> None:
         self.tokens = Tokens(secret, expires)
         self.live = LiveStates(celery)
         self._visitor = visitor
         self._origins = origins
+        self._shares = SocketShares(max_sockets, visitor_sockets)
 
     def path(self, task_id: str, visitor: str) -> str:
         """Return the path, below the mount point, at which ``visitor`` may watch a task."""
         return f"/{self.tokens.make(task_id, visitor)}"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Respond to a request, or serve a socket."""
+        """Respond to a request, serve a socket, or close the connection to the broker with the server."""
+        if scope["type"] == "lifespan":
+            return await self._lifespan(receive, send)
         path = scope["path"].removeprefix(scope.get("root_path", "")).strip("/")
         if scope["type"] == "http":
             await self._respond(scope, path, send)
         elif scope["type"] == "websocket":
             await self._live(scope, path.removesuffix("/live"), receive, send)
+        return None
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while (await receive())["type"] != "lifespan.shutdown":
+            await send({"type": "lifespan.startup.complete"})
+        await asyncio.to_thread(self.live.close)
+        await send({"type": "lifespan.shutdown.complete"})
 
     async def _respond(self, scope: Scope, path: str, send: Send) -> None:
         if scope["method"] not in ("GET", "HEAD"):
@@ -95,11 +112,19 @@ class TaskProgress:
         try:
             if not may_come_from(origin and origin.decode("latin-1"), host.decode("latin-1"), self._origins):
                 raise BadTaskToken.here()
-            task_id = self.tokens.task_id(token, self._visitor(scope))
-        except FrameworkError:
-            return await send(
-                {"type": "websocket.close", "code": 1008}
-            )  # before it is accepted: the server responds with 403
+            visitor = self._visitor(scope)
+            task_id = self.tokens.task_id(token, visitor)
+            self._shares.take(str(visitor))
+        except FrameworkError as exc:
+            # Before it is accepted: the server responds with 403.
+            return await send({"type": "websocket.close", "code": 1013 if isinstance(exc, NoSocket) else 1008})
+        try:
+            await self._serve(task_id, receive, send)
+        finally:
+            self._shares.release(str(visitor))
+        return None
+
+    async def _serve(self, task_id: str, receive: Receive, send: Send) -> None:
         await send({"type": "websocket.accept"})
         disconnected = asyncio.create_task(_disconnected(receive))
         sending = asyncio.create_task(self._send_states(task_id, send))
@@ -109,7 +134,6 @@ class TaskProgress:
                 await send({"type": "websocket.close", "code": 1000 if sending.done() else 1001})
         finally:
             await _cancel(disconnected, sending)
-        return None
 
     async def _send_states(self, task_id: str, send: Send) -> None:
         """Send each state, up to the final one."""

@@ -4,7 +4,7 @@ import json
 import math
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from kombu.exceptions import OperationalError
 
-from framework.errors import BrokerAway
+from framework.errors import BrokerAway, NoSocket
 from framework.progress import State, Watcher, last_state
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "UNKNOWN",
     "LatestState",
     "LiveStates",
+    "SocketShares",
     "as_json",
     "may_come_from",
     "public_view",
@@ -42,6 +43,9 @@ PING_INTERVAL_SECONDS = 25.0
 
 #: Seconds after which a socket is closed: the page connects again, and its token is checked again.
 MAX_SOCKET_SECONDS = 3600.0
+
+#: Sockets in one process, and of one visitor in it; further pages poll.
+MAX_SOCKETS, MAX_SOCKETS_PER_VISITOR = 1000, 50
 
 #: Seconds after which a broker that was away is retried.
 RETRY_AFTER_SECONDS = 5
@@ -85,6 +89,42 @@ def may_come_from(origin: str | None, host: str, origins: Collection[str] = ()) 
     with suppress(ValueError):  # not a URL
         return urlsplit(origin).netloc.lower() == host.lower() != ""
     return False
+
+
+class SocketShares:
+    """Counts the sockets of a process and of each visitor.
+
+    Args:
+        most: how many may be open.
+        most_of_visitor: how many of one visitor may be open.
+    """
+
+    def __init__(self, most: int = MAX_SOCKETS, most_of_visitor: int = MAX_SOCKETS_PER_VISITOR) -> None:
+        self._most = most
+        self._most_of_visitor = most_of_visitor
+        self._open: Counter[str] = Counter()
+
+    def take(self, visitor: str) -> None:
+        """Count one more socket of a visitor.
+
+        Raises:
+            NoSocket: as many as may be are open.
+        """
+        if self._open.total() >= self._most:
+            raise NoSocket.above(self._most)
+        if self._open[visitor] >= self._most_of_visitor:
+            raise NoSocket.of_visitor(self._most_of_visitor)
+        self._open[visitor] += 1
+
+    def release(self, visitor: str) -> None:
+        """Count one socket of a visitor less."""
+        self._open[visitor] -= 1
+        if not self._open[visitor]:
+            del self._open[visitor]
+
+    def clear(self) -> None:
+        """Count none, as a fork that has no sockets."""
+        self._open.clear()
 
 
 class LatestState:

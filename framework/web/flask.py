@@ -8,6 +8,7 @@ setting                            meaning                                      
 ``TASK_PROGRESS_ORIGINS``          other sites whose pages may open sockets, such as     none
                                    ``https://www.example.com``
 ``TASK_PROGRESS_MAX_SOCKETS``      sockets in one process; further pages poll            ``1000``
+``TASK_PROGRESS_VISITOR_SOCKETS``  sockets of one visitor in one process                 ``50``
 =================================  ====================================================  =============
 
 ``SECRET_KEY`` signs the addresses; ``SECRET_KEY_FALLBACKS`` are accepted too.
@@ -23,7 +24,17 @@ from kombu.exceptions import OperationalError
 from markupsafe import Markup
 
 from framework.errors import BadTaskToken, ExpiredTaskToken, MissingExtra, NoSocket
-from framework.web.core import RETRY_AFTER_SECONDS, SCRIPT, LiveStates, as_json, may_come_from, public_view
+from framework.web.core import (
+    MAX_SOCKETS,
+    MAX_SOCKETS_PER_VISITOR,
+    RETRY_AFTER_SECONDS,
+    SCRIPT,
+    LiveStates,
+    SocketShares,
+    as_json,
+    may_come_from,
+    public_view,
+)
 from framework.web.sockets import Handshake, SocketServer
 from framework.web.tokens import DAY_SECONDS, Tokens
 
@@ -70,10 +81,12 @@ class TaskProgress:
         app.config.setdefault("TASK_PROGRESS_URL_PREFIX", "/tasks")
         app.config.setdefault("TASK_PROGRESS_TOKEN_EXPIRES", DAY_SECONDS)
         app.config.setdefault("TASK_PROGRESS_ORIGINS", ())
-        app.config.setdefault("TASK_PROGRESS_MAX_SOCKETS", 1000)
+        app.config.setdefault("TASK_PROGRESS_MAX_SOCKETS", MAX_SOCKETS)
+        app.config.setdefault("TASK_PROGRESS_VISITOR_SOCKETS", MAX_SOCKETS_PER_VISITOR)
         _tokens(app)
         app.extensions[NAME] = self
-        app.extensions[SOCKETS] = SocketServer(self.live, app.config["TASK_PROGRESS_MAX_SOCKETS"])
+        shares = SocketShares(app.config["TASK_PROGRESS_MAX_SOCKETS"], app.config["TASK_PROGRESS_VISITOR_SOCKETS"])
+        app.extensions[SOCKETS] = SocketServer(self.live, shares)
         app.register_blueprint(self._blueprint(), url_prefix=app.config["TASK_PROGRESS_URL_PREFIX"])
         app.jinja_env.globals.update(
             task_progress=self.element, task_progress_url=self.url, task_progress_script=self.script
@@ -129,9 +142,10 @@ class TaskProgress:
         """Open a WebSocket that sends each state as JSON, up to the final one."""
         if not may_come_from(request.origin, request.host, current_app.config["TASK_PROGRESS_ORIGINS"]):
             raise BadTaskToken.here()
-        task_id = _tokens().task_id(token, self._visitor())
+        visitor = self._visitor()
+        task_id = _tokens().task_id(token, visitor)
         try:
-            pipe_end = current_app.extensions[SOCKETS].adopt(Handshake(request.environ), task_id)
+            pipe_end = current_app.extensions[SOCKETS].adopt(Handshake(request.environ), task_id, str(visitor))
         except NoSocket as exc:
             return _refusal(exc.status, exc)
         # The server writes this response into a pipe that is not read; the status is for its log.

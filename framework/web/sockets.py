@@ -35,6 +35,7 @@ from framework.web.core import (
     PING_INTERVAL_SECONDS,
     UNKNOWN_AFTER_SECONDS,
     LiveStates,
+    SocketShares,
     as_json,
     public_view,
 )
@@ -46,6 +47,9 @@ log = get_logger(__name__)
 
 #: Seconds between two checks of idle sockets.
 CHECK_INTERVAL_SECONDS = 1.0
+
+#: Bytes that wait for a visitor who does not read, above which nothing more is read from the visitor.
+MAX_UNSENT_BYTES = 16 * 1024
 
 #: Seconds that a visitor's side may take to read what was sent, or to confirm that the socket is closed.
 TIMEOUT_SECONDS = 20.0
@@ -96,31 +100,34 @@ class SocketServer:
 
     Args:
         live: the states of tasks.
-        max_sockets: how many sockets may be open.
+        shares: how many sockets may be open.
     """
 
-    def __init__(self, live: LiveStates, max_sockets: int = 1000) -> None:
+    def __init__(self, live: LiveStates, shares: SocketShares | None = None) -> None:
         self._live = live
-        self._max_sockets = max_sockets
+        self._shares = shares or SocketShares()
         self._lock = threading.Lock()
         self._pid = 0
 
     def __len__(self) -> int:
         return len(self._sockets) if self._pid == os.getpid() else 0
 
-    def adopt(self, handshake: Handshake, task_id: str) -> socket.socket:
-        """Serve a socket from now on; return the end of a pipe, to be closed when its request ends.
+    def adopt(self, handshake: Handshake, task_id: str, visitor: str) -> socket.socket:
+        """Serve a socket of ``visitor`` from now on; return the end of a pipe, to be closed when its request ends.
 
         Raises:
-            NoSocket: ``max_sockets`` are open.
+            NoSocket: as many as may be are open, in all or of this visitor.
         """
         with self._lock:
             if self._pid != os.getpid():  # a fork does not have the thread
                 self._start()
-            if len(self._sockets) >= self._max_sockets:
-                raise NoSocket.above(self._max_sockets)
-            connection, pipe_end = handshake.take()
-            served = Socket(connection, handshake.protocol, task_id)
+            self._shares.take(visitor)
+            try:
+                connection, pipe_end = handshake.take()
+            except BaseException:
+                self._shares.release(visitor)
+                raise
+            served = Socket(connection, handshake.protocol, task_id, visitor)
             self._sockets.add(served)
         served.put(handshake.response)
         self._wake(served)
@@ -128,6 +135,7 @@ class SocketServer:
 
     def _start(self) -> None:
         self._pid = os.getpid()
+        self._shares.clear()
         self._sockets: set[Socket] = set()
         self._pending: set[Socket] = set()
         self._wakeup_reader, self._wakeup_writer = socket.socketpair()
@@ -194,15 +202,18 @@ class SocketServer:
         with suppress(KeyError, ValueError):
             self._selector.unregister(served.connection)
         served.connection.close()
-        self._sockets.discard(served)
+        with self._lock:
+            self._sockets.discard(served)
+            self._shares.release(served.visitor)
 
 
 class Socket:
     """A visitor's socket: its unsent data, and when data was last sent or received."""
 
-    def __init__(self, connection: socket.socket, protocol: WSConnection, task_id: str) -> None:
+    def __init__(self, connection: socket.socket, protocol: WSConnection, task_id: str, visitor: str) -> None:
         self.connection = connection
         self.task_id = task_id
+        self.visitor = visitor
         self.latest: Any = None
         self.registered = False
         self._protocol = protocol
@@ -221,7 +232,8 @@ class Socket:
     @property
     def events(self) -> int:
         """The events for the selector."""
-        return selectors.EVENT_READ | (selectors.EVENT_WRITE if self._out else 0)
+        reads = selectors.EVENT_READ if len(self._out) < MAX_UNSENT_BYTES else 0
+        return reads | (selectors.EVENT_WRITE if self._out else 0)
 
     def put(self, data: bytes) -> None:
         """Queue data, which `flush` sends."""

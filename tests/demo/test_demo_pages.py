@@ -169,3 +169,51 @@ def test_behind_a_proxy_each_visitor_has_a_limit(tmp_path):
         assert [send("192.0.2.1"), send("192.0.2.2"), send("192.0.2.1")] == [303, 303, 429]
         """,
     )
+
+
+def test_a_mail_of_any_program_is_displayed(tmp_path):
+    """Section D: a mail without a Date made the page fail for ever."""
+    visit(
+        tmp_path,
+        r"""
+        from smtplib import SMTP
+        from demo.mail_server import MailServer
+        with MailServer(0) as server, SMTP("127.0.0.1", server.port) as client:
+            for mail in (
+                b"Subject: Without a date\r\n\r\nHello",
+                b"Date: yesterday\r\nSubject: With another date\r\n\r\nHello",
+                b"Content-Type: text/plain; charset=klingon\r\nSubject: Of letters unknown\r\n\r\n\xff",
+                b"Content-Type: multipart/mixed; boundary=x\r\nSubject: In parts\r\n\r\n--x--\r\n",
+                b"no header",
+            ):
+                client.sendmail("ann@example.org", "bob@example.org", mail)
+        page = visitor.get("/mails")
+        assert page.status_code == 200 and page.text.count("<article") == 5
+        for subject in ("Without a date", "With another date", "Of letters unknown", "In parts"):
+            assert subject in page.text
+        """,
+    )
+
+
+def test_every_page_has_the_zone_of_the_settings_and_names_it(tmp_path):
+    """Section D: one page had the times of the machine, another those of Madrid."""
+    visit(
+        tmp_path,
+        r"""
+        from demo import shop
+        from demo.mail_server import folder
+        from framework.failures.headers import failure_headers
+        from framework.failures.queue import failed_queue
+        (folder("mails") / "one").write_bytes(b"Subject: One\r\n\r\nHello")
+        shop.store_count(1)
+        why = failure_headers(reason="failed", error="e", traceback="", attempts=1, worker="w", queue="celery")
+        with celery.connection_for_write() as connection:
+            channel = connection.default_channel
+            failed_queue("celery.failed")(channel).declare()
+            message = channel.prepare_message("[[], {}, {}]", None, "application/json", "utf-8", {"id": "a", **why})
+            channel.basic_publish(message, exchange="celery.failed", routing_key="")
+        for page in ("/mails", "/schedule", "/failed"):
+            times = re.findall(r"\d\d:\d\d:\d\d[^<.;·]*", visitor.get(page).text)
+            assert times and all(time.strip().endswith(("CET", "CEST")) for time in times), (page, times)
+        """,
+    )

@@ -3,14 +3,18 @@
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from framework.progress import last_state
+from framework.progress.publisher import close_publisher
+from framework.progress.run import Run
 
 WAIT = 60
 
@@ -142,3 +146,16 @@ def test_a_broker_that_does_not_answer_is_an_error(watching, environment):
 
     assert watch.returncode == 1
     assert errors.startswith("Error: The broker amqp://guest:**@127.0.0.1:1// cannot be used")
+
+
+def test_ctrl_c_ends_it_with_the_status_of_a_shell_and_without_a_traceback(watching, app):
+    """Section D."""
+    Run(app, SimpleNamespace(id="running", retries=0, delivery_info={}), "shop.report").start()
+    watch = watching("running")
+    assert watch.stdout.readline() == "started\n"
+
+    watch.send_signal(signal.SIGINT)
+    output, errors = watch.communicate(timeout=WAIT)
+    close_publisher(app)
+
+    assert (watch.returncode, output, errors) == (130, "", "")

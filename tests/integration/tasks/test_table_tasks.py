@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import sys
 from calendar import monthrange
 from collections import Counter
@@ -362,7 +363,7 @@ def test_an_account_that_is_used_while_its_batch_is_read_is_not_deleted(fill, ro
     used = ACCOUNTS.update().where(ACCOUNTS.c.id == 1).values(last_active_at=datetime.now(UTC))
 
     with just_before("DELETE FROM accounts", engine, used):
-        assert delete_dormant_accounts() == 1
+        assert delete_dormant_accounts()["deleted"] == 1
 
     assert [row.id for row in rows(ACCOUNTS)] == [1]
 
@@ -422,20 +423,45 @@ def test_a_template_that_cannot_be_used_is_named(fill, mailbox, monkeypatch, tmp
 def test_ten_thousand_accounts_are_deleted_in_batches_and_accounts_in_use_stay(fill, rows):
     fill(ACCOUNTS, [account(number, long_ago() if number % 2 else datetime.now(UTC)) for number in range(10_000)])
 
-    assert delete_dormant_accounts() == 5_000
-    assert delete_dormant_accounts() == 0
+    assert delete_dormant_accounts()["deleted"] == 5_000
+    assert delete_dormant_accounts() == {"deleted": 0, "refused": 0, "errors": []}
 
     assert [row.id for row in rows(ACCOUNTS)] == list(range(0, 10_000, 2))
 
 
-def test_an_account_that_others_refer_to_is_not_deleted_and_the_error_says_why(fill, rows):
-    fill(ACCOUNTS, [account(1, long_ago())])
-    fill(ORDERS, [{"id": 1, "account": 1}])
+def test_an_account_that_others_refer_to_keeps_none_of_the_others_and_the_result_says_why(fill, rows):
+    """A19."""
+    fill(ACCOUNTS, [account(number, long_ago()) for number in range(600)])
+    fill(ORDERS, [{"id": 1, "account": 7}])
 
-    with pytest.raises(DatabaseRefused, match=r"(?i)foreign key.*undone.*constraints"):
-        delete_dormant_accounts()
+    done = delete_dormant_accounts()
 
-    assert len(rows(ACCOUNTS)) == 1
+    assert (done["deleted"], done["refused"]) == (599, 1)
+    assert [row.id for row in rows(ACCOUNTS)] == [7]
+    [error] = done["errors"]
+    assert re.match(r"(?i)account 7: .*foreign key.*undone.*constraints", error)
+
+
+def test_of_many_accounts_that_are_refused_the_first_errors_are_in_the_result(fill, rows):
+    fill(ACCOUNTS, [account(number, long_ago()) for number in range(50)])
+    fill(ORDERS, [{"id": number, "account": number} for number in range(50)])
+
+    done = delete_dormant_accounts()
+
+    assert (done["deleted"], done["refused"], len(done["errors"])) == (0, 50, 20)
+    assert len(rows(ACCOUNTS)) == 50
+
+
+def test_a_refusal_of_the_statement_concerns_no_single_row():
+    def refusal(kind):
+        try:
+            with database._converting_errors(sql.make_url("sqlite://")):
+                raise kind("delete", {}, Exception("refused"))
+        except DatabaseRefused as refused:
+            return refused
+
+    assert database.concerns_rows(refusal(sql.exc.IntegrityError))
+    assert not database.concerns_rows(refusal(sql.exc.ProgrammingError))
 
 
 def test_tables_and_columns_of_other_names_are_mapped(engine, rows, monkeypatch):
@@ -612,5 +638,5 @@ def test_accounts_are_deleted_by_two_workers_at_once_and_each_is_counted_once(se
 
     results = [send(DELETE) for _ in range(4)]
 
-    assert sum(result.get(60) for result in results) == 5_000
+    assert sum(result.get(60)["deleted"] for result in results) == 5_000
     assert len(rows(ACCOUNTS)) == 5_000

@@ -6,6 +6,7 @@ import socket
 import ssl
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 from wsproto.connection import Connection, ConnectionType
@@ -15,7 +16,7 @@ from framework.errors import NoSocket
 from framework.progress import State, store
 from framework.progress.store import encoded
 from framework.web import sockets
-from framework.web.core import LiveStates
+from framework.web.core import LiveStates, SocketShares
 from framework.web.sockets import Handshake, SocketServer
 
 WAIT = 60
@@ -83,10 +84,10 @@ def publish(app, live):
 class Reader:
     """The client's end of a socket, which reads when the test calls it."""
 
-    def __init__(self, server):
+    def __init__(self, server, visitor="ann"):
         self._connection, self._server_side = socket.socketpair()
         self._connection.settimeout(WAIT)
-        server.adopt(Handshake(ENVIRON | {"gunicorn.socket": self._server_side}), "task").close()
+        server.adopt(Handshake(ENVIRON | {"gunicorn.socket": self._server_side}), "task", visitor).close()
         self._protocol = Connection(ConnectionType.CLIENT, trailing_data=self._after_the_handshake())
         self._protocol.receive_data(b"")
         self._events = []
@@ -140,8 +141,8 @@ def reader(server):
     """Open a socket for the task."""
     readers = []
 
-    def start():
-        readers.append(Reader(server))
+    def start(visitor="ann"):
+        readers.append(Reader(server, visitor))
         return readers[-1]
 
     yield start
@@ -217,6 +218,61 @@ def test_a_socket_whose_visitor_never_reads_is_closed(reader, server, publish, m
         publish(number, size=60_000)
 
     eventually(lambda: len(server) == 0)
+
+
+def test_a_visitor_who_pings_and_does_not_read_takes_little_memory(reader, server):
+    """B5."""
+    flood = reader()
+    # The visitor's side is not read any more once the answers wait: its data is stuck in the buffers of the network.
+    flood._connection.settimeout(2)
+    with pytest.raises(TimeoutError):
+        flood._connection.sendall(flood._protocol.send(Ping(b"x" * 125)) * 400_000)
+
+    [served] = server._sockets
+    assert len(served._out) < 2 * sockets.MAX_UNSENT_BYTES
+
+
+def test_a_visitor_who_reads_again_has_all_answers(reader):
+    late = reader()
+    late._connection.settimeout(2)
+    sent = 0
+    with suppress(TimeoutError):
+        while sent < 50_000:
+            late._connection.sendall(late._protocol.send(Ping(b"%d" % sent)))
+            sent += 1
+    late._connection.settimeout(WAIT)
+
+    answered = -1
+    while answered < min(sent, 5000) - 1:
+        event = late.read()
+        if isinstance(event, Pong):
+            assert int(event.payload) == answered + 1
+            answered += 1
+
+
+def test_a_visitor_has_a_share_of_the_sockets(live, eventually):
+    """B5."""
+    server = SocketServer(live, SocketShares(3, 2))
+    first = Reader(server)
+    others = [Reader(server)]
+    assert "2 sockets of one visitor" in refusal(server, "ann")
+    others.append(Reader(server, "ben"))
+    assert "3 sockets open" in refusal(server, "eve")
+    first.close()
+    eventually(lambda: len(server) == 2)
+
+    others.append(Reader(server, "eve"))
+    for each in others:
+        each.close()
+    eventually(lambda: len(server) == 0)
+
+
+def refusal(server, visitor):
+    """Return why a visitor gets no socket."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs, pytest.raises(NoSocket) as refused:
+        server.adopt(Handshake(ENVIRON | {"gunicorn.socket": theirs}), "task", visitor)
+    return refused.value.message
 
 
 def test_a_socket_is_closed_after_its_maximum_time(reader, monkeypatch):

@@ -1,7 +1,10 @@
 """The command `framework`: Celery's commands with the framework's application, and errors in one line."""
 
+import os
+import pty
 import subprocess
 import sys
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -182,3 +185,23 @@ def test_a_broker_that_is_down_is_one_line_in_celery_s_commands(run_command):
     assert line.startswith(
         "Error: The broker amqp://ann:**@127.0.0.1:1// cannot be used: [Errno 111] Connection refused"
     )
+
+
+@pytest.mark.parametrize(("variables", "styled"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_a_terminal_that_wants_no_color_gets_no_bold_either(tmp_path, monkeypatch, variables, styled):
+    """Section D."""
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    terminal, program_side = pty.openpty()
+    command = subprocess.Popen([*FRAMEWORK, "tasks"], cwd=tmp_path, stdout=program_side, stderr=program_side)
+    os.close(program_side)
+
+    output = b""
+    with suppress(OSError):
+        while data := os.read(terminal, 4096):
+            output += data
+    os.close(terminal)
+
+    assert command.wait(60) == 0
+    assert b"main_task" in output
+    assert (b"\x1b[" in output) is styled

@@ -6,8 +6,12 @@ import subprocess
 import sys
 from datetime import date
 from decimal import Decimal
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from framework.contrib.csv_export import append_rows, export_file
 from framework.errors import BadRows, OutsideFolder
@@ -78,6 +82,9 @@ def test_cells_are_text_numbers_dates_or_nothing(path):
         ("  =1", "'  =1"),
         ("\uff1d1", "'\uff1d1"),
         ("a;=1", "a;'=1"),
+        ('a;"=1', "a;'\"=1"),
+        ('a\t "=1', "a\t' \"=1"),
+        ("a|=1", "a|'=1"),
         ("a\n=1", "a\n'=1"),
         ("-inf", "'-inf"),
         ("-5 apples", "'-5 apples"),
@@ -92,6 +99,20 @@ def test_no_cell_is_run_as_a_formula(path, cell, written):
     append_rows(path, [[cell]])
 
     assert read(path) == [[written]]
+
+
+@given(row=st.lists(st.text(st.sampled_from('=x;\t\n|," -'), max_size=12), min_size=1, max_size=3))
+@example(row=['x;"=1+1;y'])
+def test_no_separator_makes_a_text_the_start_of_a_formula(row):
+    """C1."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "rows.csv"
+        append_rows(path, [row])
+
+        for separator in ",;\t|":
+            with path.open(encoding="utf-8-sig", newline="") as file:
+                cells = [cell.lstrip() for found in csv.reader(file, delimiter=separator) for cell in found]
+            assert not [cell for cell in cells if cell.startswith(("=", "-"))], separator
 
 
 def test_a_column_is_no_formula_either_and_is_found_again(path):

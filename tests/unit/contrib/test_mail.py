@@ -257,6 +257,20 @@ def test_mail_goes_encrypted_and_logged_in(certificate, settings):
         assert len(mailbox.wait_for(1)) == 1
 
 
+def test_a_password_is_not_sent_over_an_unencrypted_connection_unless_a_setting_allows_it(settings):
+    """C2."""
+    with Mailbox(login=("ann", "sesame")) as mailbox:
+        settings(MAIL_SERVER="127.0.0.1", MAIL_PORT=mailbox.port, MAIL_USERNAME="ann", MAIL_PASSWORD="sesame")
+        with pytest.raises(BadEnvironment, match=r"MAIL_USE_TLS is 'no'.*MAIL_UNENCRYPTED_LOGIN=yes") as caught:
+            mail.send()
+        assert "sesame" not in caught.value.message
+        settings(MAIL_UNENCRYPTED_LOGIN="yes")
+
+        mail.send()
+
+        assert len(mailbox.wait_for(1)) == 1
+
+
 def test_a_server_without_a_trusted_certificate_gets_no_mail(certificate, settings):
     path, key = certificate
     with Mailbox(certificate=path, key=key) as mailbox:

@@ -1,7 +1,9 @@
 """Files scanned with real YARA rules."""
 
+import subprocess
 import sys
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
@@ -170,3 +172,21 @@ def test_without_yara_the_error_names_the_package(files, rules, monkeypatch):
 
     with pytest.raises(MissingExtra, match=r'pip install "omstd-framework\[yara\]"'):
         scan("a")
+
+
+def test_a_rule_that_matches_half_a_million_times_does_not_keep_what_it_matched(files, rules):
+    """B6."""
+    (files / "large.bin").write_bytes(b"ab" * 500_000)
+    (rules / "often.yar").write_text(f'rule often {{ strings: $a = "{"ab" * 250}" condition: $a }}')
+    code = """
+        import resource
+        from framework.contrib.yara_scan import scan
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        assert scan("large.bin")[0]["offset"] == 0
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+    """
+
+    done = subprocess.run([sys.executable, "-c", dedent(code)], capture_output=True, text=True, check=True, timeout=60)
+
+    # 500,000 matches of 500 bytes each are 250 MB; where and how long each is takes 80 MB.
+    assert int(done.stdout) < 200_000

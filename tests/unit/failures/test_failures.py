@@ -4,6 +4,9 @@ import json
 import multiprocessing
 import signal
 import struct
+import subprocess
+import sys
+import textwrap
 import time
 from datetime import UTC, datetime
 
@@ -134,6 +137,39 @@ def test_reading_changes_neither_number_nor_order(failures, fail):
 
     assert failures.count() == 60
     assert ids(failures.page(limit=60)) == [str(number) for number in range(60)]
+
+
+def test_the_broker_delivers_few_large_tasks_ahead(app, fail, ready, monkeypatch):
+    """B4."""
+    monkeypatch.setattr(reader, "WINDOW_BYTES", 30_000)
+    for number in range(20):
+        fail(str(number), body=json.dumps([["x" * 10_000], {}, {}]))
+
+    with reader.FailedQueue(app) as queue:
+        for read, _ in enumerate(queue, start=1):
+            assert ready("celery.failed") >= 20 - read - 2
+    assert read == 20
+
+
+def test_a_page_of_large_tasks_keeps_none_of_their_bodies(fail, broker_url):
+    """B4."""
+    for number in range(16):
+        fail(str(number), body=json.dumps([["x" * (4 << 20)], {}, {}]))
+    code = """
+        import resource, sys
+        from framework.celery.app import App
+        from framework.failures import Failures
+        failures = Failures(App("shop", broker=sys.argv[1]))
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        assert [task.args for task in failures.page()] == [None] * 16
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code), broker_url]
+
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+
+    # All bodies are 65,000 kilobytes, and were kept as texts; four of them may be on their way.
+    assert int(done.stdout) < 50_000
 
 
 def test_more_tasks_than_one_window_keep_their_order(failures, fail, monkeypatch):

@@ -1,6 +1,7 @@
 """States have an order, are converted to JSON and back, and contain errors without secrets."""
 
 import json
+import math
 
 import pytest
 from celery.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded, WorkerLostError
@@ -125,6 +126,25 @@ def test_an_error_is_described_without_secrets(exc, expected, text):
 )
 def test_a_state_is_one_line_of_plain_text(reported, line):
     assert line_of(reported) == line
+
+
+@pytest.mark.parametrize("number", [math.inf, -math.inf, math.nan, 1e308])
+def test_a_state_with_any_numbers_is_a_line(number):
+    """Section D: `framework watch` ended with a traceback at a total of infinity or NaN."""
+    for step in (Step("rows", 1, number), Step("rows", number, 3), Step("rows", 1, 3, "", number, number)):
+        assert line_of(state("progress", 1, progress=Progress((step,)))).startswith("rows")
+        assert Progress((step, step)).fraction is None or 0 <= Progress((step, step)).fraction <= 1
+
+
+def test_a_state_of_another_version_is_read_without_the_fields_that_are_missing_or_unknown():
+    """A14."""
+    fields = FULL.as_dict() | {"color": "blue"}
+    fields["progress"]["steps"][0]["color"] = "blue"
+    assert State.from_dict(fields) == FULL
+
+    assert State.from_dict({"id": "7"}) == State("7", "", "started", 0, 0.0)
+    assert State.from_dict({"id": "7", "status": "paused"}).final is False
+    assert State.from_dict({"id": "7", "progress": {"steps": [{}]}}).progress == Progress((Step("", 0),))
 
 
 def test_the_line_of_a_retry_contains_its_time_and_its_reason():

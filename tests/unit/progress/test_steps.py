@@ -1,6 +1,7 @@
 """Progress counts exactly what is done, for every kind of iterable and every way to leave a loop."""
 
 import itertools
+import json
 import os
 import subprocess
 import sys
@@ -8,12 +9,17 @@ import time
 import weakref
 from collections import deque
 from contextlib import suppress
+from decimal import Decimal
+from fractions import Fraction
+from math import inf, nan
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from celery import Celery
 from celery._state import _task_stack
 
+from framework.errors import BadProgress
 from framework.progress import progress, signals
 from framework.progress.steps import RateMeter, Steps
 
@@ -315,3 +321,58 @@ def test_a_million_cheap_steps_cost_little_more_than_without():
 
     # Measured 3 to 7 %; other processes on the machine add to it. A line of Python for each item doubles the time.
     assert float(done.stdout) < 0.5
+
+
+@pytest.mark.parametrize(
+    ("total", "reported"),
+    [
+        *[(Decimal("7.5"), 7.5), (Fraction(1, 4), 0.25), (True, 1), (2**80, 2**80)],
+        *[(inf, None), (nan, None), (Decimal("NaN"), None), (10**400, None), (Decimal("1e400"), None)],
+    ],
+)
+def test_a_total_that_json_does_not_know_is_converted_or_unknown(run, total, reported):
+    """A14."""
+    with progress(name=Path("a/file"), total=total) as step:
+        step.advance(Decimal("0.5"))
+        step.message(Path("b"))
+        [shown] = run.progress
+
+    assert json.loads(json.dumps(shown.as_dict(), allow_nan=False)) == shown.as_dict()
+    assert (shown.name, shown.done, shown.total, shown.message) == ("a/file", 0.5, reported, "b")
+
+
+def test_an_amount_that_is_not_finite_changes_nothing(run):
+    with progress(total=10) as step:
+        step.advance(2)
+        for amount in (inf, nan, -inf, 10**400):
+            step.advance(amount)
+            step.set(amount, total=amount)
+        step.advance(-2)
+        step.set(3, total=0)
+
+    assert [(each.done, each.total) for each in run.progress] == [(3, 0)]
+
+
+def test_a_number_that_is_none_is_refused_in_the_task_by_its_name(run):
+    with pytest.raises(BadProgress, match=r"^The total of a step of progress cannot be a list\. Give it a number"):
+        progress(total=[1])
+    with progress() as step:
+        with pytest.raises(BadProgress, match="amount"):
+            step.advance("many")
+        with pytest.raises(BadProgress, match="items done"):
+            step.set({})
+
+
+def test_a_name_of_bytes_that_are_no_characters_can_be_published(run):
+    with progress(name=Path(os.fsdecode(b"caf\xe9"))):
+        [shown] = run.progress
+
+    assert shown.name.encode() == b"caf?"
+
+
+def test_a_range_too_long_for_len_is_counted(run):
+    for number in progress(range(2**64)):
+        if number == 2:
+            break
+
+    assert run.done == [2]
