@@ -2,12 +2,12 @@
 
 On a task::
 
-    @celery.task(limit=Limit("1/10s", key="visitor"))
+    @celery.task(limit=Limit("1/10s", key="visitor", address=True))
     def contact(visitor, text): ...
 
 On its own, in a view::
 
-    limit = Limit("5/minute", name="contact")
+    limit = Limit("5/minute", name="contact", address=True)
     limit.take(visitor)  # raises OverLimit, whose retry_after is the seconds to wait
 
 The broker keeps the tokens: see `framework.limits.tokens`. A limit is exact: no window of its length has more calls.
@@ -36,7 +36,10 @@ class Limit:
         rate: ``N/[M]unit``: ``1/10s``, ``5/minute``, ``100/2h``.
         key: in a task's limit, the name of one of its arguments, or a function of the mapping of all of them, defaults
             included, that returns the key. None: one limit for the whole task.
-        name: limits of one name and rate are one limit, on any tasks and views; None is the task's own name.
+        address: whether the key is the IP address of a visitor: an IPv6 address then counts as its /64 network, which
+            is what one visitor has, and an IPv4 address inside of IPv6 as that IPv4 address.
+        name: limits of one name, rate and ``address`` are one limit, on any tasks and views; None is the task's own
+            name.
         over: the effect on a task's call over the limit: ``reject`` raises ``OverLimit``, ``delay`` runs it as soon as
             the window allows, ``drop`` queues nothing and returns a revoked result.
         max_wait: seconds that a delayed call may have to wait; one that would wait longer is rejected.
@@ -51,6 +54,7 @@ class Limit:
         rate: str,
         *,
         key: str | Callable[[Mapping[str, Any]], Any] | None = None,
+        address: bool = False,
         name: str | None = None,
         over: Over = "reject",
         max_wait: float = 3600.0,
@@ -65,6 +69,7 @@ class Limit:
         if not 0 <= max_wait <= LONGEST_WINDOW_SECONDS:
             raise BadLimit.of(rate, "max_wait must be 0 s to 14 days")
         self.key = key
+        self.address = address
         self.name = name
         self.over: Over = over
         self.max_wait = float(max_wait)
@@ -80,7 +85,7 @@ class Limit:
         Raises:
             OverLimit: none is free; its ``retry_after`` is the seconds until one is.
             BadLimit: the limit has no name, or delays calls, which only a task's limit can do.
-            BadKey: the key is None or empty, or of an unsupported type.
+            BadKey: the key is None or empty, of an unsupported type, or no address where the limit counts addresses.
             BrokerUnreachable: the broker does not answer.
         """
         window = self._window(key)
@@ -100,7 +105,8 @@ class Limit:
             raise BadLimit.of(self.text, "on its own it needs a name: Limit(..., name='contact')")
         if self.over == "delay":
             raise BadLimit.of(self.text, "over='delay' is for tasks: in a view there is nothing to delay")
-        return SlidingWindow(app_or_default(self._app), self.rate, self.text, self.name, normalize(key))
+        counted = normalize(key, address=self.address)
+        return SlidingWindow(app_or_default(self._app), self.rate, self.text, self.name, counted)
 
 
 def window_of(task: Any, limit: Limit, place: int, bound: Mapping[str, Any]) -> SlidingWindow:
@@ -111,6 +117,6 @@ def window_of(task: Any, limit: Limit, place: int, bound: Mapping[str, Any]) -> 
     """
     which = limit.key if isinstance(limit.key, str) else str(place)
     scope = limit.name or f"{task.name}({which})"
-    key = "" if limit.key is None else normalize(value_of(limit.key, task.name, bound))
+    key = "" if limit.key is None else normalize(value_of(limit.key, task.name, bound), address=limit.address)
     delays = limit.over == "delay"
     return SlidingWindow(task.app, limit.rate, limit.text, scope, key, delays=delays, max_wait=limit.max_wait)
