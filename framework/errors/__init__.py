@@ -41,7 +41,7 @@ from framework.errors.data import (
     TableMismatch,
 )
 from framework.errors.failures import FailedTasksBusy, FailedTasksUnread, NotATransaction, NotRetried, UnknownFailure
-from framework.errors.limits import AlreadyQueued, BadKey, BadLimit, OverLimit
+from framework.errors.limits import AlreadyQueued, BadKey, BadLimit, LimitUnavailable, OverLimit
 from framework.errors.progress import NoStateReported
 from framework.errors.project import (
     BadEnvironment,
@@ -93,6 +93,7 @@ __all__ = [
     "FrameworkError",
     "FrameworkWarning",
     "InvalidArguments",
+    "LimitUnavailable",
     "MissingExtra",
     "MissingSecret",
     "NoSocket",

@@ -27,6 +27,7 @@ __all__ = ["Limit"]
 
 
 Over = Literal["reject", "delay", "drop"]
+OnUnavailable = Literal["refuse", "allow"]
 
 
 class Limit:
@@ -43,6 +44,9 @@ class Limit:
         over: the effect on a task's call over the limit: ``reject`` raises ``OverLimit``, ``delay`` runs it as soon as
             the window allows, ``drop`` queues nothing and returns a revoked result.
         max_wait: seconds that a delayed call may have to wait; one that would wait longer is rejected.
+        on_unavailable: the effect where the broker, or the cluster node that keeps the tokens, does not answer within
+            ``task_publish_timeout``: ``refuse`` raises ``LimitUnavailable``, ``allow`` lets the call pass uncounted,
+            with a warning in the log.
         app: the application whose broker keeps the tokens; the current one where it is None.
 
     Raises:
@@ -58,12 +62,15 @@ class Limit:
         name: str | None = None,
         over: Over = "reject",
         max_wait: float = 3600.0,
+        on_unavailable: OnUnavailable = "refuse",
         app: Any = None,
     ) -> None:
         self.text = rate
         self.rate = Rate.of(rate)
         if over not in ("reject", "delay", "drop"):
             raise BadLimit.of(rate, f"over is {over!r}, and must be reject, delay or drop")
+        if on_unavailable not in ("refuse", "allow"):
+            raise BadLimit.of(rate, f"on_unavailable is {on_unavailable!r}, and must be refuse or allow")
         if not (key is None or callable(key) or (isinstance(key, str) and key.isidentifier())):
             raise BadLimit.of(rate, f"key is {key!r}, and must be an argument's name or a function")
         if not 0 <= max_wait <= LONGEST_WINDOW_SECONDS:
@@ -73,6 +80,7 @@ class Limit:
         self.name = name
         self.over: Over = over
         self.max_wait = float(max_wait)
+        self.on_unavailable: OnUnavailable = on_unavailable
         self._app = app
 
     def __repr__(self) -> str:
@@ -86,7 +94,7 @@ class Limit:
             OverLimit: none is free; its ``retry_after`` is the seconds until one is.
             BadLimit: the limit has no name, or delays calls, which only a task's limit can do.
             BadKey: the key is None or empty, of an unsupported type, or no address where the limit counts addresses.
-            BrokerUnreachable: the broker does not answer.
+            LimitUnavailable: the broker does not answer, and the limit has ``on_unavailable="refuse"``.
         """
         window = self._window(key)
         if window.acquire() is None:
@@ -106,7 +114,7 @@ class Limit:
         if self.over == "delay":
             raise BadLimit.of(self.text, "over='delay' is for tasks: in a view there is nothing to delay")
         counted = normalize(key, address=self.address)
-        return SlidingWindow(app_or_default(self._app), self.rate, self.text, self.name, counted)
+        return _sliding_window(self, app_or_default(self._app), self.name, counted)
 
 
 def window_of(task: Any, limit: Limit, place: int, bound: Mapping[str, Any]) -> SlidingWindow:
@@ -118,5 +126,10 @@ def window_of(task: Any, limit: Limit, place: int, bound: Mapping[str, Any]) -> 
     which = limit.key if isinstance(limit.key, str) else str(place)
     scope = limit.name or f"{task.name}({which})"
     key = "" if limit.key is None else normalize(value_of(limit.key, task.name, bound), address=limit.address)
-    delays = limit.over == "delay"
-    return SlidingWindow(task.app, limit.rate, limit.text, scope, key, delays=delays, max_wait=limit.max_wait)
+    return _sliding_window(limit, task.app, scope, key)
+
+
+def _sliding_window(limit: Limit, app: Any, scope: str, key: str) -> SlidingWindow:
+    longest = limit.max_wait if limit.over == "delay" else None
+    optional = limit.on_unavailable == "allow"
+    return SlidingWindow(app, limit.rate, limit.text, scope, key, max_wait=longest, optional=optional)
