@@ -20,6 +20,7 @@ from celery.app import app_or_default
 
 from framework.errors import BadLimit, OverLimit
 from framework.limits.key import normalize, value_of
+from framework.limits.owner import warn_if_ignored
 from framework.limits.rate import LONGEST_WINDOW_SECONDS, Rate
 from framework.limits.window import SlidingWindow
 
@@ -32,6 +33,8 @@ OnUnavailable = Literal["refuse", "allow"]
 
 class Limit:
     """A rate limit for each key.
+
+    A task keeps it where its application is a `framework.celery.app.App`; plain Celery's ignores it, with a warning.
 
     Args:
         rate: ``N/[M]unit``: ``1/10s``, ``5/minute``, ``100/2h``.
@@ -86,6 +89,10 @@ class Limit:
     def __repr__(self) -> str:
         """Return the rate and the name as they were written."""
         return f"Limit({self.text!r}, name={self.name!r})"
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        """Warn where the limit is an option of a task that ignores it."""
+        warn_if_ignored(owner, name)
 
     def take(self, key: Any) -> None:
         """Take a token for ``key``.

@@ -24,6 +24,7 @@ from framework.broker.request import request
 from framework.errors import BadKey, BadLimit
 from framework.limits import tokens
 from framework.limits.key import digest, normalize, value_of
+from framework.limits.owner import warn_if_ignored
 from framework.limits.tokens import Outcome
 
 __all__ = ["Unique"]
@@ -46,6 +47,8 @@ LONGEST_LOCK_SECONDS = 14 * 86400.0
 @dataclass(frozen=True)
 class Unique:
     """At most one of a task is queued or running for each key.
+
+    A task keeps to it where its application is a `framework.celery.app.App`; plain Celery's ignores it, with a warning.
 
     Args:
         key: the name of an argument, or a function of the mapping of all of them, defaults included; None is all of
@@ -71,6 +74,10 @@ class Unique:
             raise BadLimit.of_unique(f"expires is {self.expires!r}, and must be 1 s to 14 days")
         if not (self.key is None or callable(self.key) or (isinstance(self.key, str) and self.key.isidentifier())):
             raise BadLimit.of_unique(f"key is {self.key!r}, and must be an argument's name or a function")
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        """Warn where it is an option of a task that ignores it."""
+        warn_if_ignored(owner, name)
 
 
 def lock_name(task: Any, unique: Unique, bound: Mapping[str, Any]) -> str:
