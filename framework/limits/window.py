@@ -35,10 +35,10 @@ SHARED_BUCKETS = 128
 #: Queues that a process remembers; then it forgets them all, which costs a few messages each.
 REMEMBERED_QUEUES = 20_000
 
-#: Attempts to read the oldest timestamp while other processes read it too.
+#: Attempts to read the oldest timestamp of tokens that other processes acquire right now.
 READ_ATTEMPTS = 5
 
-#: Seconds until a queue is read again that another process was reading, and until a lock is requested again.
+#: Seconds until it is read again, and until a lock is requested again.
 READ_DELAY_SECONDS, LOCK_DELAY_SECONDS = 0.002, 0.003
 
 
@@ -161,32 +161,24 @@ class SlidingWindow:
 
     def _wait_for(self, queue: str) -> float:
         """Return the seconds until a token of a queue is free, by the clocks of this process and of the oldest's."""
-        window, oldest = self._rate.window, self._oldest(queue)
-        if oldest is None:
-            return window if self._is_full(queue) else 0.0
-        wait = oldest + window - time.time()
+        window = self._rate.window
+        for _ in range(READ_ATTEMPTS):
+            oldest = request(self._app, partial(tokens.read_oldest, name=_timestamps(queue)))
+            if oldest is not None and oldest.others + 1 >= self._rate.most:
+                break
+            if not self._is_full(queue):
+                return 0.0
+            time.sleep(READ_DELAY_SECONDS)  # a timestamp is recorded after its token is acquired
+        if oldest is None:  # the broker was restarted, or processes died before they recorded any
+            return window
+        wait = float(oldest.body) + window - time.time()
         if wait < -CLOCK_TOLERANCE_SECONDS and self._is_full(queue):  # the clocks differ
             return window
         return min(max(wait, 0.0), window)
 
     def _is_full(self, queue: str) -> bool:
-        """Return whether all tokens are acquired, whatever their timestamps say: after a restart there are none."""
+        """Return whether all tokens are acquired, whatever their timestamps say."""
         return request(self._app, partial(tokens.count_acquired, name=queue)) >= self._rate.most
-
-    def _oldest(self, queue: str) -> float | None:
-        """Return when the oldest token was acquired, where all are."""
-        seen = None
-        for _ in range(READ_ATTEMPTS):
-            record = request(self._app, lambda channel: tokens.read_oldest(channel, _timestamps(queue)))
-            if record is not None:
-                seen = min(seen or float("inf"), float(record.body))
-                if record.others + 1 >= self._rate.most:
-                    return seen
-            elif self._rate.most > 1 and seen is None:
-                return None
-            time.sleep(READ_DELAY_SECONDS)  # another process is reading it
-        # The timestamp is recorded after the token is acquired; a process that dies in between records none.
-        return seen
 
     def reserve(self) -> float:
         """Reserve the next turn; return the seconds until it, at most ``max_wait``.

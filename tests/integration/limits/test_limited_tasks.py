@@ -101,6 +101,16 @@ def test_a_call_after_the_reported_wait_is_accepted(shop):
         limit.take("Ann")
 
 
+def test_there_is_no_wait_while_a_token_is_free(shop):
+    limit = Limit("3/m", name="free", app=shop)
+
+    for _ in range(3):
+        assert limit.retry_after("Ann") == 0.0
+        limit.take("Ann")
+
+    assert 50 < limit.retry_after("Ann") <= 60
+
+
 def test_without_the_timestamp_of_a_token_the_wait_is_the_whole_window(shop):
     # Given a token without its timestamp, as after a restart of the broker
     limit = Limit("1/m", name="restarted", app=shop)
