@@ -69,7 +69,7 @@ class OverLimit(FrameworkError):
 
 
 class LimitUnavailable(BrokerUnreachable):
-    """A limit cannot be counted now, since the broker has it and does not answer; nothing was queued."""
+    """The broker cannot count a limit now; nothing was queued."""
 
     @classmethod
     def of(cls, name: str, rate: str, cause: BaseException | str) -> Self:

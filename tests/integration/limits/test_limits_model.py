@@ -17,7 +17,7 @@ from framework.limits import Limit, unique, window
 
 MOST, WINDOW, EXPIRES = 3, 10.0, 60.0
 
-#: More of other examples: ``CHAOS_SCALE=1``, as `make chaos` sets it.
+#: With ``CHAOS_SCALE=1`` more examples, and others each time.
 SCALE = 10 if os.environ.get("CHAOS_SCALE") == "1" else 1
 EXAMPLES = 20 * SCALE
 
