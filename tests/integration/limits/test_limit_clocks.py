@@ -131,7 +131,7 @@ def test_a_clock_that_is_set_by_an_hour_neither_opens_a_limit_nor_lengthens_its_
 
 
 @pytest.mark.parametrize("ahead", [300, -300])
-def test_the_wait_that_a_caller_with_another_clock_is_told_is_never_more_than_a_window(app_of, clock, ahead):
+def test_the_wait_after_a_caller_with_another_clock_is_never_more_than_a_window(app_of, clock, ahead):
     """A17"""
     clock.ahead = ahead
     Limit("1/m", name="ahead", app=app_of()).take("Ann")
@@ -179,7 +179,7 @@ def test_a_clock_that_is_set_while_turns_are_taken_changes_none(app_of, clock):
         assert next_latest - earliest >= 20 - TOLERANCE
 
 
-def test_the_brokers_time_is_known_to_the_second_whatever_the_local_clock_says(app_of, clock):
+def test_the_brokers_time_is_known_to_the_second_with_any_local_clock(app_of, clock):
     for ahead in (0, 300, -300, 86400):
         clock.ahead = ahead
         read = request(app_of(), broker_clock.BrokerClock().now)

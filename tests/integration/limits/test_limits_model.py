@@ -199,7 +199,7 @@ class LimitMachine(RuleBasedStateMachine):
     results: list[bool] = []  # noqa: RUF012
 
     @rule(who=who, key=which)
-    def ask(self, who, key):
+    def read_the_wait(self, who, key):
         wait = self.limit(self.processes.apps[who]).retry_after(key)
 
         assert 0 <= wait <= WINDOW
