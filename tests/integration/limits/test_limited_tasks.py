@@ -140,6 +140,23 @@ def test_a_view_and_a_task_share_a_limit_of_one_name(shop):
     assert limit.allows("Bob")
 
 
+def test_the_addresses_of_one_network_are_one_visitor_where_the_limit_says_that_its_key_is_an_address(shop):
+    """A8"""
+    one, other = "2001:db8::1", "2001:db8::2"
+
+    @shop.task(limit=Limit("1/m", key="visitor", address=True))
+    def contact(visitor): ...
+
+    @shop.task(limit=Limit("1/m", key="host"))
+    def scan(host): ...
+
+    in_a_view = Limit("1/m", name="view", address=True, app=shop)
+
+    assert [calls(contact, address, times=1) for address in (one, other)] == [1, 0]
+    assert [calls(scan, address, times=1) for address in (one, other)] == [1, 1]
+    assert [in_a_view.allows(address) for address in (one, other)] == [True, False]
+
+
 def test_an_invalid_call_is_refused_before_it_is_counted(shop, queued):
     @shop.task(limit=Limit("1/m", key="visitor"))
     def contact(visitor, text): ...
