@@ -14,7 +14,7 @@ from framework.limits import Limit
 from framework.tasks.send_mails import send_mail
 
 blueprint = Blueprint("contact", __name__)
-PER_VISITOR = Limit("1/10s", name="demo.contact")
+PER_VISITOR = Limit("1/10s", name="demo.contact", address=True)
 ADDRESS = re.compile(r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
 SUBJECT, TEXT = 120, 5000
 MAILS_PER_VISITOR = 3

@@ -11,7 +11,7 @@ from framework.limits import Limit
 from framework.progress import last_state
 
 blueprint = Blueprint("lookup", __name__)
-PER_VISITOR = Limit("10/m", name="demo.lookup")
+PER_VISITOR = Limit("10/m", name="demo.lookup", address=True)
 LOOKUPS_PER_VISITOR = 3
 
 

@@ -41,7 +41,7 @@ from framework.errors.data import (
     TableMismatch,
 )
 from framework.errors.failures import FailedTasksBusy, FailedTasksUnread, NotATransaction, NotRetried, UnknownFailure
-from framework.errors.limits import AlreadyQueued, BadKey, BadLimit, OverLimit
+from framework.errors.limits import AlreadyQueued, BadKey, BadLimit, LimitUnavailable, OverLimit
 from framework.errors.progress import BadProgress, NoStateReported
 from framework.errors.project import (
     BadEnvironment,
@@ -94,6 +94,7 @@ __all__ = [
     "FrameworkError",
     "FrameworkWarning",
     "InvalidArguments",
+    "LimitUnavailable",
     "MissingExtra",
     "MissingSecret",
     "NoSocket",

@@ -3,6 +3,7 @@
 from typing import Self
 
 from framework.errors.base import FrameworkError, message
+from framework.errors.broker import BrokerUnreachable
 
 
 class BadLimit(FrameworkError, ValueError):
@@ -65,6 +66,22 @@ class OverLimit(FrameworkError):
         error = cls(message("Too many", f"{name or 'this'} is limited to {rate}", fix=fix))
         error.retry_after = retry_after
         return error
+
+
+class LimitUnavailable(BrokerUnreachable):
+    """The broker cannot count a limit now; nothing was queued."""
+
+    @classmethod
+    def of(cls, name: str, rate: str, cause: BaseException | str) -> Self:
+        """Name the limit, its rate and the cause, and say how to allow calls meanwhile."""
+        return cls(
+            message(
+                f"The limit {name} of {rate} cannot be counted",
+                cause,
+                effect="Nothing was queued.",
+                fix="Retry later; a limit with on_unavailable='allow' lets calls pass uncounted meanwhile.",
+            )
+        )
 
 
 class AlreadyQueued(FrameworkError):

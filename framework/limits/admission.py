@@ -2,22 +2,27 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from inspect import getattr_static, signature
 from typing import Any
 
+from amqp.exceptions import AMQPError
+from celery import current_task
 from celery.exceptions import TaskRevokedError
 from celery.result import AsyncResult, EagerResult
 from celery.states import REVOKED
+from celery.utils.log import get_logger
 
 from framework.broker.producer import Unconfirmed
 from framework.discovery.catalog import TaskInfo
-from framework.errors import AlreadyQueued, BadLimit, OverLimit
+from framework.errors import AlreadyQueued, BadLimit, BrokerError, OverLimit, describe
 from framework.limits.limit import Limit, window_of
-from framework.limits.unique import Unique, acquire, lock_name, release
+from framework.limits.unique import Unique, acquire, lock_name, mark_queued, release
 
 __all__ = ["LOCK", "ShortCircuit", "admitted", "check_options", "limits_of", "unique_of"]
 
+
+log = get_logger(__name__)
 
 #: The header that names the lock of a unique task.
 LOCK = "unique"
@@ -45,6 +50,7 @@ def admitted(info: TaskInfo, args: Any, kwargs: Any, task_id: str, options: dict
     Raises:
         ShortCircuit: the call has its result already, and nothing is to be queued.
         OverLimit: a limit of the task has been reached.
+        LimitUnavailable: a limit of the task cannot be counted now.
         AlreadyQueued: the task is unique, and there is one.
         BadKey: a limit's key, or a unique task's, is None.
     """
@@ -62,6 +68,8 @@ def admitted(info: TaskInfo, args: Any, kwargs: Any, task_id: str, options: dict
         for release_one in reversed(undo):
             release_one()
         raise
+    if unique_of(task):
+        _mark_queued(task, options["headers"][LOCK], task_id)
 
 
 def limits_of(task: Any) -> Sequence[Limit]:
@@ -134,16 +142,28 @@ def _lock(
     holder = acquire(task.app, lock, task_id, unique.expires)
     if holder is None:
         undo.append(lambda: release(task.app, lock, task_id))
-        options["headers"] = {**(options.get("headers") or {}), LOCK: lock}
-    elif unique.duplicate == "existing" and holder:
-        raise ShortCircuit(task.AsyncResult(holder))
-    else:
-        raise AlreadyQueued.by(task.name, holder)
+    elif holder.id != task_id or (holder.queued and not _is_running(task_id)):
+        if unique.duplicate == "existing" and holder.id:
+            raise ShortCircuit(task.AsyncResult(holder.id))
+        raise AlreadyQueued.by(task.name, holder.id)
+    options["headers"] = {**(options.get("headers") or {}), LOCK: lock}
 
 
-def _wait_for_turn(turn: float, options: dict[str, Any]) -> None:
-    """Delay a call until its turn, or until its own eta where that is later."""
-    due = datetime.fromtimestamp(turn, UTC)
-    if due > datetime.now(UTC):
+def _is_running(task_id: str) -> bool:
+    """Return whether this process runs that task, which publishes its own replacement."""
+    return bool(current_task) and current_task.request.id == task_id
+
+
+def _mark_queued(task: Any, lock: str, task_id: str) -> None:
+    try:
+        mark_queued(task.app, lock, task_id)
+    except (BrokerError, AMQPError, OSError) as exc:  # the task itself is queued
+        log.warning("%s[%s]: a second call with this id would be queued: %s", task.name, task_id, describe(exc))
+
+
+def _wait_for_turn(wait: float, options: dict[str, Any]) -> None:
+    """Delay a call for so many seconds, until its turn, or until its own eta where that is later."""
+    if wait > 0:
+        due = datetime.now(UTC) + timedelta(seconds=wait)
         given = options.get("not_before")
         options["not_before"] = max(due, given) if given else due

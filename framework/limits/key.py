@@ -1,8 +1,8 @@
 """The key of a rate limit or a unique task: an argument of a call, as text."""
 
 import hashlib
-import ipaddress
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 from uuid import UUID
 
@@ -15,26 +15,36 @@ __all__ = ["digest", "normalize", "value_of"]
 NETWORK_BITS = 64
 
 
-def normalize(value: Any) -> str:
-    """Return a key as text: the same for every way to write it, and one for an IPv6 network.
+def normalize(value: Any, *, address: bool = False) -> str:
+    """Return a key as text: two keys have one text only if they are one key.
 
-    >>> normalize("::ffff:192.0.2.7"), normalize("2001:db8:1:2:3:4:5:6")
-    ('192.0.2.7', '2001:db8:1:2::/64')
+    >>> normalize("5"), normalize(5), normalize(("a", 5))
+    ('str:5', 'int:5', 'tuple:5:str:a5:int:5')
+
+    Args:
+        value: The key.
+        address: Whether it is the address of a visitor: all addresses of an IPv6 network are one key, and so are an
+            IPv4 address and the same inside of IPv6.
 
     Raises:
-        BadKey: it is None or empty, or of another type than text, number, UUID, address or a tuple of them.
+        BadKey: it is None or empty, or of another type than text, number, UUID, address, network or a tuple of them;
+            or it should be an address and is none.
     """
     if value is None or value == "":
         raise BadKey.of(value, "there is none")
+    if address:
+        return f"address:{_visitor(value)}"
     if isinstance(value, str):
-        return _network(value)
-    if isinstance(value, ipaddress.IPv4Address | ipaddress.IPv6Address):
-        return _network(str(value))
-    if isinstance(value, bool | int | UUID):
-        return f"{type(value).__name__}:{value!s}"
+        return f"str:{str.__str__(value)}"
+    if isinstance(value, bool):
+        return f"bool:{value}"
+    if isinstance(value, int):
+        return f"int:{int(value)}"
+    if isinstance(value, UUID | IPv4Address | IPv6Address | IPv4Network | IPv6Network):
+        return f"{type(value).__name__}:{value}"
     if isinstance(value, tuple | list):
-        return "\0".join(["", *map(normalize, value)])
-    raise BadKey.of(value, "it is no text, number, UUID, or tuple of such")
+        return f"tuple:{_joined(map(normalize, value))}"
+    raise BadKey.of(value, "it is no text, number, UUID, address, or tuple of such")
 
 
 def value_of(key: str | Callable[[Mapping[str, Any]], Any], task: str, bound: Mapping[str, Any]) -> Any:
@@ -50,20 +60,25 @@ def value_of(key: str | Callable[[Mapping[str, Any]], Any], task: str, bound: Ma
 
 
 def digest(*parts: str) -> str:
-    """Return a name for the broker from which the parts cannot be read."""
-    return hashlib.blake2b("\0".join(parts).encode(errors="surrogatepass"), digest_size=16).hexdigest()
+    """Return a name for the broker from which the parts cannot be read; other parts have another name."""
+    return hashlib.blake2b(_joined(parts).encode(errors="surrogatepass"), digest_size=16).hexdigest()
 
 
-def _network(text: str) -> str:
-    """Return an IPv6 address as its network, anything else as it is."""
-    if not text.isascii() or not (":" in text or "." in text) or len(text) > 64:
-        return text
+def _joined(parts: Iterable[str]) -> str:
+    """Return parts as one text, each after its length: no other parts have the same text."""
+    return "".join(f"{len(part)}:{part}" for part in parts)
+
+
+def _visitor(value: Any) -> str:
+    """Return the address of a visitor, or its network where that is IPv6."""
+    if not isinstance(value, str | IPv4Address | IPv6Address):
+        raise BadKey.of(value, "it is no IP address")
     try:
-        address = ipaddress.ip_address(text.partition("%")[0].strip("[]"))
+        found = ip_address(str(value).partition("%")[0].strip("[]"))
     except ValueError:
-        return text
-    if isinstance(address, ipaddress.IPv6Address):
-        if address.ipv4_mapped is None:
-            return str(ipaddress.ip_network((int(address), NETWORK_BITS), strict=False))
-        address = address.ipv4_mapped
-    return str(address)
+        raise BadKey.of(value, "it is no IP address") from None
+    if isinstance(found, IPv6Address):
+        if found.ipv4_mapped is None:
+            return str(ip_network((int(found), NETWORK_BITS), strict=False))
+        found = found.ipv4_mapped
+    return str(found)

@@ -2,12 +2,12 @@
 
 On a task::
 
-    @celery.task(limit=Limit("1/10s", key="visitor"))
+    @celery.task(limit=Limit("1/10s", key="visitor", address=True))
     def contact(visitor, text): ...
 
 On its own, in a view::
 
-    limit = Limit("5/minute", name="contact")
+    limit = Limit("5/minute", name="contact", address=True)
     limit.take(visitor)  # raises OverLimit, whose retry_after is the seconds to wait
 
 The broker keeps the tokens: see `framework.limits.tokens`. A limit is exact: no window of its length has more calls.
@@ -20,6 +20,7 @@ from celery.app import app_or_default
 
 from framework.errors import BadLimit, OverLimit
 from framework.limits.key import normalize, value_of
+from framework.limits.owner import warn_if_ignored
 from framework.limits.rate import LONGEST_WINDOW_SECONDS, Rate
 from framework.limits.window import SlidingWindow
 
@@ -27,19 +28,28 @@ __all__ = ["Limit"]
 
 
 Over = Literal["reject", "delay", "drop"]
+OnUnavailable = Literal["refuse", "allow"]
 
 
 class Limit:
     """A rate limit for each key.
 
+    A task keeps it where its application is a `framework.celery.app.App`; plain Celery's ignores it, with a warning.
+
     Args:
         rate: ``N/[M]unit``: ``1/10s``, ``5/minute``, ``100/2h``.
         key: in a task's limit, the name of one of its arguments, or a function of the mapping of all of them, defaults
             included, that returns the key. None: one limit for the whole task.
-        name: limits of one name and rate are one limit, on any tasks and views; None is the task's own name.
+        address: whether the key is the IP address of a visitor: an IPv6 address then counts as its /64 network, which
+            is what one visitor has, and an IPv4 address inside of IPv6 as that IPv4 address.
+        name: limits of one name, rate and ``address`` are one limit, on any tasks and views; None is the task's own
+            name.
         over: the effect on a task's call over the limit: ``reject`` raises ``OverLimit``, ``delay`` runs it as soon as
             the window allows, ``drop`` queues nothing and returns a revoked result.
         max_wait: seconds that a delayed call may have to wait; one that would wait longer is rejected.
+        on_unavailable: the effect where the broker, or the cluster node that keeps the tokens, does not answer within
+            ``task_publish_timeout``: ``refuse`` raises ``LimitUnavailable``, ``allow`` lets the call pass uncounted,
+            with a warning in the log.
         app: the application whose broker keeps the tokens; the current one where it is None.
 
     Raises:
@@ -51,28 +61,38 @@ class Limit:
         rate: str,
         *,
         key: str | Callable[[Mapping[str, Any]], Any] | None = None,
+        address: bool = False,
         name: str | None = None,
         over: Over = "reject",
         max_wait: float = 3600.0,
+        on_unavailable: OnUnavailable = "refuse",
         app: Any = None,
     ) -> None:
         self.text = rate
         self.rate = Rate.of(rate)
         if over not in ("reject", "delay", "drop"):
             raise BadLimit.of(rate, f"over is {over!r}, and must be reject, delay or drop")
+        if on_unavailable not in ("refuse", "allow"):
+            raise BadLimit.of(rate, f"on_unavailable is {on_unavailable!r}, and must be refuse or allow")
         if not (key is None or callable(key) or (isinstance(key, str) and key.isidentifier())):
             raise BadLimit.of(rate, f"key is {key!r}, and must be an argument's name or a function")
         if not 0 <= max_wait <= LONGEST_WINDOW_SECONDS:
             raise BadLimit.of(rate, "max_wait must be 0 s to 14 days")
         self.key = key
+        self.address = address
         self.name = name
         self.over: Over = over
         self.max_wait = float(max_wait)
+        self.on_unavailable: OnUnavailable = on_unavailable
         self._app = app
 
     def __repr__(self) -> str:
         """Return the rate and the name as they were written."""
         return f"Limit({self.text!r}, name={self.name!r})"
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        """Warn where the limit is an option of a task that ignores it."""
+        warn_if_ignored(owner, name)
 
     def take(self, key: Any) -> None:
         """Take a token for ``key``.
@@ -80,8 +100,8 @@ class Limit:
         Raises:
             OverLimit: none is free; its ``retry_after`` is the seconds until one is.
             BadLimit: the limit has no name, or delays calls, which only a task's limit can do.
-            BadKey: the key is None or empty, or of an unsupported type.
-            BrokerUnreachable: the broker does not answer.
+            BadKey: the key is None or empty, of an unsupported type, or no address where the limit counts addresses.
+            LimitUnavailable: the broker does not answer, and the limit has ``on_unavailable="refuse"``.
         """
         window = self._window(key)
         if window.acquire() is None:
@@ -100,7 +120,8 @@ class Limit:
             raise BadLimit.of(self.text, "on its own it needs a name: Limit(..., name='contact')")
         if self.over == "delay":
             raise BadLimit.of(self.text, "over='delay' is for tasks: in a view there is nothing to delay")
-        return SlidingWindow(app_or_default(self._app), self.rate, self.text, self.name, normalize(key))
+        counted = normalize(key, address=self.address)
+        return _sliding_window(self, app_or_default(self._app), self.name, counted)
 
 
 def window_of(task: Any, limit: Limit, place: int, bound: Mapping[str, Any]) -> SlidingWindow:
@@ -111,6 +132,11 @@ def window_of(task: Any, limit: Limit, place: int, bound: Mapping[str, Any]) -> 
     """
     which = limit.key if isinstance(limit.key, str) else str(place)
     scope = limit.name or f"{task.name}({which})"
-    key = "" if limit.key is None else normalize(value_of(limit.key, task.name, bound))
-    delays = limit.over == "delay"
-    return SlidingWindow(task.app, limit.rate, limit.text, scope, key, delays=delays, max_wait=limit.max_wait)
+    key = "" if limit.key is None else normalize(value_of(limit.key, task.name, bound), address=limit.address)
+    return _sliding_window(limit, task.app, scope, key)
+
+
+def _sliding_window(limit: Limit, app: Any, scope: str, key: str) -> SlidingWindow:
+    longest = limit.max_wait if limit.over == "delay" else None
+    optional = limit.on_unavailable == "allow"
+    return SlidingWindow(app, limit.rate, limit.text, scope, key, max_wait=longest, optional=optional)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import amqp
 from amqp.exceptions import MessageNacked
 
+from framework.broker.peek import peek
 from framework.broker.queues import milliseconds
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "put_record",
     "read_oldest",
     "release",
+    "take_oldest",
 ]
 
 
@@ -39,11 +41,11 @@ class Outcome(Enum):
 
 
 class Record(NamedTuple):
-    """The oldest record, and how many others there are that no other reader holds."""
+    """The oldest record, and how many others there are; its ``tag`` is None where it was not taken."""
 
     body: bytes
     others: int
-    tag: int
+    tag: int | None = None
 
 
 def declare(channel: Any, name: str, size: int, window: float, life: float) -> None:
@@ -105,22 +107,26 @@ def put_record(channel: Any, name: str, body: bytes, *, persistent: bool = True)
     return not _was_returned(channel)
 
 
-def read_oldest(channel: Any, name: str, *, keep: bool = True) -> Record | None:
-    """Return the oldest record; None where there is none right now.
-
-    It stays in the queue; with ``keep=False`` no other reader sees it until its tag is acknowledged or rejected.
+def read_oldest(channel: Any, name: str) -> Record | None:
+    """Return the oldest record, which stays in the queue; None where there is none right now.
 
     Raises:
         amqp.exceptions.NotFound: there is no such queue.
     """
-    message = channel.basic_get(name)
-    if message is None:
+    if (message := peek(channel, name)) is None:
         return None
-    tag = message.delivery_tag
-    if keep:
-        channel.basic_reject(tag, requeue=True)
-    body = message.body
-    return Record(body.encode() if isinstance(body, str) else bytes(body), message.delivery_info["message_count"], tag)
+    return Record(_body_of(message), message.delivery_info["message_count"])
+
+
+def take_oldest(channel: Any, name: str) -> Record | None:
+    """Return the oldest record, which no other reader sees until its tag is acknowledged or rejected.
+
+    Raises:
+        amqp.exceptions.NotFound: there is no such queue.
+    """
+    if (message := channel.basic_get(name)) is None:
+        return None
+    return Record(_body_of(message), message.delivery_info["message_count"], message.delivery_tag)
 
 
 def delete(channel: Any, name: str, *, if_empty: bool = False) -> None:
@@ -160,6 +166,10 @@ def _publish(channel: Any, name: str, body: bytes, persistent: bool) -> bool:
     except MessageNacked:
         return False
     return True
+
+
+def _body_of(message: Any) -> bytes:
+    return message.body.encode() if isinstance(message.body, str) else bytes(message.body)
 
 
 def _was_returned(channel: Any) -> bool:

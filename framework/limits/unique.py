@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from amqp.exceptions import NotFound, PreconditionFailed
 from kombu.utils.json import dumps
@@ -24,6 +24,7 @@ from framework.broker.request import request
 from framework.errors import BadKey, BadLimit
 from framework.limits import tokens
 from framework.limits.key import digest, normalize, value_of
+from framework.limits.owner import warn_if_ignored
 from framework.limits.tokens import Outcome
 
 __all__ = ["Unique"]
@@ -33,13 +34,21 @@ __all__ = ["Unique"]
 #: process that reads it holds it for some milliseconds.
 HOLDER_TIMEOUT_SECONDS = 5.0
 
+#: Attempts to read the holder that is to be marked as queued.
+MARK_ATTEMPTS = 5
+
+#: The first byte of a record: its task is being called, or the broker has its message.
+CALLED, QUEUED = b"?", b"!"
+
 #: Seconds of the longest life of a lock: a fortnight.
-LONGEST_EXPIRY_SECONDS = 14 * 86400.0
+LONGEST_LOCK_SECONDS = 14 * 86400.0
 
 
 @dataclass(frozen=True)
 class Unique:
     """At most one of a task is queued or running for each key.
+
+    A task keeps to it where its application is a `framework.celery.app.App`; plain Celery's ignores it, with a warning.
 
     Args:
         key: the name of an argument, or a function of the mapping of all of them, defaults included; None is all of
@@ -61,10 +70,14 @@ class Unique:
         """Check the arguments."""
         if self.duplicate not in ("existing", "raise"):
             raise BadLimit.of_unique(f"duplicate is {self.duplicate!r}, and must be existing or raise")
-        if not 1 <= self.expires <= LONGEST_EXPIRY_SECONDS:
+        if not 1 <= self.expires <= LONGEST_LOCK_SECONDS:
             raise BadLimit.of_unique(f"expires is {self.expires!r}, and must be 1 s to 14 days")
         if not (self.key is None or callable(self.key) or (isinstance(self.key, str) and self.key.isidentifier())):
             raise BadLimit.of_unique(f"key is {self.key!r}, and must be an argument's name or a function")
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        """Warn where it is an option of a task that ignores it."""
+        warn_if_ignored(owner, name)
 
 
 def lock_name(task: Any, unique: Unique, bound: Mapping[str, Any]) -> str:
@@ -81,18 +94,40 @@ def lock_name(task: Any, unique: Unique, bound: Mapping[str, Any]) -> str:
         raise BadKey.of(bound, f"its arguments are no JSON ({exc}), so the task needs unique=Unique(key=...)") from None
 
 
-def acquire(app: Any, lock: str, task_id: str, expires: float) -> str | None:
-    """Acquire a lock for a task; return None, or the id of the task that holds it (empty where it is not known yet)."""
+class Holder(NamedTuple):
+    """The task that holds a lock; ``queued`` once the broker has its message, ``id`` is empty while it is not known."""
+
+    id: str
+    queued: bool
+
+
+def acquire(app: Any, lock: str, task_id: str, expires: float) -> Holder | None:
+    """Acquire a lock for a task; return None, or the task that holds it: another one, or this one from an earlier call.
+
+    Raises:
+        BrokerUnreachable: the broker does not answer.
+    """
     end = time.monotonic() + HOLDER_TIMEOUT_SECONDS
     while True:
         if request(app, partial(_acquire, lock=lock, task_id=task_id, expires=expires)):
             return None
         holder = _holder(app, lock)
-        if holder == task_id:
-            return None
-        if holder or time.monotonic() > end:
-            return holder or ""
+        if holder is not None or time.monotonic() > end:
+            return holder or Holder("", queued=False)
         _wait_for_readers()
+
+
+def mark_queued(app: Any, lock: str, task_id: str) -> None:
+    """Record that the broker has the message of the task that holds a lock: from now on a call with its id is another.
+
+    Raises:
+        BrokerUnreachable: the broker does not answer.
+    """
+    with suppress(NotFound):  # the task has ended already
+        for _ in range(MARK_ATTEMPTS):
+            if request(app, partial(_mark_queued, lock=lock, task_id=task_id)):
+                return
+            _wait_for_readers()
 
 
 def release(app: Any, lock: str, task_id: str) -> None:
@@ -107,26 +142,46 @@ def release(app: Any, lock: str, task_id: str) -> None:
 
 
 def _acquire(channel: Any, lock: str, task_id: str, expires: float) -> bool:
-    outcome = tokens.acquire(channel, lock)
-    if outcome is not Outcome.FULL:
-        tokens.declare(channel, lock, 1, expires, expires + 60)
-    if outcome is Outcome.MISSING:
+    """Acquire the token, and record its holder right after: until then other callers cannot know the id."""
+    outcome = first = tokens.acquire(channel, lock)
+    if first is Outcome.MISSING:
+        _declare(channel, lock, expires)
         outcome = tokens.acquire(channel, lock)
     if outcome is not Outcome.ACQUIRED:
         return False
-    tokens.declare_records(channel, _holder_queue(lock), 1, expires + 60)
-    while not tokens.put_record(channel, _holder_queue(lock), task_id.encode()):  # the last holder is just deleting it
-        tokens.declare_records(channel, _holder_queue(lock), 1, expires + 60)
+    while not tokens.put_record(channel, _holder_queue(lock), _record(task_id, queued=False)):
+        _declare(channel, lock, expires)  # the last holder is just deleting its record
+    if first is Outcome.ACQUIRED:
+        _declare(channel, lock, expires)  # restarts the expiry of the queues, which an earlier holder left
     return True
 
 
-def _holder(app: Any, lock: str) -> str | None:
-    """Return the id of the task that holds a lock; None where it cannot be read right now."""
+def _declare(channel: Any, lock: str, expires: float) -> None:
+    tokens.declare(channel, lock, 1, expires, expires + 60)
+    tokens.declare_records(channel, _holder_queue(lock), 1, expires + 60)
+
+
+def _holder(app: Any, lock: str) -> Holder | None:
+    """Return the task that holds a lock; None where it cannot be read right now."""
     try:
         record = request(app, partial(tokens.read_oldest, name=_holder_queue(lock)))
     except NotFound:
         return None
-    return record.body.decode() if record else None
+    return record and _holder_in(record.body)
+
+
+def _mark_queued(channel: Any, lock: str, task_id: str) -> bool:
+    """Replace the record of a task; return False where it cannot be read right now."""
+    record = tokens.take_oldest(channel, _holder_queue(lock))
+    if record is None:
+        return False
+    if _holder_in(record.body) == (task_id, False):
+        # The new one first: a process that dies in between leaves one too many, and the older one is dropped.
+        tokens.put_record(channel, _holder_queue(lock), _record(task_id, queued=True))
+        channel.basic_ack(record.tag)
+    else:
+        channel.basic_reject(record.tag, requeue=True)
+    return True
 
 
 def _release(channel: Any, lock: str, task_id: str) -> bool | None:
@@ -134,10 +189,10 @@ def _release(channel: Any, lock: str, task_id: str) -> bool | None:
 
     Return False where another task holds it, None where the record cannot be read right now.
     """
-    record = tokens.read_oldest(channel, _holder_queue(lock), keep=False)
+    record = tokens.take_oldest(channel, _holder_queue(lock))
     if record is None:
         return None
-    if record.body.decode() != task_id:
+    if _holder_in(record.body).id != task_id:
         channel.basic_reject(record.tag, requeue=True)
         return False
     tokens.delete(channel, lock)
@@ -148,6 +203,14 @@ def _release(channel: Any, lock: str, task_id: str) -> bool | None:
 def _wait_for_readers() -> None:
     """Wait while other processes read the holder; for a random time, so that they do not collide again."""
     time.sleep(random.uniform(0.002, 0.03))
+
+
+def _record(task_id: str, *, queued: bool) -> bytes:
+    return (QUEUED if queued else CALLED) + task_id.encode()
+
+
+def _holder_in(body: bytes) -> Holder:
+    return Holder(body[1:].decode(), body[:1] == QUEUED)
 
 
 def _holder_queue(lock: str) -> str:

@@ -2,17 +2,29 @@
 
 import time
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from amqp.exceptions import NotFound, ResourceLocked
+from celery.utils.log import get_logger
 
+from framework.broker.clock import BrokerClock
 from framework.broker.request import request
 from framework.config import setting
-from framework.errors import OverLimit
+from framework.errors import BrokerUnreachable, LimitUnavailable, OverLimit
 from framework.limits import tokens
 from framework.limits.key import digest
 from framework.limits.rate import Rate
 from framework.limits.tokens import Outcome
+
+T = TypeVar("T")
+
+log = get_logger(__name__)
+
+#: The queue of a token that the broker did not count.
+UNCOUNTED = ""
+
+#: Seconds by which the clocks of servers differ in good order.
+CLOCK_TOLERANCE_SECONDS = 1.0
 
 #: Seconds that a queue is kept after its tokens may have been used last: to declare one costs more than to keep it.
 MARGIN_SECONDS = 30.0
@@ -23,10 +35,10 @@ SHARED_BUCKETS = 128
 #: Queues that a process remembers; then it forgets them all, which costs a few messages each.
 REMEMBERED_QUEUES = 20_000
 
-#: Attempts to read the oldest timestamp while other processes read it too.
+#: Attempts to read the oldest timestamp of tokens that other processes acquire right now.
 READ_ATTEMPTS = 5
 
-#: Seconds until a queue is read again that another process was reading, and until a lock is requested again.
+#: Seconds until it is read again, and until a lock is requested again.
 READ_DELAY_SECONDS, LOCK_DELAY_SECONDS = 0.002, 0.003
 
 
@@ -39,28 +51,45 @@ class SlidingWindow:
         text: The rate as it was written, for errors.
         scope: The limit's name: windows of one scope, rate and key share their tokens.
         key: The key, as text.
-        delays: Whether a call over the limit waits for its turn, ``max_wait`` seconds at most.
+        max_wait: The seconds that a call over the limit may wait for its turn; None where it does not wait.
+        optional: Whether a call passes where the broker cannot count it.
     """
 
     def __init__(
-        self, app: Any, rate: Rate, text: str, scope: str, key: str, *, delays: bool = False, max_wait: float = 0.0
+        self,
+        app: Any,
+        rate: Rate,
+        text: str,
+        scope: str,
+        key: str,
+        *,
+        max_wait: float | None = None,
+        optional: bool = False,
     ) -> None:
         self._app = app
         self._rate = rate
         self._text = text
         self._scope = scope
-        self._max_wait = max_wait if delays else 0.0
-        self._base = f"{'turn' if delays else 'limit'}.{digest(scope, *map(str, rate))}"
+        self._optional = optional
+        self._max_wait = max_wait or 0.0
+        self._base = f"{'limit' if max_wait is None else 'turn'}.{digest(scope, *map(str, rate))}"
         self._queue = f"{self._base}.{digest(key)}"
         self._bucket = f"{self._base}.shared.{int(digest(key), 16) % SHARED_BUCKETS}"
         self._life = 2 * rate.window + MARGIN_SECONDS + self._max_wait
-        self._memory = _declared_queues(app)
+        self._memory = _memory_of(app)
         #: The queues that may have a free token.
         self._candidates: tuple[str, ...] = (self._queue, self._bucket)
 
     def acquire(self) -> str | None:
-        """Acquire a token; return the name of its queue, for `release`, or None where all are acquired."""
-        queue = request(self._app, self._acquire)
+        """Acquire a token; return the name of its queue, for `release`, or None where all are acquired.
+
+        Raises:
+            LimitUnavailable: the broker does not answer.
+        """
+        try:
+            queue = request(self._app, self._acquire)
+        except BrokerUnreachable as exc:
+            return self._unavailable(exc.__context__ or exc, UNCOUNTED)
         if queue is not None:
             self._memory.full.pop(queue, None)
         return queue
@@ -99,6 +128,8 @@ class SlidingWindow:
 
     def release(self, queue: str) -> None:
         """Release a token that was acquired for a call that was not queued."""
+        if queue == UNCOUNTED:
+            return
         try:
             request(self._app, partial(tokens.release, name=_timestamps(queue)))
             request(self._app, partial(tokens.release, name=queue))
@@ -106,79 +137,112 @@ class SlidingWindow:
             return
 
     def wait(self) -> float:
-        """Return the seconds until a token is free."""
+        """Return the seconds until a token is free.
+
+        Raises:
+            LimitUnavailable: the broker does not answer.
+        """
+        try:
+            return self._wait()
+        except BrokerUnreachable as exc:
+            return self._unavailable(exc.__context__ or exc, 0.0)
+
+    def _wait(self) -> float:
         for queue in self._candidates:
-            if (known := self._memory.full.get(queue, 0.0) - time.time()) > 0:
+            if (known := self._memory.full.get(queue, 0.0) - time.monotonic()) > 0:
                 return known
             try:
-                oldest = self._oldest(queue)
+                wait = self._wait_for(queue)
             except NotFound:
                 continue
-            if oldest is None:
-                return self._rate.window if self._is_full(queue) else 0.0
-            self._remember(queue, oldest + self._rate.window)
-            return min(max(oldest + self._rate.window - time.time(), 0.0), self._rate.window)
+            self._remember(queue, time.monotonic() + wait)
+            return wait
         return 0.0
 
+    def _wait_for(self, queue: str) -> float:
+        """Return the seconds until a token of a queue is free, by the clocks of this process and of the oldest's."""
+        window = self._rate.window
+        for _ in range(READ_ATTEMPTS):
+            oldest = request(self._app, partial(tokens.read_oldest, name=_timestamps(queue)))
+            if oldest is not None and oldest.others + 1 >= self._rate.most:
+                break
+            if not self._is_full(queue):
+                return 0.0
+            time.sleep(READ_DELAY_SECONDS)  # a timestamp is recorded after its token is acquired
+        if oldest is None:  # the broker was restarted, or processes died before they recorded any
+            return window
+        wait = float(oldest.body) + window - time.time()
+        if wait < -CLOCK_TOLERANCE_SECONDS and self._is_full(queue):  # the clocks differ
+            return window
+        return min(max(wait, 0.0), window)
+
     def _is_full(self, queue: str) -> bool:
-        """Return whether all tokens are acquired though there is no timestamp: the broker was restarted."""
+        """Return whether all tokens are acquired, whatever their timestamps say."""
         return request(self._app, partial(tokens.count_acquired, name=queue)) >= self._rate.most
 
-    def _oldest(self, queue: str) -> float | None:
-        """Return when the oldest token was acquired, where all are."""
-        seen = None
-        for _ in range(READ_ATTEMPTS):
-            record = request(self._app, lambda channel: tokens.read_oldest(channel, _timestamps(queue)))
-            if record is not None:
-                seen = min(seen or float("inf"), float(record.body))
-                if record.others + 1 >= self._rate.most:
-                    return seen
-            elif self._rate.most > 1 and seen is None:
-                return None
-            time.sleep(READ_DELAY_SECONDS)  # another process is reading it
-        # The timestamp is recorded after the token is acquired; a process that dies in between records none.
-        return seen
-
     def reserve(self) -> float:
-        """Reserve the next turn; return its Unix time, at most ``max_wait`` seconds from now.
+        """Reserve the next turn; return the seconds until it, at most ``max_wait``.
 
         Raises:
             OverLimit: it would be later.
+            LimitUnavailable: the broker does not answer, or a suspended process holds the lock of the turns.
         """
+        deadline = time.monotonic() + setting(self._app, "task_publish_timeout")
         while True:
             try:
-                turn, wait = request(self._app, self._reserve)
+                wait = request(self._app, self._reserve)
             except ResourceLocked:
+                if time.monotonic() > deadline:
+                    return self._unavailable("the process that takes its turn does not end, and may be suspended", 0.0)
                 time.sleep(LOCK_DELAY_SECONDS)
                 continue
-            if turn is None:
+            except BrokerUnreachable as exc:
+                return self._unavailable(exc.__context__ or exc, 0.0)
+            if wait > self._max_wait:
                 raise OverLimit.of(self._scope, self._text, wait - self._max_wait)
-            return turn
+            return wait
 
-    def _reserve(self, channel: Any) -> tuple[float | None, float]:
+    def _reserve(self, channel: Any) -> float:
         queue = self._queue
         if not self._is_fresh(queue):
             queue = queue if self._may_declare(channel) else self._bucket
             tokens.declare_records(channel, _timestamps(queue), self._rate.most, self._life)
             self._memory.declared[queue] = time.monotonic()
+        self._memory.clock.now(channel)  # reads the broker's time, if that is due, before others have to wait
         with tokens.exclusive_lock(channel, f"{queue}.turn"):
             return self._next_turn(channel, _timestamps(queue))
 
-    def _next_turn(self, channel: Any, timestamps: str) -> tuple[float | None, float]:
-        now = time.time()
-        first = tokens.read_oldest(channel, timestamps, keep=False)
+    def _next_turn(self, channel: Any, timestamps: str) -> float:
+        """Record the next turn; return the seconds until it. One that is too late is not recorded.
+
+        Turns are times of the broker's clock: those of processes whose clocks differ follow each other all the same.
+        """
+        now = self._memory.clock.now(channel)
+        first = tokens.take_oldest(channel, timestamps)
         is_full = first is not None and first.others + 1 >= self._rate.most
         turn = max(now, float(first.body) + self._rate.window) if first is not None and is_full else now
         if turn - now > self._max_wait:
             channel.basic_reject(first and first.tag, requeue=True)
-            return None, turn - now
+            return turn - now
         # The new one first: a process that dies between the two leaves one too many, and the oldest is dropped.
         tokens.put_record(channel, timestamps, repr(turn).encode())
         if first is not None and is_full:
             channel.basic_ack(first.tag)
         elif first is not None:
             channel.basic_reject(first.tag, requeue=True)
-        return turn, turn - now
+        return turn - now
+
+    def _unavailable(self, cause: BaseException | str, uncounted: T) -> T:
+        """Return ``uncounted`` where the limit allows it, with a warning.
+
+        Raises:
+            LimitUnavailable: it does not.
+        """
+        unavailable = LimitUnavailable.of(self._scope, self._text, cause)
+        if not self._optional:
+            raise unavailable from None
+        log.warning("A call passes without being counted. %s", unavailable.message)
+        return uncounted
 
     def _is_fresh(self, queue: str) -> bool:
         """Return whether this process declared a queue so recently that it outlives a token acquired now."""
@@ -213,16 +277,17 @@ class SlidingWindow:
         self._memory.full[queue] = until
 
 
-class _DeclaredQueues:
-    """The queues that this process declared, with the time, and the full ones, with the time until they are."""
+class _Memory:
+    """What a process knows of the broker: queues it declared, with the time; full ones, until when; the clock."""
 
     def __init__(self) -> None:
+        self.clock = BrokerClock()
         self.declared: dict[str, float] = {}
         self.full: dict[str, float] = {}
 
 
-def _declared_queues(app: Any) -> _DeclaredQueues:
-    memory: _DeclaredQueues = app.__dict__.setdefault("_limit_memory", _DeclaredQueues())
+def _memory_of(app: Any) -> _Memory:
+    memory: _Memory = app.__dict__.setdefault("_limit_memory", _Memory())
     return memory
 
 

@@ -1,7 +1,7 @@
 from framework.errors import OverLimit
 from framework.limits import Limit
 
-contact_limit = Limit("5/minute", name="contact")
+contact_limit = Limit("5/minute", name="contact", address=True)
 
 
 def view(visitor: str) -> tuple[str, int]:

@@ -13,7 +13,7 @@ from framework.broker.sqlite.channel_base import ChannelBase, Consumer
 from framework.broker.sqlite.consumers import add_channel, add_consumer
 from framework.broker.sqlite.database import Transaction
 from framework.broker.sqlite.dispatch import dispatch, dispatch_all, requeue_messages
-from framework.broker.sqlite.messages import Delivery, delete_acked, length, take
+from framework.broker.sqlite.messages import Delivery, delete_acked, head, length, take
 from framework.broker.sqlite.publish import dead_letter
 
 __all__ = ["BasicMethods"]
@@ -115,6 +115,21 @@ class BasicMethods(ChannelBase):
             delivery = take(transaction, found, owner)
             dispatch(transaction, connection.topology, found)
             return delivery, length(transaction, found), found.counts_deliveries
+
+    def peek(self, queue: str) -> amqp.Message | None:
+        """Return the next message of a queue, which stays there, or None; AMQP has no such method."""
+        connection = self._open()
+        with self._transaction() as transaction:
+            maintenance.expire(transaction, connection.topology)
+            found = self._queue(transaction, queue)
+            declare.restart_expiry(transaction, found)
+            delivery = head(transaction, found)
+            left = length(transaction, found) - 1
+        if delivery is None:
+            return None
+        message = self._message(delivery, counted=found.counts_deliveries, no_ack=True)
+        message.delivery_info["message_count"] = left
+        return message
 
     def basic_ack(self, delivery_tag: int, multiple: bool = False, **_: Any) -> None:
         """Acknowledge a message, with ``multiple`` all up to it."""

@@ -22,6 +22,7 @@ __all__ = [
     "delete_acked",
     "encoded",
     "exceeds",
+    "head",
     "insert",
     "length",
     "message_of",
@@ -90,6 +91,14 @@ def take(transaction: Transaction, queue: Queue, holder: int | None) -> Delivery
     else:
         sql = f"update message set holder = ? where id = {head} {wanted}"  # noqa: S608
         row = transaction.execute(sql, (holder, queue.id)).fetchone()
+    return row and Delivery._make(row)
+
+
+def head(transaction: Transaction, queue: Queue) -> Delivery | None:
+    """Return the next message of a queue, which stays ready."""
+    columns = "id, exchange, routing_key, properties, body, returns"
+    sql = f"select {columns} from message where queue = ? and holder is null order by rank, id limit 1"  # noqa: S608
+    row = transaction.execute(sql, (queue.id,)).fetchone()
     return row and Delivery._make(row)
 
 

@@ -105,6 +105,16 @@ def test_a_call_after_the_reported_wait_is_accepted(shop, eventually):
         eventually(lambda: limit.allows("Ann"))
 
 
+def test_there_is_no_wait_while_a_token_is_free(shop):
+    limit = Limit("3/m", name="free", app=shop)
+
+    for _ in range(3):
+        assert limit.retry_after("Ann") == 0.0
+        limit.take("Ann")
+
+    assert 50 < limit.retry_after("Ann") <= 60
+
+
 def test_without_the_timestamp_of_a_token_the_wait_is_the_whole_window(shop):
     # Given a token without its timestamp, as after a restart of the broker
     limit = Limit("1/m", name="restarted", app=shop)
@@ -132,6 +142,23 @@ def test_a_view_and_a_task_share_a_limit_of_one_name(shop):
     assert not limit.allows("Ann")
     assert calls(contact, "Ann", times=1) == 0
     assert limit.allows("Bob")
+
+
+def test_the_addresses_of_one_network_are_one_visitor_where_the_limit_says_that_its_key_is_an_address(shop):
+    """A8"""
+    one, other = "2001:db8::1", "2001:db8::2"
+
+    @shop.task(limit=Limit("1/m", key="visitor", address=True))
+    def contact(visitor): ...
+
+    @shop.task(limit=Limit("1/m", key="host"))
+    def scan(host): ...
+
+    in_a_view = Limit("1/m", name="view", address=True, app=shop)
+
+    assert [calls(contact, address, times=1) for address in (one, other)] == [1, 0]
+    assert [calls(scan, address, times=1) for address in (one, other)] == [1, 1]
+    assert [in_a_view.allows(address) for address in (one, other)] == [True, False]
 
 
 def test_an_invalid_call_is_refused_before_it_is_counted(shop, queued):

@@ -4,10 +4,12 @@ import subprocess
 import sys
 
 import pytest
+from celery._state import _task_stack
 from kombu import pools
 
+from framework.broker.producer import Unconfirmed
 from framework.celery.app import App
-from framework.errors import AlreadyQueued, BadKey
+from framework.errors import AlreadyQueued, BadKey, NotConfirmed
 from framework.limits import Unique
 
 UNIQUE = """
@@ -92,6 +94,82 @@ def shop(broker_url):
     yield app
     pools.reset()
     app.close()
+
+
+@pytest.fixture
+def queued(shop):
+    """Return how many messages are in the task queue."""
+
+    def count():
+        with shop.connection_for_read() as connection:
+            return shop.amqp.queues["celery"](connection.default_channel).queue_declare(passive=False).message_count
+
+    return count
+
+
+def test_tasks_for_two_addresses_of_one_network_and_for_a_text_and_a_number_are_two_tasks(shop, queued):
+    """A8"""
+
+    @shop.task(unique=Unique(key="target"))
+    def scan(target): ...
+
+    targets = ["2001:db8::1", "2001:db8::2", "5", 5, "int:5", ["a\0x", "1"], ["a", "x\0001"]]
+    ids = {scan.delay(target).id for target in targets}
+
+    assert len(ids) == len(targets) == queued()
+
+
+def test_a_second_call_with_the_id_of_a_queued_task_queues_nothing(shop, queued):
+    """A8"""
+
+    @shop.task(unique=Unique(key="report"))
+    def build(report): ...
+
+    @shop.task(unique=Unique(key="report", duplicate="raise"))
+    def raising(report): ...
+
+    assert [build.apply_async(("a",), task_id="one").id for _ in range(3)] == ["one"] * 3
+    raising.apply_async(("a",), task_id="two")
+    with pytest.raises(AlreadyQueued) as already:
+        raising.apply_async(("a",), task_id="two")
+
+    assert already.value.id == "two"
+    assert queued() == 2
+
+
+def test_a_call_that_was_not_confirmed_is_queued_when_it_is_made_again_with_its_id(shop, queued):
+    @shop.task(unique=Unique(key="report"))
+    def build(report): ...
+
+    def lose(*_, **__):
+        raise Unconfirmed("timed out")
+
+    shop.amqp.__dict__["send_task_message"] = lose
+    with pytest.raises(NotConfirmed):
+        build.apply_async(("a",), task_id="one")
+    del shop.amqp.__dict__["send_task_message"]
+
+    assert build.delay("a").id == "one", "its lock stays, since the broker may have the first"
+    assert queued() == 0
+    build.apply_async(("a",), task_id="one")
+    build.apply_async(("a",), task_id="one")
+    assert queued() == 1
+
+
+def test_a_task_may_replace_itself_with_a_call_of_the_same_key(shop, queued):
+    @shop.task(unique=Unique(key="report"), bind=True)
+    def build(self, report): ...
+
+    build.apply_async(("a",), task_id="one")
+    _task_stack.push(build)
+    build.push_request(id="one")
+    try:
+        build.apply_async(("a",), task_id="one")
+    finally:
+        build.pop_request()
+        _task_stack.pop()
+
+    assert queued() == 2
 
 
 def test_a_duplicate_call_returns_the_first_ones_id(shop):

@@ -3,15 +3,12 @@
 import pickle
 import subprocess
 import sys
-from ipaddress import ip_address
-from uuid import UUID
 
 import pytest
 
 from framework.celery.app import App
-from framework.errors import BadKey, BadLimit, OverLimit
+from framework.errors import BadLimit, OverLimit
 from framework.limits import Limit, Rate, Unique
-from framework.limits.key import normalize
 
 
 @pytest.mark.parametrize(
@@ -53,44 +50,6 @@ def test_other_invalid_arguments_of_a_limit_are_refused_there_too(invalid):
 def test_invalid_arguments_of_unique_are_refused(invalid):
     with pytest.raises(BadLimit, match="unique=True"):
         Unique(**invalid)
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        ("2001:db8:1:2::1", "2001:db8:1:2:ffff::9"),
-        ("2001:db8::1%eth0", "[2001:DB8::1]"),
-        ("::ffff:192.0.2.7", "192.0.2.7"),
-        (ip_address("192.0.2.7"), "192.0.2.7"),
-        (("a", 1), ["a", 1]),
-    ],
-)
-def test_one_visitor_has_one_key(one, other):
-    assert normalize(one) == normalize(other)
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        ("2001:db8:1:2::1", "2001:db8:1:3::1"),
-        ("192.0.2.7", "192.0.2.8"),
-        (1, "1"),
-        (1, True),
-        (("a", "b"), "a\0b"),
-        (UUID(int=1), str(UUID(int=1))),
-        ("Ann", "ann"),
-    ],
-)
-def test_two_visitors_have_two_keys(one, other):
-    assert normalize(one) != normalize(other)
-
-
-@pytest.mark.parametrize("value", [None, "", object(), {"a": 1}, ("a", None)])
-def test_a_value_that_is_no_key_is_refused_without_being_quoted(value):
-    with pytest.raises(BadKey) as refused:
-        normalize(value)
-
-    assert "0x" not in refused.value.message
 
 
 def test_the_seconds_to_wait_survive_pickling():
