@@ -18,11 +18,13 @@ from celery import Celery
 from celery.utils.log import get_logger
 
 from framework.errors import describe
-from framework.schedule.agenda import Agenda
+from framework.schedule.agenda import Agenda, Retry
+from framework.schedule.description import listed
 from framework.schedule.entries import Entry
 from framework.schedule.leader_connection import LeaderConnection
-from framework.schedule.messages import Kind, Record
-from framework.schedule.publisher import NotSent, Sender, SlotRefused
+from framework.schedule.messages import Kind, Record, outcome
+from framework.schedule.passed_over import PassedOver
+from framework.schedule.publisher import NotSent, QueueRefused, Sender, Skipped, SlotRefused
 from framework.schedule.state import ScheduleState
 
 __all__ = ["Leadership", "node_name", "utc_now"]
@@ -30,8 +32,8 @@ __all__ = ["Leadership", "node_name", "utc_now"]
 
 log = get_logger(__name__)
 
-#: The number of runs, and of seconds, after which a snapshot is published. RabbitMQ closes a channel that holds a
-#: message for half an hour.
+#: The number of runs, and of seconds, after which a snapshot is published; with more entries, the number of these.
+#: RabbitMQ closes a channel that holds a message for half an hour.
 SNAPSHOT_RUNS, SNAPSHOT_SECONDS = 50, 300.0
 
 #: The number of slots that are run until the connection is read again.
@@ -39,6 +41,9 @@ BATCH_SIZE = 50
 
 #: Seconds by which this server's clock may be behind the last slot without a warning.
 CLOCK_TOLERANCE_SECONDS = 5.0
+
+#: Seconds between two looks at the clock by which it was set, or the process was suspended.
+CLOCK_JUMP_SECONDS = 30.0
 
 
 def utc_now() -> datetime:
@@ -70,7 +75,7 @@ class Leadership:
         app: Celery,
         entries: Mapping[str, Entry],
         clock: Callable[[], datetime] = utc_now,
-        postponed: dict[str, datetime] | None = None,
+        postponed: dict[str, Retry] | None = None,
     ) -> None:
         self._app = app
         self._entries = entries
@@ -83,6 +88,8 @@ class Leadership:
         self._since_snapshot = 0
         self._snapshot_at = monotonic()
         self._known_others: set[str] = set()
+        self._passed_over = PassedOver()
+        self._looked_at_clock = clock()
         #: Since when it leads; None while it does not.
         self.leads_since: datetime | None = None
         self._agenda = Agenda(entries, self._state, {} if postponed is None else postponed)
@@ -101,7 +108,8 @@ class Leadership:
             self._read(record)
         if self.leads_since is not None:
             self._run_due()
-            if self._since_snapshot >= SNAPSHOT_RUNS or monotonic() - self._snapshot_at > SNAPSHOT_SECONDS:
+            most = max(SNAPSHOT_RUNS, len(self._entries))
+            if self._since_snapshot >= most or monotonic() - self._snapshot_at > SNAPSHOT_SECONDS:
                 self._publish_snapshot()
             seconds = min(seconds, self._idle_for())
         self._connection.wait(seconds)
@@ -138,20 +146,30 @@ class Leadership:
         now = self._clock()
         for change in self._state.adopt(self._entries, now):
             log.warning("beat: %s", change)
-        self.leads_since = now
+        self.leads_since = self._looked_at_clock = now
         log.warning("beat: %s leads, with %d entries", self._node, len(self._entries))
+        self._check_clock(now)
+        self._publish_snapshot()
+        for query in self._queries:
+            self._reply(query)
+        self._queries.clear()
+
+    def _check_clock(self, now: datetime) -> None:
+        """Compare the clock with the last slots, which another clock may have sent."""
+        if started := self._state.follow_clock(now):
+            log.warning(
+                "beat: the last slots of %s lie more than a day ahead of the clock of this server: that of another "
+                "one was, or this one's is, set to another date; they start with their next slot from now",
+                listed(started),
+            )
         ahead = [name for name in self._entries if self._behind(name, now) > CLOCK_TOLERANCE_SECONDS]
         if ahead:
             seconds = max(self._behind(name, now) for name in ahead)
             log.warning(
                 "beat: the clock of this server is %.0f s behind the last slot of %s; nothing runs twice, so it waits",
                 seconds,
-                ", ".join(map(repr, ahead)),
+                listed(ahead),
             )
-        self._publish_snapshot()
-        for query in self._queries:
-            self._reply(query)
-        self._queries.clear()
 
     def _behind(self, name: str, now: datetime) -> float:
         last = self._state.entries[name].last
@@ -177,27 +195,27 @@ class Leadership:
             ", ".join(map(repr, differ)),
         )
 
-    def _on_run(self, record: Record) -> None:
+    def _on_outcome(self, record: Record) -> None:
         if self.leads_since is None:
-            self._state.read(record)
+            self._state.read(record, self._clock())
         else:  # the leader published it
             self._state.hold(record)
 
     def _on_snapshot(self, record: Record) -> None:
         if self.leads_since is None:
-            self._state.read(record)
+            self._state.read(record, self._clock())
         elif record.id == self._snapshot:
             self._connection.acknowledge(*self._state.superseded_by(record), held=self._state.held)
         else:
             self._state.hold(record)
 
     def _on_control(self, record: Record) -> None:
-        self._state.read(record)
-        self._agenda.refresh(str(record.body.get("entry")))
+        self._state.read(record, self._clock())
+        self._agenda.refresh(record.entry)
         if self.leads_since is not None:
-            log.warning("beat: %s %r", record.kind, record.body.get("entry"))
+            log.warning("beat: %s %r", record.kind, record.entry)
+            self._publish_snapshot()  # it has the time of the leader's clock; the request has none
             self._connection.reply(record, self._status())
-        self._since_snapshot += 1
 
     def _on_query(self, record: Record) -> None:
         self._connection.acknowledge(record.tag)
@@ -210,30 +228,60 @@ class Leadership:
         self._connection.reply(query, self._status())
 
     def _run_due(self) -> None:
+        self._watch_clock()
+        self._sender.begin()
         for _ in range(BATCH_SIZE):
             now = self._clock()
             first = self._agenda.first(now)
             if first is None or first[1].at > now:
-                return
+                break
             self._run(first[0], first[1].slot)
+        self._passed_over.report()
+
+    def _watch_clock(self) -> None:
+        now, before = self._clock(), self._looked_at_clock
+        self._looked_at_clock = now
+        if abs((now - before).total_seconds()) > CLOCK_JUMP_SECONDS:
+            self._check_clock(now)
+            self._agenda.refresh_all(now)
 
     def _run(self, entry: Entry, slot: datetime) -> None:
         log.info("beat: sending %s for %r, due at %s", entry.task, entry.name, slot.isoformat())
+        state = self._state.entries[entry.name]
+        previous = state.last
         try:
-            self._sender.send(entry, slot)
+            self._sender.send(entry, slot, in_doubt=state.in_doubt or self._agenda.is_postponed(entry.name))
+        except Skipped as exc:
+            log.info("beat: the slot %s of %r is skipped: %s", slot.isoformat(), entry.name, exc)
+            self._connection.publish(Kind.SKIPPED, outcome(entry.name, slot))
+            state.skip(slot)
+        except QueueRefused as exc:
+            written = {**outcome(entry.name, slot), "previous": previous and previous.isoformat()}
+            self._connection.publish(Kind.REFUSED, written)
+            self._state.refuse(entry.name, slot, previous)
+            self._postpone(entry, exc)
+            return
         except NotSent as exc:
-            log.error(  # noqa: TRY400
-                "beat: %s for %r was not sent and is retried in a few seconds: %s", entry.task, entry.name, exc
-            )
-            self._agenda.postpone(entry.name, self._clock())
+            state.refused += 1
+            self._postpone(entry, exc)
             return
         except SlotRefused:
             self._agenda.postpone(entry.name, self._clock())
             raise
-        state = self._state.entries[entry.name]
-        state.runs += state.advance_to(slot)
+        else:
+            state.run(slot)
+        self._count_passed_over(entry, previous, slot)
         self._agenda.refresh(entry.name)
         self._since_snapshot += 1
+
+    def _postpone(self, entry: Entry, why: NotSent) -> None:
+        delay = self._agenda.postpone(entry.name, self._clock()).total_seconds()
+        log.error("beat: %s for %r was not sent and is retried in %.0f s: %s", entry.task, entry.name, delay, why)
+
+    def _count_passed_over(self, entry: Entry, previous: datetime | None, slot: datetime) -> None:
+        count = entry.count_between(previous, slot) if previous else 0
+        self._state.entries[entry.name].skipped += count
+        self._passed_over.add(entry.name, count)
 
     def _publish_snapshot(self) -> None:
         self._since_snapshot, self._snapshot_at = 0, monotonic()
@@ -264,6 +312,8 @@ class Leadership:
             "last": state.last and state.last.isoformat(),
             "next": due and due.at.isoformat(),
             "runs": state.runs,
+            "skipped": state.skipped,
+            "refused": state.refused,
             "paused": state.paused,
             "fingerprint": self._entries[name].fingerprint,
         }
@@ -272,8 +322,12 @@ class Leadership:
 HANDLERS: dict[str, Callable[[Leadership, Record], None]] = {
     Kind.HELLO: Leadership._on_hello,
     Kind.SNAPSHOT: Leadership._on_snapshot,
-    Kind.RUN: Leadership._on_run,
+    Kind.RUN: Leadership._on_outcome,
+    Kind.SENT: Leadership._on_outcome,
+    Kind.REFUSED: Leadership._on_outcome,
+    Kind.SKIPPED: Leadership._on_outcome,
     Kind.QUERY: Leadership._on_query,
     Kind.PAUSE: Leadership._on_control,
     Kind.RESUME: Leadership._on_control,
+    Kind.RESET: Leadership._on_control,
 }
