@@ -12,7 +12,7 @@ import socket
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 
 from celery import Celery
 from celery.utils.log import get_logger
@@ -24,7 +24,7 @@ from framework.schedule.entries import Entry
 from framework.schedule.leader_connection import LeaderConnection
 from framework.schedule.messages import Kind, Record, outcome
 from framework.schedule.passed_over import PassedOver
-from framework.schedule.publisher import NotSent, QueueRefused, Sender, Skipped, SlotRefused
+from framework.schedule.publisher import FULL, NotSent, QueueRefused, Sender, Skipped, SlotRefused
 from framework.schedule.state import ScheduleState
 
 __all__ = ["Leadership", "node_name", "utc_now"]
@@ -54,6 +54,15 @@ def utc_now() -> datetime:
 def node_name() -> str:
     """Return this scheduler's name: host and process."""
     return f"{socket.gethostname()}:{os.getpid()}"
+
+
+class Sending(NamedTuple):
+    """A slot that is sent, the last one before it, and how many were passed over in between."""
+
+    entry: Entry
+    slot: datetime
+    previous: datetime | None
+    skipped: int
 
 
 class Leadership:
@@ -89,6 +98,7 @@ class Leadership:
         self._snapshot_at = monotonic()
         self._known_others: set[str] = set()
         self._passed_over = PassedOver()
+        self._unconfirmed: set[str] = set()
         self._looked_at_clock = clock()
         #: Since when it leads; None while it does not.
         self.leads_since: datetime | None = None
@@ -235,8 +245,29 @@ class Leadership:
             first = self._agenda.first(now)
             if first is None or first[1].at > now:
                 break
-            self._run(first[0], first[1].slot)
+            if first[0].name in self._unconfirmed:
+                self._confirm()
+            else:
+                self._run(first[0], first[1].slot)
+        self._confirm()
         self._passed_over.report()
+
+    def _confirm(self) -> None:
+        """Wait until the broker has confirmed the tasks that were sent; take back the refused ones."""
+        try:
+            refused = self._sender.refused()
+        except SlotRefused:
+            self._suspect()
+            raise
+        for sending in refused:
+            self._refuse(sending)
+        self._unconfirmed.clear()
+
+    def _suspect(self) -> None:
+        """Retry each of the entries alone of which one ended the leadership."""
+        log.error("beat: the broker refuses a task of %s; each is retried alone", listed(sorted(self._unconfirmed)))
+        for name in self._unconfirmed:
+            self._agenda.postpone(name, self._clock())
 
     def _watch_clock(self) -> None:
         now, before = self._clock(), self._looked_at_clock
@@ -248,40 +279,47 @@ class Leadership:
     def _run(self, entry: Entry, slot: datetime) -> None:
         log.info("beat: sending %s for %r, due at %s", entry.task, entry.name, slot.isoformat())
         state = self._state.entries[entry.name]
-        previous = state.last
+        skipped = entry.count_between(state.last, slot) if state.last else 0
+        sending = Sending(entry, slot, state.last, skipped)
         try:
-            self._sender.send(entry, slot, in_doubt=state.in_doubt or self._agenda.is_postponed(entry.name))
+            self._send(sending, in_doubt=state.in_doubt or self._agenda.is_postponed(entry.name))
         except Skipped as exc:
             log.info("beat: the slot %s of %r is skipped: %s", slot.isoformat(), entry.name, exc)
-            self._connection.publish(Kind.SKIPPED, outcome(entry.name, slot))
-            state.skip(slot)
-        except QueueRefused as exc:
-            written = {**outcome(entry.name, slot), "previous": previous and previous.isoformat()}
-            self._connection.publish(Kind.REFUSED, written)
-            self._state.refuse(entry.name, slot, previous)
-            self._postpone(entry, exc)
+            self._connection.publish(Kind.SKIPPED, outcome(entry.name, slot, skipped))
+            state.skip(slot, skipped)
+        except QueueRefused:
+            self._refuse(sending)
             return
         except NotSent as exc:
             state.refused += 1
             self._postpone(entry, exc)
             return
-        except SlotRefused:
-            self._agenda.postpone(entry.name, self._clock())
-            raise
         else:
-            state.run(slot)
-        self._count_passed_over(entry, previous, slot)
+            state.run(slot, skipped)
+        self._passed_over.add(entry.name, skipped)
         self._agenda.refresh(entry.name)
         self._since_snapshot += 1
 
-    def _postpone(self, entry: Entry, why: NotSent) -> None:
+    def _send(self, sending: Sending, *, in_doubt: bool) -> None:
+        entry = sending.entry
+        self._unconfirmed.add(entry.name)
+        defer_as = sending if self._sender.can_defer(entry) else None
+        try:
+            self._sender.send(entry, sending.slot, sending.skipped, in_doubt=in_doubt, defer_as=defer_as)
+        except SlotRefused:
+            self._suspect()
+            raise
+
+    def _refuse(self, sending: Sending) -> None:
+        entry, slot, previous, skipped = sending
+        written = {**outcome(entry.name, slot, skipped), "previous": previous and previous.isoformat()}
+        self._connection.publish(Kind.REFUSED, written)
+        self._state.refuse(entry.name, slot, previous, skipped)
+        self._postpone(entry, FULL)
+
+    def _postpone(self, entry: Entry, why: object) -> None:
         delay = self._agenda.postpone(entry.name, self._clock()).total_seconds()
         log.error("beat: %s for %r was not sent and is retried in %.0f s: %s", entry.task, entry.name, delay, why)
-
-    def _count_passed_over(self, entry: Entry, previous: datetime | None, slot: datetime) -> None:
-        count = entry.count_between(previous, slot) if previous else 0
-        self._state.entries[entry.name].skipped += count
-        self._passed_over.add(entry.name, count)
 
     def _publish_snapshot(self) -> None:
         self._since_snapshot, self._snapshot_at = 0, monotonic()

@@ -17,6 +17,7 @@ __all__ = ["Kind", "Record", "message", "outcome", "queue_name", "record_of", "r
 
 #: Headers: a record's kind and id; of a run, the entry and the slot, which the task can read too.
 KIND, ID, ENTRY, SLOT = "x-schedule", "x-schedule-id", "x-schedule-entry", "x-schedule-slot"
+SKIPPED = "x-schedule-skipped"
 
 
 class Kind:
@@ -56,6 +57,8 @@ class Record(NamedTuple):
     body: Mapping[str, Any]
     tag: int
     reply_to: str
+    #: How many slots before this one were passed over.
+    skipped: int = 0
 
 
 def queue_name(app: Celery) -> str:
@@ -84,14 +87,14 @@ def message(kind: str, number: str, body: Mapping[str, Any], **properties: Any) 
     )
 
 
-def run_headers(entry: str, slot: datetime) -> dict[str, str]:
-    """Return the headers that make a task's copy the record of its run."""
-    return {KIND: Kind.RUN, ENTRY: entry, SLOT: slot.isoformat()}
+def run_headers(entry: str, slot: datetime, skipped: int) -> dict[str, Any]:
+    """Return the headers that make a task's copy the record of its run, and of the slots passed over before it."""
+    return {KIND: Kind.RUN, ENTRY: entry, SLOT: slot.isoformat(), SKIPPED: skipped}
 
 
-def outcome(entry: str, slot: datetime) -> dict[str, str]:
-    """Return the body of a record of what became of a slot."""
-    return {"entry": entry, "slot": slot.isoformat()}
+def outcome(entry: str, slot: datetime, skipped: int) -> dict[str, Any]:
+    """Return the body of a record of what became of a slot, and of how many were passed over before it."""
+    return {"entry": entry, "slot": slot.isoformat(), "skipped": skipped}
 
 
 def record_of(delivered: amqp.Message) -> Record:
@@ -102,14 +105,15 @@ def record_of(delivered: amqp.Message) -> Record:
     reply_to = str(delivered.properties.get("reply_to") or "")
     try:
         body = {} if kind == Kind.RUN else json.loads(delivered.body)
-        fields: Mapping[str, Any] = (
-            {"entry": headers.get(ENTRY), "slot": headers.get(SLOT)} if kind == Kind.RUN else body
-        )
+        fields: Mapping[str, Any] = body
+        if kind == Kind.RUN:
+            fields = {"entry": headers.get(ENTRY), "slot": headers.get(SLOT), "skipped": headers.get(SKIPPED)}
         slot = datetime.fromisoformat(str(fields["slot"])) if kind in (Kind.RUN, *Kind.OUTCOME) else None
         entry = str(fields.get("entry") or "")
+        skipped = int(fields.get("skipped") or 0)
         known = isinstance(body, Mapping) and (slot is None or slot.tzinfo is not None)
     except (AttributeError, KeyError, TypeError, ValueError):
         known = False
     if not known:
         return Record("", "", "", None, {}, tag, "")
-    return Record(kind, str(headers.get(ID) or ""), entry, slot, body, tag, reply_to)
+    return Record(kind, str(headers.get(ID) or ""), entry, slot, body, tag, reply_to, skipped)

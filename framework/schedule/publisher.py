@@ -26,10 +26,13 @@ from framework.schedule.entries import Entry
 from framework.schedule.leader_connection import LeaderConnection, LeadershipLost
 from framework.schedule.messages import Kind, outcome, run_headers
 
-__all__ = ["NotSent", "QueueRefused", "Sender", "Skipped", "SlotRefused", "task_id"]
+__all__ = ["FULL", "NotSent", "QueueRefused", "Sender", "Skipped", "SlotRefused", "task_id"]
 
 
 log = get_logger(__name__)
+
+#: The options of a task for which a call acquires or reports something.
+HOLDING = ("limit", "unique", "track")
 
 FULL = "its queue is full, or cannot keep it now"
 
@@ -67,13 +70,34 @@ class Sender:
         """Check each queue again before the next task is sent to it."""
         self._producer.checked.clear()
 
-    def send(self, entry: Entry, slot: datetime, *, in_doubt: bool = False) -> None:
+    def can_defer(self, entry: Entry) -> bool:
+        """Return whether a call of the entry's task may end before its confirm: it holds nothing to release."""
+        task = self._app.tasks.get(entry.task)
+        return not any(getattr(task, option, None) for option in HOLDING)
+
+    def refused(self) -> list[Any]:
+        """Wait until all that was deferred is confirmed; return what was refused, the last one first.
+
+        Raises:
+            SlotRefused: the broker closed the channel over one of the tasks.
+            LeadershipLost: the broker did not confirm them.
+        """
+        with self._connection.converting_errors():
+            try:
+                return self._connection.confirms.refused()
+            except ChannelError as exc:
+                raise refusal(exc, self._connection.queue) from exc
+
+    def send(self, entry: Entry, slot: datetime, skipped: int, *, in_doubt: bool = False, defer_as: Any = None) -> None:
         """Send the task of a slot; once this returns, the broker has it, and the record of its run.
 
         Args:
             entry: the entry.
             slot: the slot.
+            skipped: how many slots before it were passed over.
             in_doubt: whether the last try failed, so that the task is recorded only after it was confirmed.
+            defer_as: what the connection's ``refused`` returns if the queue refuses the task, so that this returns
+                before the broker has it; None to wait. A task in doubt is always waited for.
 
         Raises:
             Skipped: the call was answered without a task.
@@ -81,10 +105,10 @@ class Sender:
             NotSent: its queue refuses it, its arguments cannot be serialized, or the like.
             LeadershipLost: the broker did not confirm it.
         """
-        self._producer.expect(task_id(self._app, entry.name, slot), in_doubt)
+        self._producer.expect(task_id(self._app, entry.name, slot), in_doubt, defer_as)
         answer = None
         try:
-            answer = self._call(entry, slot)
+            answer = self._call(entry, slot, skipped)
         except (LeadershipLost, NotSent):
             raise
         except AlreadyQueued as exc:
@@ -93,7 +117,7 @@ class Sender:
             self._raise_or_log(exc)
         if self._producer.published:
             if not self._producer.copied:
-                self._connection.publish(Kind.SENT, outcome(entry.name, slot))
+                self._connection.publish(Kind.SENT, outcome(entry.name, slot, skipped))
         elif answer is None:  # the task's own apply_async decided otherwise
             raise NotSent("its apply_async published nothing")
         else:
@@ -107,10 +131,11 @@ class Sender:
             raise NotSent(why) from exc
         log.warning("beat: a task was sent, and a later step of its call failed: %s", why)
 
-    def _call(self, entry: Entry, slot: datetime) -> Any:
+    def _call(self, entry: Entry, slot: datetime, skipped: int) -> Any:
         args, kwargs = entry.call()
         options = {**self._defaults(), **entry.options}
-        headers = {"celery_beat_task": True, **(options.pop("headers", None) or {}), **run_headers(entry.name, slot)}
+        record = run_headers(entry.name, slot, skipped)
+        headers = {"celery_beat_task": True, **(options.pop("headers", None) or {}), **record}
         options |= {"headers": headers, "task_id": task_id(self._app, entry.name, slot)}
         options |= {"producer": self._producer, "retry": False}
         task = self._app.tasks.get(entry.task)
@@ -142,6 +167,7 @@ class SlotProducer(Base):  # type: ignore[misc]
         self._copied: set[str] = set()
         self._expected = ""
         self._in_doubt = False
+        self._defer_as: Any = None
         #: Whether the expected task has been published, and whether its copy was, in the same publish.
         self.published = self.copied = False
         #: The queues that were seen to exist.
@@ -151,9 +177,9 @@ class SlotProducer(Base):  # type: ignore[misc]
             self._side_channel = connection.open_channel()
         super().__init__(connection.channel, auto_declare=False)
 
-    def expect(self, task_id: str, in_doubt: bool) -> None:
+    def expect(self, task_id: str, in_doubt: bool, defer_as: Any) -> None:
         """Treat the next publish of the task with that id as the slot's."""
-        self._expected, self._in_doubt = task_id, in_doubt
+        self._expected, self._in_doubt, self._defer_as = task_id, in_doubt, defer_as
         self.published = self.copied = False
         self._needed.clear()
 
@@ -215,13 +241,12 @@ class SlotProducer(Base):  # type: ignore[misc]
 
     def _publish_copied(self, body: Any, headers: Any, options: dict[str, Any]) -> None:
         try:
-            self._publish_encoded(body, headers, options)
+            with self._connection.confirms.deferring(self._defer_as):
+                self._publish_encoded(body, headers, options)
         except MessageNacked as exc:
             raise QueueRefused(FULL) from exc
         except ChannelError as exc:
-            if exc.reply_code == NO_ROUTE:
-                raise LeadershipLost(f"the queue {self._connection.queue!r} is gone") from exc
-            raise SlotRefused(f"the broker refuses it: {exc.reply_text or describe(exc)}") from exc
+            raise refusal(exc, self._connection.queue) from exc
         self.copied = True
 
     def _publish_encoded(self, body: Any, headers: Any, options: dict[str, Any]) -> None:
@@ -267,6 +292,13 @@ class SlotProducer(Base):  # type: ignore[misc]
         self._copied.clear()
         self.checked.clear()
         self._side_channel = self._connection.open_channel()
+
+
+def refusal(exc: ChannelError, state_queue: str) -> LeadershipLost:
+    """Return what the close of the channel on which tasks are copied means."""
+    if exc.reply_code == NO_ROUTE:
+        return LeadershipLost(f"the queue {state_queue!r} is gone")
+    return SlotRefused(f"the broker refuses a task: {exc.reply_text or describe(exc)}")
 
 
 def _check(headers: Any) -> None:

@@ -43,14 +43,17 @@ class EntryState:
         self.last = slot
         return True
 
-    def run(self, slot: datetime) -> None:
-        """Count a slot that was sent, once."""
-        self.runs += self.advance_to(slot)
+    def run(self, slot: datetime, skipped: int = 0) -> None:
+        """Count a slot that was sent, once, and those that were passed over before it."""
+        if self.advance_to(slot):
+            self.runs += 1
+            self.skipped += skipped
         self.in_doubt = False
 
-    def skip(self, slot: datetime) -> None:
-        """Count a slot that was passed over, once."""
-        self.skipped += self.advance_to(slot)
+    def skip(self, slot: datetime, skipped: int = 0) -> None:
+        """Count a slot that was passed over, once, and those before it."""
+        if self.advance_to(slot):
+            self.skipped += skipped + 1
 
     def follow_clock(self, now: datetime) -> bool:
         """Start from now where the last slot lies too far ahead; return whether it does.
@@ -119,7 +122,7 @@ class ScheduleState:
         """Keep a record unacknowledged until a snapshot covers it."""
         self._held[record.tag] = record
 
-    def refuse(self, name: str, slot: datetime, previous: datetime | None) -> None:
+    def refuse(self, name: str, slot: datetime, previous: datetime | None, skipped: int) -> None:
         """Take back a slot that its queue refused: its copy, read before or after, is the record of nothing."""
         state = self.entries.setdefault(name, EntryState())
         self._refused.add((name, slot))
@@ -128,15 +131,16 @@ class ScheduleState:
         if state.last == slot:
             state.last = previous
             state.runs -= 1
+            state.skipped -= skipped
 
     def _read_outcome(self, record: Record, slot: datetime) -> None:
         state = self.entries.setdefault(record.entry, EntryState())
         if record.kind == Kind.REFUSED:
-            self.refuse(record.entry, slot, _time(record.body.get("previous")))
+            self.refuse(record.entry, slot, _time(record.body.get("previous")), record.skipped)
         elif record.kind == Kind.SKIPPED:
-            state.skip(slot)
+            state.skip(slot, record.skipped)
         elif record.kind == Kind.SENT or (record.entry, slot) not in self._refused:
-            state.run(slot)
+            state.run(slot, record.skipped)
 
     def _read_snapshot(self, body: Mapping[str, Any], now: datetime) -> None:
         self.has_snapshot = True

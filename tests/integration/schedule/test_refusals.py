@@ -169,6 +169,7 @@ def test_what_the_broker_refuses_by_closing_the_channel_costs_the_leadership_onc
         work(first)
 
     second = lead(scheduler(bad=bad, good=60, postponed=postponed))
+    clock.advance(6)
     for minute in (1, 2, 3):
         work(second)
         assert sent() == [("good", 60.0 * minute)]
