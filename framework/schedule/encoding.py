@@ -58,7 +58,9 @@ def check_headers(headers: Mapping[str, Any]) -> str:
         keys = headers.get(name) or ()
         if not isinstance(keys, list | tuple) or not all(isinstance(key, str) for key in keys):
             return f"{name} is {keys!r}, and must be a list of routing keys"
-    return next((f"{name!r}: {fault}" for name, value in headers.items() if (fault := _fault("F", {name: value}))), "")
+    if not _fault("F", headers):
+        return ""
+    return next(f"{name!r}: {fault}" for name, value in headers.items() if (fault := _fault("F", {name: value})))
 
 
 def _fault(kind: str, value: Any) -> str:

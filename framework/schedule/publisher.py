@@ -105,10 +105,11 @@ class Sender:
             NotSent: its queue refuses it, its arguments cannot be serialized, or the like.
             LeadershipLost: the broker did not confirm it.
         """
-        self._producer.expect(task_id(self._app, entry.name, slot), in_doubt, defer_as)
+        number = task_id(self._app, entry.name, slot)
+        self._producer.expect(number, in_doubt, defer_as)
         answer = None
         try:
-            answer = self._call(entry, slot, skipped)
+            answer = self._call(entry, slot, skipped, number)
         except (LeadershipLost, NotSent):
             raise
         except AlreadyQueued as exc:
@@ -131,12 +132,12 @@ class Sender:
             raise NotSent(why) from exc
         log.warning("beat: a task was sent, and a later step of its call failed: %s", why)
 
-    def _call(self, entry: Entry, slot: datetime, skipped: int) -> Any:
+    def _call(self, entry: Entry, slot: datetime, skipped: int, number: str) -> Any:
         args, kwargs = entry.call()
         options = {**self._defaults(), **entry.options}
         record = run_headers(entry.name, slot, skipped)
         headers = {"celery_beat_task": True, **(options.pop("headers", None) or {}), **record}
-        options |= {"headers": headers, "task_id": task_id(self._app, entry.name, slot)}
+        options |= {"headers": headers, "task_id": number}
         options |= {"producer": self._producer, "retry": False}
         task = self._app.tasks.get(entry.task)
         if task is not None:

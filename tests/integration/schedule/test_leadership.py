@@ -56,8 +56,8 @@ def test_a_task_whose_confirm_did_not_reach_the_leader_is_not_sent_again(work, s
     lead(first)
     send = first._sender.send
 
-    def dies_after(entry, slot, **options):
-        send(entry, slot, **options)
+    def dies_after(*args, **options):
+        send(*args, **options)
         first.abandon()
         raise LeadershipLost("killed")
 

@@ -34,7 +34,7 @@ def test_hundreds_of_due_entries_are_sent_in_the_order_of_their_slots(scheduler,
     assert slots == [1.0] * 200 + [2.0] * 200
 
 
-def test_a_task_refused_among_many_in_flight_is_sent_once_there_is_room(
+def test_a_task_refused_among_many_in_flight_is_sent_once_its_queue_has_space(
     scheduler, lead, work, clock, sent, channel, app
 ):
     """A6: the confirms of many tasks are read together."""
