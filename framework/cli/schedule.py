@@ -1,4 +1,4 @@
-"""``framework schedule``: lists entries and their next times; runs, pauses and resumes them."""
+"""``framework schedule``: lists entries and their next times; runs, pauses, resumes and resets them."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ __all__ = ["schedule"]
 
 @click.group()
 def schedule() -> None:
-    """List entries and their next times; run, pause and resume entries."""
+    """List entries and their next times; run, pause, resume and reset entries."""
 
 
 def _command(run: Callable[..., None]) -> Callable[..., None]:
@@ -110,6 +110,17 @@ def resume(schedules: Schedules, *, name: str) -> None:
     click.echo(_result(f"{name} is resumed", received=schedules.resume(name)))
 
 
+@schedule.command()
+@_name
+@_command_on_broker
+def reset(schedules: Schedules, *, name: str) -> None:
+    """Forget the last time of the entry NAME, so that it starts with its next one from now.
+
+    This is for an entry whose last time lies in the future, because a clock was ahead.
+    """
+    click.echo(_result(f"{name} starts with its next time", received=schedules.reset(name)))
+
+
 def _result(what: str, *, received: bool) -> str:
     return f"{what}." if received else f"No scheduler is running: {what} as soon as one does."
 
@@ -134,6 +145,7 @@ def _state(entry: EntryStatus, zone: tzinfo, *, led: bool) -> str:
         parts.append(f"last {_time(entry.last, zone)}")
     if led:
         parts.append(f"runs {entry.runs}")
+        parts += [f"{name} {count}" for name in ("skipped", "refused") if (count := getattr(entry, name))]
     if not entry.same_here:
         parts.append("another one here")
     return ", ".join(parts)
@@ -154,6 +166,10 @@ def _metrics(status: ScheduleStatus) -> Iterator[str]:
         yield from _metric("entry_last_timestamp_seconds", "gauge", "An entry's last slot.", last)
         runs = {of: float(entry.runs) for of, entry in by.items()}
         yield from _metric("entry_runs_total", "counter", "How many tasks were sent for an entry.", runs)
+        skipped = {of: float(entry.skipped) for of, entry in by.items()}
+        yield from _metric("entry_skipped_total", "counter", "How many slots were passed over.", skipped)
+        refused = {of: float(entry.refused) for of, entry in by.items()}
+        yield from _metric("entry_refused_total", "counter", "How often a task was refused.", refused)
         paused = {of: float(entry.paused) for of, entry in by.items()}
         yield from _metric("entry_paused", "gauge", "1 while an entry is paused.", paused)
 

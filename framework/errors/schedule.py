@@ -28,6 +28,11 @@ class BadEntries(FrameworkError, ValueError):
         """List the fault of each."""
         return cls("\n".join([message("The beat schedule cannot be followed, so nothing was started"), *faults]))
 
+    @classmethod
+    def in_options(cls, entry: str, option: str, fault: str, fix: str) -> Self:
+        """Name an entry whose task cannot be encoded, which of its options it is, the fault and the fix."""
+        return cls(message(f"The entry {entry!r} cannot be sent, because of its {option}", fault, fix=fix))
+
 
 class UnknownEntry(FrameworkError):
     """No entry of the beat schedule has that name."""

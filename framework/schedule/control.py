@@ -14,6 +14,7 @@ from amqp.exceptions import NotFound
 from celery import Celery
 
 from framework.config import setting
+from framework.errors import UnknownEntry
 from framework.schedule.entries import Entry, entries_of, entry_named
 from framework.schedule.leader import utc_now
 from framework.schedule.messages import Kind, message, queue_name, state_queue
@@ -38,6 +39,10 @@ class EntryStatus:
     last: datetime | None = None
     runs: int = 0
     paused: bool = False
+    #: How many slots were passed over: late for longer than ``missed`` allows, or while the last task still ran.
+    skipped: int = 0
+    #: How often its task was refused, and retried later.
+    refused: int = 0
     #: Whether this project's configuration has the same entry as the leader's.
     same_here: bool = True
 
@@ -102,23 +107,40 @@ class Schedules:
         Where there is none, the next leader applies it.
 
         Raises:
-            UnknownEntry: there is no entry of that name.
+            UnknownEntry: neither the configuration nor the leader has an entry of that name.
         """
         return self._control(Kind.PAUSE, name)
 
     def resume(self, name: str) -> bool:
-        """Resume a paused entry with its next slot; return whether a leader has confirmed it.
+        """Resume a paused entry with its next slot from the leader's clock; return whether a leader has confirmed it.
 
         Raises:
-            UnknownEntry: there is no entry of that name.
+            UnknownEntry: neither the configuration nor the leader has an entry of that name.
         """
         return self._control(Kind.RESUME, name)
 
+    def reset(self, name: str) -> bool:
+        """Forget the last slot of an entry, so that it starts with its next one; return whether a leader confirmed it.
+
+        A paused entry stays paused.
+
+        Raises:
+            UnknownEntry: neither the configuration nor the leader has an entry of that name.
+        """
+        return self._control(Kind.RESET, name)
+
     def _control(self, kind: str, name: str) -> bool:
-        entry_named(name, self.entries)
         with self._connected() as connection:
+            if name not in self.entries:
+                self._check_leader_has(name, connection)
             connection.declare()
-            return connection.request(kind, {"entry": name, "at": utc_now().isoformat()}) is not None
+            return connection.request(kind, {"entry": name}) is not None
+
+    def _check_leader_has(self, name: str, connection: "ControlConnection") -> None:
+        reply = connection.request(Kind.QUERY) if connection.has_schedulers() else None
+        known = {*self.entries, *(reply["entries"] if reply else ())}
+        if name not in known:
+            raise UnknownEntry.named(name, known)
 
     @contextmanager
     def _connected(self) -> Iterator["ControlConnection"]:
@@ -142,6 +164,8 @@ class Schedules:
             last=_time_of(reply["last"]),
             runs=reply["runs"],
             paused=reply["paused"],
+            skipped=reply.get("skipped", 0),
+            refused=reply.get("refused", 0),
             same_here=ours is not None and ours.fingerprint == reply["fingerprint"],
         )
 

@@ -1,12 +1,16 @@
 """Descriptions of schedules, for the command line and logs."""
 
+from collections.abc import Sequence
 from datetime import timedelta, tzinfo
 
 from celery.schedules import BaseSchedule, crontab, schedule
 
 from framework.schedule.cron import cron
 
-__all__ = ["describe_schedule"]
+__all__ = ["describe_schedule", "listed"]
+
+#: The most names in one line of the log.
+MOST_LISTED = 20
 
 
 def describe_schedule(when: BaseSchedule, zone: tzinfo | None = None) -> str:
@@ -31,3 +35,9 @@ def describe_schedule(when: BaseSchedule, zone: tzinfo | None = None) -> str:
     words = when.expression if isinstance(when, cron) else repr(when).strip("<>")
     named = getattr(when, "zone", None) or zone
     return f"{words} ({named})" if named else words
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names of entries for a line of the log."""
+    more = len(names) - MOST_LISTED
+    return ", ".join(map(repr, names[:MOST_LISTED])) + (f" and {more} more" if more > 0 else "")

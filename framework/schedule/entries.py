@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, tzinfo
+from datetime import datetime, timedelta, tzinfo
 from difflib import get_close_matches
 from typing import Any, Literal
 
@@ -14,7 +14,8 @@ from celery.schedules import BaseSchedule, crontab
 
 from framework.errors import BadEntries, FrameworkError, UnknownEntry
 from framework.schedule.description import describe_schedule
-from framework.schedule.next_run import as_schedule, jitter_of, next_due
+from framework.schedule.encoding import check_call
+from framework.schedule.next_run import as_schedule, jitter_of, next_due, period_of
 
 __all__ = ["Entry", "entries_of", "entry_named"]
 
@@ -23,6 +24,9 @@ KEYS = ("task", "schedule", "args", "kwargs", "options", "relative", "timezone",
 
 #: The keys that Celery does not have; ``add_periodic_task`` passes them among the options.
 OURS = ("timezone", "jitter", "missed")
+
+#: The most slots of a calendar that are counted one by one.
+MOST_COUNTED = 1000
 
 Missed = Literal["all", "latest"] | float
 
@@ -63,6 +67,16 @@ class Entry:
         """Return the seconds by which a slot's task is delayed, the same on every server."""
         return jitter_of(self.name, slot, self.jitter) if self.jitter else 0.0
 
+    def count_between(self, after: datetime, slot: datetime) -> int:
+        """Return how many slots lie strictly between two times; at most `MOST_COUNTED`, but for intervals."""
+        period = period_of(self.schedule)
+        if period is not None:
+            return max((slot - after - timedelta.resolution) // period, 0)
+        count, found = 0, self.slot_after(after)
+        while found is not None and found < slot and count < MOST_COUNTED:
+            count, found = count + 1, self.slot_after(found)
+        return count
+
     @property
     def when(self) -> str:
         """The schedule in one line."""
@@ -91,7 +105,8 @@ def entries_of(app: Celery) -> dict[str, Entry]:
     The task modules must have been imported.
 
     Raises:
-        BadEntries: some are invalid: an unknown task or key, arguments that do not fit, no schedule or zone.
+        BadEntries: some are invalid: an unknown task or key, arguments that do not fit, no schedule or zone, options
+            that AMQP cannot encode.
     """
     found: dict[str, Entry] = {}
     faults: list[str] = []
@@ -131,9 +146,11 @@ def _entry(app: Celery, name: str, given: Any) -> Entry:
     _check_keys(name, fields)
     args, kwargs = tuple(fields.get("args") or ()), dict(fields.get("kwargs") or {})
     schedule = as_schedule(fields["schedule"], timezone=fields.get("timezone"), entry=name)
+    task = _task(app, fields["task"], args, kwargs)
+    check_call(app, name, task, args, kwargs, options)
     return Entry(
         name=name,
-        task=_task(app, fields["task"], args, kwargs),
+        task=task,
         schedule=schedule,
         zone=getattr(schedule, "zone", None) or app.timezone,
         jitter=_seconds(name, "jitter", fields.get("jitter") or 0.0, least=0.0),

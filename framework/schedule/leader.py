@@ -12,17 +12,19 @@ import socket
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 
 from celery import Celery
 from celery.utils.log import get_logger
 
 from framework.errors import describe
-from framework.schedule.agenda import Agenda
+from framework.schedule.agenda import Agenda, Retry
+from framework.schedule.description import listed
 from framework.schedule.entries import Entry
 from framework.schedule.leader_connection import LeaderConnection
-from framework.schedule.messages import Kind, Record
-from framework.schedule.publisher import NotSent, Sender, SlotRefused
+from framework.schedule.messages import Kind, Record, outcome
+from framework.schedule.passed_over import PassedOver
+from framework.schedule.publisher import FULL, NotSent, QueueRefused, Sender, Skipped, SlotRefused
 from framework.schedule.state import ScheduleState
 
 __all__ = ["Leadership", "node_name", "utc_now"]
@@ -30,8 +32,8 @@ __all__ = ["Leadership", "node_name", "utc_now"]
 
 log = get_logger(__name__)
 
-#: The number of runs, and of seconds, after which a snapshot is published. RabbitMQ closes a channel that holds a
-#: message for half an hour.
+#: The number of runs, and of seconds, after which a snapshot is published; with more entries, the number of these.
+#: RabbitMQ closes a channel that holds a message for half an hour.
 SNAPSHOT_RUNS, SNAPSHOT_SECONDS = 50, 300.0
 
 #: The number of slots that are run until the connection is read again.
@@ -39,6 +41,9 @@ BATCH_SIZE = 50
 
 #: Seconds by which this server's clock may be behind the last slot without a warning.
 CLOCK_TOLERANCE_SECONDS = 5.0
+
+#: Seconds between two looks at the clock by which it was set, or the process was suspended.
+CLOCK_JUMP_SECONDS = 30.0
 
 
 def utc_now() -> datetime:
@@ -49,6 +54,15 @@ def utc_now() -> datetime:
 def node_name() -> str:
     """Return this scheduler's name: host and process."""
     return f"{socket.gethostname()}:{os.getpid()}"
+
+
+class Sending(NamedTuple):
+    """A slot that is sent, the last one before it, and how many were passed over in between."""
+
+    entry: Entry
+    slot: datetime
+    previous: datetime | None
+    skipped: int
 
 
 class Leadership:
@@ -70,7 +84,7 @@ class Leadership:
         app: Celery,
         entries: Mapping[str, Entry],
         clock: Callable[[], datetime] = utc_now,
-        postponed: dict[str, datetime] | None = None,
+        postponed: dict[str, Retry] | None = None,
     ) -> None:
         self._app = app
         self._entries = entries
@@ -83,6 +97,9 @@ class Leadership:
         self._since_snapshot = 0
         self._snapshot_at = monotonic()
         self._known_others: set[str] = set()
+        self._passed_over = PassedOver()
+        self._unconfirmed: set[str] = set()
+        self._looked_at_clock = clock()
         #: Since when it leads; None while it does not.
         self.leads_since: datetime | None = None
         self._agenda = Agenda(entries, self._state, {} if postponed is None else postponed)
@@ -101,7 +118,8 @@ class Leadership:
             self._read(record)
         if self.leads_since is not None:
             self._run_due()
-            if self._since_snapshot >= SNAPSHOT_RUNS or monotonic() - self._snapshot_at > SNAPSHOT_SECONDS:
+            most = max(SNAPSHOT_RUNS, len(self._entries))
+            if self._since_snapshot >= most or monotonic() - self._snapshot_at > SNAPSHOT_SECONDS:
                 self._publish_snapshot()
             seconds = min(seconds, self._idle_for())
         self._connection.wait(seconds)
@@ -138,20 +156,30 @@ class Leadership:
         now = self._clock()
         for change in self._state.adopt(self._entries, now):
             log.warning("beat: %s", change)
-        self.leads_since = now
+        self.leads_since = self._looked_at_clock = now
         log.warning("beat: %s leads, with %d entries", self._node, len(self._entries))
+        self._check_clock(now)
+        self._publish_snapshot()
+        for query in self._queries:
+            self._reply(query)
+        self._queries.clear()
+
+    def _check_clock(self, now: datetime) -> None:
+        """Compare the clock with the last slots, which another clock may have sent."""
+        if started := self._state.follow_clock(now):
+            log.warning(
+                "beat: the last slots of %s lie more than a day ahead of the clock of this server: that of another "
+                "one was, or this one's is, set to another date; they start with their next slot from now",
+                listed(started),
+            )
         ahead = [name for name in self._entries if self._behind(name, now) > CLOCK_TOLERANCE_SECONDS]
         if ahead:
             seconds = max(self._behind(name, now) for name in ahead)
             log.warning(
                 "beat: the clock of this server is %.0f s behind the last slot of %s; nothing runs twice, so it waits",
                 seconds,
-                ", ".join(map(repr, ahead)),
+                listed(ahead),
             )
-        self._publish_snapshot()
-        for query in self._queries:
-            self._reply(query)
-        self._queries.clear()
 
     def _behind(self, name: str, now: datetime) -> float:
         last = self._state.entries[name].last
@@ -177,27 +205,27 @@ class Leadership:
             ", ".join(map(repr, differ)),
         )
 
-    def _on_run(self, record: Record) -> None:
+    def _on_outcome(self, record: Record) -> None:
         if self.leads_since is None:
-            self._state.read(record)
+            self._state.read(record, self._clock())
         else:  # the leader published it
             self._state.hold(record)
 
     def _on_snapshot(self, record: Record) -> None:
         if self.leads_since is None:
-            self._state.read(record)
+            self._state.read(record, self._clock())
         elif record.id == self._snapshot:
             self._connection.acknowledge(*self._state.superseded_by(record), held=self._state.held)
         else:
             self._state.hold(record)
 
     def _on_control(self, record: Record) -> None:
-        self._state.read(record)
-        self._agenda.refresh(str(record.body.get("entry")))
+        self._state.read(record, self._clock())
+        self._agenda.refresh(record.entry)
         if self.leads_since is not None:
-            log.warning("beat: %s %r", record.kind, record.body.get("entry"))
+            log.warning("beat: %s %r", record.kind, record.entry)
+            self._publish_snapshot()  # it has the time of the leader's clock; the request has none
             self._connection.reply(record, self._status())
-        self._since_snapshot += 1
 
     def _on_query(self, record: Record) -> None:
         self._connection.acknowledge(record.tag)
@@ -210,30 +238,88 @@ class Leadership:
         self._connection.reply(query, self._status())
 
     def _run_due(self) -> None:
+        self._watch_clock()
+        self._sender.begin()
         for _ in range(BATCH_SIZE):
             now = self._clock()
             first = self._agenda.first(now)
             if first is None or first[1].at > now:
-                return
-            self._run(first[0], first[1].slot)
+                break
+            if first[0].name in self._unconfirmed:
+                self._confirm()
+            else:
+                self._run(first[0], first[1].slot)
+        self._confirm()
+        self._passed_over.report()
+
+    def _confirm(self) -> None:
+        """Wait until the broker has confirmed the tasks that were sent; take back the refused ones."""
+        try:
+            refused = self._sender.refused()
+        except SlotRefused:
+            self._suspect()
+            raise
+        for sending in refused:
+            self._refuse(sending)
+        self._unconfirmed.clear()
+
+    def _suspect(self) -> None:
+        """Retry each of the entries alone of which one ended the leadership."""
+        log.error("beat: the broker refuses a task of %s; each is retried alone", listed(sorted(self._unconfirmed)))
+        for name in self._unconfirmed:
+            self._agenda.postpone(name, self._clock())
+
+    def _watch_clock(self) -> None:
+        now, before = self._clock(), self._looked_at_clock
+        self._looked_at_clock = now
+        if abs((now - before).total_seconds()) > CLOCK_JUMP_SECONDS:
+            self._check_clock(now)
+            self._agenda.refresh_all(now)
 
     def _run(self, entry: Entry, slot: datetime) -> None:
         log.info("beat: sending %s for %r, due at %s", entry.task, entry.name, slot.isoformat())
-        try:
-            self._sender.send(entry, slot)
-        except NotSent as exc:
-            log.error(  # noqa: TRY400
-                "beat: %s for %r was not sent and is retried in a few seconds: %s", entry.task, entry.name, exc
-            )
-            self._agenda.postpone(entry.name, self._clock())
-            return
-        except SlotRefused:
-            self._agenda.postpone(entry.name, self._clock())
-            raise
         state = self._state.entries[entry.name]
-        state.runs += state.advance_to(slot)
+        skipped = entry.count_between(state.last, slot) if state.last else 0
+        sending = Sending(entry, slot, state.last, skipped)
+        try:
+            self._send(sending, in_doubt=state.in_doubt or self._agenda.is_postponed(entry.name))
+        except Skipped as exc:
+            log.info("beat: the slot %s of %r is skipped: %s", slot.isoformat(), entry.name, exc)
+            self._connection.publish(Kind.SKIPPED, outcome(entry.name, slot, skipped))
+            state.skip(slot, skipped)
+        except QueueRefused:
+            self._refuse(sending)
+            return
+        except NotSent as exc:
+            state.refused += 1
+            self._postpone(entry, exc)
+            return
+        else:
+            state.run(slot, skipped)
+        self._passed_over.add(entry.name, skipped)
         self._agenda.refresh(entry.name)
         self._since_snapshot += 1
+
+    def _send(self, sending: Sending, *, in_doubt: bool) -> None:
+        entry = sending.entry
+        self._unconfirmed.add(entry.name)
+        defer_as = sending if self._sender.can_defer(entry) else None
+        try:
+            self._sender.send(entry, sending.slot, sending.skipped, in_doubt=in_doubt, defer_as=defer_as)
+        except SlotRefused:
+            self._suspect()
+            raise
+
+    def _refuse(self, sending: Sending) -> None:
+        entry, slot, previous, skipped = sending
+        written = {**outcome(entry.name, slot, skipped), "previous": previous and previous.isoformat()}
+        self._connection.publish(Kind.REFUSED, written)
+        self._state.refuse(entry.name, slot, previous, skipped)
+        self._postpone(entry, FULL)
+
+    def _postpone(self, entry: Entry, why: object) -> None:
+        delay = self._agenda.postpone(entry.name, self._clock()).total_seconds()
+        log.error("beat: %s for %r was not sent and is retried in %.0f s: %s", entry.task, entry.name, delay, why)
 
     def _publish_snapshot(self) -> None:
         self._since_snapshot, self._snapshot_at = 0, monotonic()
@@ -264,6 +350,8 @@ class Leadership:
             "last": state.last and state.last.isoformat(),
             "next": due and due.at.isoformat(),
             "runs": state.runs,
+            "skipped": state.skipped,
+            "refused": state.refused,
             "paused": state.paused,
             "fingerprint": self._entries[name].fingerprint,
         }
@@ -272,8 +360,12 @@ class Leadership:
 HANDLERS: dict[str, Callable[[Leadership, Record], None]] = {
     Kind.HELLO: Leadership._on_hello,
     Kind.SNAPSHOT: Leadership._on_snapshot,
-    Kind.RUN: Leadership._on_run,
+    Kind.RUN: Leadership._on_outcome,
+    Kind.SENT: Leadership._on_outcome,
+    Kind.REFUSED: Leadership._on_outcome,
+    Kind.SKIPPED: Leadership._on_outcome,
     Kind.QUERY: Leadership._on_query,
     Kind.PAUSE: Leadership._on_control,
     Kind.RESUME: Leadership._on_control,
+    Kind.RESET: Leadership._on_control,
 }

@@ -20,6 +20,7 @@ from kombu.exceptions import OperationalError
 from framework.broker.frames import tolerate_unreadable
 from framework.config import setting
 from framework.errors import BrokerError
+from framework.schedule.confirms import Confirms
 from framework.schedule.messages import Record, message, queue_name, record_of, state_queue
 
 __all__ = ["HEARTBEAT_SECONDS", "LeaderConnection", "LeadershipLost"]
@@ -66,9 +67,13 @@ class LeaderConnection:
         self._connection = self.client.connection
         #: The channel that consumes, on which tasks are published too.
         self.channel = self.open_channel()
+        self.confirms = Confirms(self.channel, self._drain, self.confirm_timeout)
         state_queue(self.queue)(self.channel).declare()
         self.channel.basic_qos(0, 0, False)
         self.channel.basic_consume(self.queue, callback=self._inbox.append, on_cancel=self._on_cancel)
+
+    def _drain(self, seconds: float) -> None:
+        self.client.transport.drain_events(self._connection, timeout=seconds)
 
     def _on_cancel(self, _tag: str) -> None:
         self._cancelled = True
@@ -107,7 +112,7 @@ class LeaderConnection:
         with self.converting_errors():
             if not self._inbox:
                 with suppress(TimeoutError):
-                    self.client.transport.drain_events(self._connection, timeout=max(0.001, min(seconds, IDLE_SECONDS)))
+                    self._drain(max(0.001, min(seconds, IDLE_SECONDS)))
             if monotonic() - self._heartbeat_checked > IDLE_SECONDS / 2:
                 self._heartbeat_checked = monotonic()
                 self.client.transport.heartbeat_check(self._connection, rate=2)

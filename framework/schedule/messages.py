@@ -12,11 +12,12 @@ from kombu import Queue
 from framework.broker.queues import RETAINING
 from framework.config import setting
 
-__all__ = ["Kind", "Record", "message", "queue_name", "record_of", "run_headers", "state_queue"]
+__all__ = ["Kind", "Record", "message", "outcome", "queue_name", "record_of", "run_headers", "state_queue"]
 
 
 #: Headers: a record's kind and id; of a run, the entry and the slot, which the task can read too.
 KIND, ID, ENTRY, SLOT = "x-schedule", "x-schedule-id", "x-schedule-entry", "x-schedule-slot"
+SKIPPED = "x-schedule-skipped"
 
 
 class Kind:
@@ -30,10 +31,20 @@ class Kind:
     SNAPSHOT = "snapshot"
     #: The copy of a task that was sent for a slot.
     RUN = "run"
+    #: A slot's task was sent, without a copy.
+    SENT = "sent"
+    #: The task queue refused a slot's task, so that its copy is the record of nothing.
+    REFUSED = "refused"
+    #: A slot's call was answered without a task.
+    SKIPPED = "skipped"
     #: A request for the status.
     QUERY = "query"
-    #: A request to pause or resume an entry.
-    PAUSE, RESUME = "pause", "resume"
+    #: A request to pause, resume or reset an entry.
+    PAUSE, RESUME, RESET = "pause", "resume", "reset"
+
+    CONTROL = (PAUSE, RESUME, RESET)
+    #: What became of a slot, in a record of its own.
+    OUTCOME = (SENT, REFUSED, SKIPPED)
 
 
 class Record(NamedTuple):
@@ -46,6 +57,8 @@ class Record(NamedTuple):
     body: Mapping[str, Any]
     tag: int
     reply_to: str
+    #: How many slots before this one were passed over.
+    skipped: int = 0
 
 
 def queue_name(app: Celery) -> str:
@@ -74,9 +87,14 @@ def message(kind: str, number: str, body: Mapping[str, Any], **properties: Any) 
     )
 
 
-def run_headers(entry: str, slot: datetime) -> dict[str, str]:
-    """Return the headers that make a task's copy the record of its run."""
-    return {KIND: Kind.RUN, ENTRY: entry, SLOT: slot.isoformat()}
+def run_headers(entry: str, slot: datetime, skipped: int) -> dict[str, Any]:
+    """Return the headers that make a task's copy the record of its run, and of the slots passed over before it."""
+    return {KIND: Kind.RUN, ENTRY: entry, SLOT: slot.isoformat(), SKIPPED: skipped}
+
+
+def outcome(entry: str, slot: datetime, skipped: int) -> dict[str, Any]:
+    """Return the body of a record of what became of a slot, and of how many were passed over before it."""
+    return {"entry": entry, "slot": slot.isoformat(), "skipped": skipped}
 
 
 def record_of(delivered: amqp.Message) -> Record:
@@ -86,11 +104,16 @@ def record_of(delivered: amqp.Message) -> Record:
     tag = delivered.delivery_info["delivery_tag"]
     reply_to = str(delivered.properties.get("reply_to") or "")
     try:
-        slot = datetime.fromisoformat(headers[SLOT]) if kind == Kind.RUN else None
         body = {} if kind == Kind.RUN else json.loads(delivered.body)
+        fields: Mapping[str, Any] = body
+        if kind == Kind.RUN:
+            fields = {"entry": headers.get(ENTRY), "slot": headers.get(SLOT), "skipped": headers.get(SKIPPED)}
+        slot = datetime.fromisoformat(str(fields["slot"])) if kind in (Kind.RUN, *Kind.OUTCOME) else None
+        entry = str(fields.get("entry") or "")
+        skipped = int(fields.get("skipped") or 0)
         known = isinstance(body, Mapping) and (slot is None or slot.tzinfo is not None)
-    except (KeyError, TypeError, ValueError):
-        known, slot, body = False, None, {}
+    except (AttributeError, KeyError, TypeError, ValueError):
+        known = False
     if not known:
         return Record("", "", "", None, {}, tag, "")
-    return Record(kind, str(headers.get(ID) or ""), str(headers.get(ENTRY) or ""), slot, body, tag, reply_to)
+    return Record(kind, str(headers.get(ID) or ""), entry, slot, body, tag, reply_to, skipped)

@@ -12,7 +12,7 @@ from framework.errors import BadSchedule
 from framework.schedule.cron import cron, zone_named
 from framework.schedule.wall_clock import Fields, next_time
 
-__all__ = ["as_schedule", "jitter_of", "next_due"]
+__all__ = ["as_schedule", "jitter_of", "next_due", "period_of"]
 
 
 Kind = TypeVar("Kind", bound=BaseSchedule)
@@ -44,6 +44,11 @@ def next_due(schedule: BaseSchedule, after: datetime, zone: tzinfo) -> datetime 
     if _behaves_as(schedule, interval):
         return _next_multiple(schedule, after)
     return _next_estimated(schedule, after, zone)
+
+
+def period_of(schedule: BaseSchedule) -> timedelta | None:
+    """Return the period of a schedule whose slots are the multiples of one; None of another."""
+    return cast(timedelta, vars(schedule)["run_every"]) if _behaves_as(schedule, interval) else None
 
 
 def as_schedule(value: object, *, timezone: str | None = None, entry: str = "") -> BaseSchedule:

@@ -11,6 +11,7 @@ from celery import Celery
 from celery.utils.log import get_logger
 
 from framework.broker.url import sanitized
+from framework.schedule.agenda import Retry
 from framework.schedule.entries import Entry, entries_of
 from framework.schedule.leader import Leadership, utc_now
 from framework.schedule.leader_connection import LeadershipLost
@@ -42,7 +43,7 @@ class Scheduler(Base):  # type: ignore[misc]
     def __init__(self, app: Celery, *args: Any, clock: Callable[[], datetime] = utc_now, **options: Any) -> None:
         self._clock = clock
         self._leadership: Leadership | None = None
-        self._postponed: dict[str, datetime] = {}
+        self._postponed: dict[str, Retry] = {}
         self._busy = False
         self._away = False
         super().__init__(app, *args, **options)

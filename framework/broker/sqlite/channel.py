@@ -41,11 +41,15 @@ class Channel(QueueMethods, BasicMethods):
             routed, refused = publish(transaction, self._topology, message_of(msg, exchange, routing_key))
         if mandatory and not routed:
             self._return(msg, exchange, routing_key)
-        if refused:
+        self._published += 1
+        if refused and not self.events["basic_nack"]:
             raise MessageNacked
+        for callback in self.events["basic_nack" if refused else "basic_ack"]:
+            callback(self._published, False)
 
     def confirm_select(self) -> None:
-        """Do nothing: every publish is confirmed when it returns."""
+        """Number the publishes from here on; every one is confirmed before it returns."""
+        self._published = 0
 
     def _return(self, msg: amqp.Message, exchange: str, routing_key: str) -> None:
         callbacks = self.events.get("basic_return")

@@ -77,6 +77,7 @@ class ChannelBase(StdChannel):
         self._unacked: dict[int, int] = {}
         self._last_queue = ""
         self._last_tag = 0
+        self._published = 0
 
     def close(self, *_: Any) -> None:
         """Close the channel: cancel its consumers and requeue its unacknowledged messages."""

@@ -1,6 +1,7 @@
 """The entries of the configuration: read and checked."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -10,7 +11,7 @@ from celery.schedules import crontab
 from framework.celery.app import App
 from framework.errors import BadEntries, UnknownEntry
 from framework.schedule import cron
-from framework.schedule.entries import entries_of, entry_named
+from framework.schedule.entries import MOST_COUNTED, entries_of, entry_named
 
 
 @pytest.fixture
@@ -142,3 +143,59 @@ def test_fingerprints_are_stable_and_differ_where_the_entries_do(app):
 def test_an_unknown_entry_is_refused_with_the_nearest_name(app):
     with pytest.raises(UnknownEntry, match="Did you mean 'each'"):
         entry_named("eahc", {"each": entry(app)})
+
+
+@pytest.mark.parametrize(
+    ("options", "cause"),
+    [
+        ({"headers": {"t": UUID(int=1)}}, "'t': AMQP cannot encode"),
+        ({"headers": {"nested": [{"t": object()}]}}, "'nested': AMQP cannot encode"),
+        ({"headers": {1: 2}}, "1: AMQP cannot encode"),
+        ({"headers": {"CC": "no list"}}, "CC is 'no list', and must be a list of routing keys"),
+        ({"headers": "text"}, "'text' is no mapping"),
+        ({"priority": 300}, "because of its priority: AMQP cannot encode 300"),
+        ({"correlation_id": 7}, "because of its correlation_id: AMQP cannot encode 7"),
+        ({"serializer": "jsn"}, "because of its arguments or its serializer 'jsn'"),
+        ({"compression": "zipp"}, "because of its compression: 'zipp' is unknown"),
+        ({"expires": object()}, "because of its expires"),
+    ],
+)
+def test_options_that_cannot_be_encoded_are_refused_when_the_schedule_is_read(app, options, cause):
+    """A7: such an entry stopped the whole schedule, on all servers, once it was due."""
+    assert cause in refused(app, options=options)
+
+
+def test_arguments_that_cannot_be_encoded_are_refused_when_the_schedule_is_read(app):
+    """A7"""
+    assert "EncodeError" in refused(app, args=(object(),))
+    assert entry(app, args=(BeatLazyFunc(object),)).args
+
+
+def test_options_that_amqp_has_are_accepted(app):
+    headers = {
+        "text": "a",
+        "n": 1,
+        "f": 0.5,
+        "none": None,
+        "yes": True,
+        "list": [1],
+        "at": datetime(2026, 1, 1, tzinfo=UTC),
+    }
+    options = {"headers": headers, "priority": 9, "expires": 60.0, "compression": "gzip", "delivery_mode": "transient"}
+
+    assert entry(app, options=options).options == options
+
+
+def test_slots_between_two_times_are_counted(app):
+    noon = datetime(2026, 6, 1, 12, tzinfo=UTC)
+    minutes, daily = entry(app), entry(app, schedule="0 1 * * *", timezone="UTC")
+
+    assert [minutes.count_between(noon, noon + timedelta(seconds=after)) for after in (60, 61, 120, 600)] == [
+        0,
+        1,
+        1,
+        9,
+    ]
+    assert minutes.count_between(noon + timedelta(seconds=1), noon + timedelta(seconds=60)) == 0
+    assert daily.count_between(noon, noon + timedelta(days=3, hours=-11)) == 2
+    assert entry(app, schedule="* * * * *").count_between(noon, noon + timedelta(days=30)) == MOST_COUNTED

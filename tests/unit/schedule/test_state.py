@@ -30,16 +30,16 @@ class Queue:
     def run(self, slot, entry="each"):
         return self.put(Kind.RUN, entry=entry, slot=at(slot))
 
-    def pause(self, seconds=0, entry="each"):
-        return self.put(Kind.PAUSE, {"entry": entry, "at": at(seconds).isoformat()})
+    def control(self, kind, entry="each"):
+        return self.put(kind, {"entry": entry}, entry)
 
-    def resume(self, seconds, entry="each"):
-        return self.put(Kind.RESUME, {"entry": entry, "at": at(seconds).isoformat()})
+    def pause(self, entry="each"):
+        return self.control(Kind.PAUSE, entry)
 
-    def read(self):
+    def read(self, now=NOON):
         state = ScheduleState()
         for record in self.records:
-            state.read(record)
+            state.read(record, now)
         return state
 
     def forget(self, tags):
@@ -96,7 +96,7 @@ def test_a_pause_during_the_publish_of_a_snapshot_stays(queue):
     snapshot = queue.put(Kind.SNAPSHOT, written)
 
     # when the leader reads both
-    leader.read(pause)
+    leader.read(pause, NOON)
     done = leader.superseded_by(snapshot)
 
     # then the pause stays in the queue, and the next leader reads it too
@@ -113,7 +113,7 @@ def test_a_snapshot_supersedes_records_without_changing_the_state(queue):
         leader.entries["each"].runs += leader.entries["each"].advance_to(at(slot))
         leader.hold(queue.run(slot))
     pause = queue.pause(entry="other")
-    leader.read(pause)
+    leader.read(pause, NOON)
     before = queue.read()
 
     queue.forget(leader.superseded_by(queue.put(Kind.SNAPSHOT, leader.snapshot("a"))))
@@ -127,10 +127,10 @@ def test_a_snapshot_supersedes_records_without_changing_the_state(queue):
 
 def test_a_resumed_entry_skips_the_slots_of_its_pause(queue):
     queue.run(10)
-    queue.pause(15)
-    queue.resume(100)
+    queue.pause()
+    queue.control(Kind.RESUME)
 
-    state = queue.read()
+    state = queue.read(at(100))
 
     assert not state.entries["each"].paused
     assert last_and_runs(state)[0] == 100
