@@ -10,7 +10,7 @@ from amqp.exceptions import PreconditionFailed
 from kombu import Queue
 from kombu.common import Broadcast
 
-from framework.broker.delays import DelayedQueue, queue_named_by, route
+from framework.broker.delays import DelayedQueue, declare_due, queue_named_by, route
 from framework.broker.producer import ReliableProducer
 from framework.celery.broker_errors import mismatch_error
 from framework.discovery.catalog import TaskInfo, resolve
@@ -121,20 +121,24 @@ class AMQP(celery.app.amqp.AMQP):
             )
 
     def TaskConsumer(self, channel: Any, *args: Any, **options: Any) -> Any:  # noqa: N802
-        """Return the consumer of a worker, after declaring the failed-task queue.
+        """Return the consumer of a worker, after declaring the failed-task queue and the ends of delays.
 
         Raises:
-            QueueMismatch: a queue exists with other arguments.
+            QueueMismatch: a queue or an exchange exists with other arguments.
         """
         try:
             self.failed_queue(channel).declare()
-            return super().TaskConsumer(channel, *args, **options)
+            consumer = super().TaskConsumer(channel, *args, **options)
+            for queue in consumer.queues:
+                if not isinstance(queue, Broadcast):  # a queue that was deleted has lost its delayed tasks' binding
+                    declare_due(queue.name, self.failed_queue.exchange.name, consumer.channel)
         except PreconditionFailed as exc:
             raise mismatch_error(self.app, exc) or exc from None
+        return consumer
 
     def _delay_options(self, queue: Queue, seconds: float) -> dict[str, Any]:
         exchange, key = route(seconds, queue.name)
-        declare = [self.failed_queue, DelayedQueue(queue)]
+        declare = [self.failed_queue, DelayedQueue(queue, self.failed_queue.exchange.name)]
         return {"exchange": exchange, "routing_key": key, "queue": None, "declare": declare}
 
     def _queue_of(self, options: dict[str, Any]) -> Queue | None:
