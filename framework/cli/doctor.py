@@ -80,6 +80,7 @@ def _findings(app: Celery) -> Iterator[Finding]:
         yield _broker(url, server)
         for queue in [*app.amqp.queues.values(), app.amqp.failed_queue]:  # type: ignore[attr-defined]
             yield _queue(app, connection, queue)
+            yield from _classic(queue)
             yield from _unfinished_migration(connection, queue.name)
         yield _dead_letters(app, connection)
         yield _delays(app, connection)
@@ -107,6 +108,22 @@ def _queue(app: Celery, connection: Any, queue: Queue) -> Finding:
     if found and (error := queue_mismatch(app, queue)):
         return Finding("wrong", error.message)
     return Finding("ok", f"The queue {queue.name!r} is as it is declared.")
+
+
+def _classic(queue: Queue) -> Iterator[Finding]:
+    arguments = queue.queue_arguments or {}
+    if not queue.durable or arguments.get("x-queue-type") == "quorum":
+        return
+    lacks = ["it has no replica on another node"]
+    if "x-dead-letter-exchange" not in arguments:
+        lacks.append("a task that is rejected is deleted (no x-dead-letter-exchange)")
+    else:
+        lacks.append("a task that it gives up is not confirmed among the failed tasks")
+    fix = "Declare it without priorities and type to have a quorum queue, which RabbitMQ 4 gives two priorities."
+    yield Finding(
+        "note",
+        f"The queue {queue.name!r} is a classic queue: {', and '.join(lacks)}. Its workers count redeliveries. {fix}",
+    )
 
 
 def _unfinished_migration(connection: Any, name: str) -> Iterator[Finding]:

@@ -66,7 +66,7 @@ def test_a2_delayed_tasks_of_a_full_queue_wait_before_it_alone(app, channel, rea
 
 
 @pytest.mark.parametrize("broker", ["sqlite"])  # RabbitMQ waits for three minutes before it delivers them again
-def test_a2_delayed_tasks_of_a_full_queue_are_delivered_once_it_has_room(app, channel, eventually, full_queue):
+def test_a2_delayed_tasks_of_a_full_queue_are_delivered_once_it_accepts_messages(app, channel, eventually, full_queue):
     publish_delayed(app, full_queue, 3, countdown=0.25)
     found = []
 
