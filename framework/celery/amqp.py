@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import celery.app.amqp
@@ -15,6 +15,7 @@ from framework.broker.producer import ReliableProducer
 from framework.broker.queues import CLASSIC_ARGUMENTS
 from framework.celery import compat
 from framework.celery.broker_errors import mismatch_error
+from framework.celery.calls import check_size
 from framework.discovery.catalog import TaskInfo, resolve
 from framework.failures.headers import strip_death_headers
 from framework.failures.queue import failed_queue
@@ -114,7 +115,9 @@ class AMQP(celery.app.amqp.AMQP):
                 options |= self._delay_options(target, seconds) if target else {"declare": [self.failed_queue, queue]}
             info = task_info or resolve(self.app, name) or TaskInfo(name)
             with report_call(self.app, info, message.headers):
-                return send(ReliableProducer(producer, self.app.conf.task_publish_timeout), name, message, **options)
+                check = partial(check_size, name, self.app.conf.task_message_max_bytes)
+                reliable = ReliableProducer(producer, self.app.conf.task_publish_timeout, check)
+                return send(reliable, name, message, **options)
 
         return send_safely
 

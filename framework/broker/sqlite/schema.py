@@ -14,8 +14,8 @@ VERSION = 2
 # at the head of its queue only, as in RabbitMQ: an expired one that waits behind others has its time negated.
 # The process that changes the file dispatches messages to ready consumers (``handed`` counts them); a consumer's
 # process only reads its messages, in the order of ``turn``. ``returns`` counts redeliveries. The triggers keep ``held``
-# equal to the number of messages that a consumer holds, and ``size`` equal to the ready messages of a queue with a length
-# limit and the bytes of their bodies: counting them would take longer the more there are.
+# equal to the number of messages that a consumer holds, and ``size`` equal to the ready messages of a queue with a
+# length limit and the bytes of their bodies: counting them would take longer the more there are.
 DDL = (
     """create table topology (version integer not null)""",
     """insert into topology values (1)""",

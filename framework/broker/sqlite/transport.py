@@ -122,7 +122,8 @@ class Transport(base.Transport):
 
     def as_uri(self, uri: str | None, *_: Any) -> str:
         """Return the URL, which holds no password."""
-        return uri or f"sqlite:///{quote(self.client.virtual_host)}"
+        client: Any = self.client
+        return uri or f"sqlite:///{quote(client.virtual_host)}"
 
 
 def _file(client: Any) -> Path:

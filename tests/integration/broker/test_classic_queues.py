@@ -81,7 +81,7 @@ def test_a11_a_task_that_kills_its_process_ends_in_a_queue_with_priorities(
     assert len(noted("child")) == LIMIT + 1
 
 
-def test_a11_a_retry_begins_its_count_anew(app, delivered):
+def test_a11_a_retry_is_not_charged_with_the_redeliveries_before_it(app, delivered):
     app.send_task("probe.any", headers={COUNT: LIMIT}, retries=1, ignore_result=True)
 
     assert COUNT not in delivered().headers
