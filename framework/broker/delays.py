@@ -23,7 +23,9 @@ __all__ = [
     "LEVELS",
     "LONGEST_SECONDS",
     "DelayedQueue",
+    "bind_delayed",
     "bind_due",
+    "bind_step",
     "declare_due",
     "delays_in_use",
     "level_queue",
@@ -131,6 +133,16 @@ def declare_due(name: str, failed_exchange: str, channel: Any) -> None:
 def bind_due(name: str, destination: str, channel: Any) -> None:
     """Deliver the delayed messages of the queue ``name`` to the queue ``destination`` from now on."""
     channel.queue_bind(destination, DUE, _after_delays(name))
+
+
+def bind_delayed(name: str, destination: str, channel: Any) -> None:
+    """Deliver what was delayed for the queue ``name`` to the queue ``destination``, without a step queue."""
+    channel.queue_bind(destination, DELAYED, _after_delays(name))
+
+
+def bind_step(step: str, destination: str, channel: Any) -> None:
+    """Deliver what was published to a step queue by its name to the queue ``destination``."""
+    channel.queue_bind(destination, DUE, step)
 
 
 def unbind_due(name: str, destination: str, channel: Any) -> None:

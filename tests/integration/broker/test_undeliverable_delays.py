@@ -5,6 +5,7 @@ import time
 import pytest
 from kombu import Queue
 
+from framework.broker.delay_probe import overdue_queues
 from framework.broker.migration import migrate
 from framework.failures import Failures
 
@@ -106,3 +107,19 @@ def test_a2_a_worker_makes_a_deleted_queue_deliverable_again(app, channel, ready
     app.amqp.TaskConsumer(channel)
 
     eventually(lambda: ready("celery") == 2, 30)
+
+
+def test_a2_a_probe_passes_delays_that_hold_nothing_overdue(app, channel, ready):
+    publish_delayed(app, "celery", 1, countdown=3600)
+
+    assert overdue_queues(channel.connection.client, ["celery"], timeout=30) == []
+    assert ready("celery.failed") == ready("celery.probe") == ready("celery") == 0
+
+
+@pytest.mark.parametrize("broker", ["rabbitmq"])  # the embedded broker holds up no message because of another
+def test_a2_a_probe_finds_the_step_queue_that_holds_overdue_tasks(app, channel, ready, eventually, full_queue):
+    publish_delayed(app, full_queue, MANY, countdown=0.25)
+    publish_delayed(app, "celery", 1, countdown=1.25)
+    eventually(lambda: ready("celery") == 1, 30)
+
+    assert "celery.due.full" in overdue_queues(channel.connection.client, ["celery", "full"], timeout=3)

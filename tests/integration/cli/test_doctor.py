@@ -207,3 +207,19 @@ def test_a11_what_a_queue_with_priorities_lacks_is_a_note(doctor, project):
     assert line.startswith("note")
     assert "The queue 'celery' is a classic queue" in line
     assert "RabbitMQ 4" in line
+
+
+def test_a2_a_full_queue_is_an_error_which_says_that_delayed_tasks_wait(doctor, project, app):
+    limited = "Queue('celery', queue_arguments={'x-max-length': 1})"
+    with (project / "celeryconfig.py").open("a") as config:
+        config.write(f"from kombu import Queue\ntask_queues = [{limited}]\n")
+    app.conf.task_queues = [eval(limited)]
+    app.send_task("probe.any", countdown=3600, ignore_result=True)
+    app.send_task("probe.any", ignore_result=True)
+
+    run = doctor()
+
+    assert run.returncode == 1
+    [line] = errors_of(run)
+    assert "The queue 'celery' is full" in line
+    assert "its delayed tasks and retries wait" in line

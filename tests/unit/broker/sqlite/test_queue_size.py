@@ -60,7 +60,7 @@ def counted_and_there(connection):
     return read("select sum(messages), sum(bytes) from size")[0], read(there)[0]
 
 
-def test_b8_the_count_is_right_whatever_becomes_of_the_messages(connection, channel):
+def test_b8_the_count_is_right_after_every_operation_on_messages(connection, channel):
     full_queue(channel, "mail", 20, "reject-publish")
     taken = [channel.basic_get("mail") for _ in range(6)]
 
