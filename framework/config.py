@@ -76,7 +76,7 @@ DEFAULTS: dict[str, Any] = {
     "beat_scheduler": "framework.schedule.scheduler:Scheduler",
     # The queue whose active consumer leads, and which holds the state of the schedule.
     "beat_queue": "celery.schedule",
-    # Bytes of the largest body that a worker takes, decompressed.
+    # Bytes of the largest body that a call sends and a worker takes, not compressed.
     "task_message_max_bytes": 16 * 1024 * 1024,
     # Names that ``send_task`` may use although their code lives in another project; ``*`` stands for any part.
     "task_remote_names": (),

@@ -8,6 +8,7 @@ import amqp
 from amqp.exceptions import PreconditionFailed
 from kombu import Queue
 
+from framework.broker.delays import bind_due, delays_in_use, unbind_due
 from framework.broker.exclusive_reader import ExclusiveReader, lock, queue_counts, wait_until_unused
 from framework.broker.queue_diff import differences
 from framework.broker.queues import RETAINING
@@ -67,10 +68,12 @@ class _Migration:
         for _ in range(3):  # a publisher may have declared the old queue again meanwhile
             if self._is_old():
                 self._move(self._queue.name, self._buffer)
+                self._divert_delayed()
                 self._delete(self._queue.name)
             try:
                 with self._connection.channel() as channel:
                     self._queue(channel).declare()
+                self._return_delayed()
                 break
             except PreconditionFailed:
                 continue
@@ -80,6 +83,18 @@ class _Migration:
         self._delete(self._buffer)
         with self._connection.channel() as channel:
             return queue_counts(channel, self._queue.name).ready
+
+    def _divert_delayed(self) -> None:
+        """Have tasks that become due while there is no queue delivered to the migration's."""
+        if delays_in_use(self._connection):
+            with self._connection.channel() as channel:
+                bind_due(self._queue.name, self._buffer, channel)
+
+    def _return_delayed(self) -> None:
+        if delays_in_use(self._connection):
+            with self._connection.channel() as channel:
+                bind_due(self._queue.name, self._queue.name, channel)
+                unbind_due(self._queue.name, self._buffer, channel)
 
     def _is_old(self) -> bool:
         return bool(differences(self._connection, self._queue))

@@ -1,11 +1,13 @@
 """Publishes confirmed messages: returns once the broker has the message on disk, or raises within a bounded time."""
 
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from amqp.exceptions import ChannelError, RecoverableConnectionError
 from kombu.exceptions import OperationalError
+from kombu.serialization import dumps
 from kombu.utils.functional import retry_over_time
 
 from framework.errors import BrokerFileUnavailable, FrameworkError
@@ -22,11 +24,17 @@ class ReliableProducer:
 
     kombu limits the number of retries, each of which may wait for the broker without limit; a caller in a web request
     needs a limit on the whole.
+
+    Args:
+        producer: kombu's.
+        timeout: Seconds for a publish with its retries.
+        check_size: Called with the bytes of each body, serialized and not compressed, before anything is sent.
     """
 
-    def __init__(self, producer: Any, timeout: float) -> None:
+    def __init__(self, producer: Any, timeout: float, check_size: Callable[[int], None] | None = None) -> None:
         self._producer = producer
         self._timeout = timeout
+        self._check_size = check_size
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._producer, name)
@@ -42,6 +50,9 @@ class ReliableProducer:
             Unconfirmed: it was sent, and the broker may have it or not.
             kombu.exceptions.OperationalError: the broker did not answer in time, and nothing was sent.
         """
+        if self._check_size is not None and not options.get("content_type"):
+            body = self._serialized(body, options)
+            self._check_size(len(body))
         attempt = _Attempt(self._producer, body, options, time.monotonic() + self._timeout)
         policy = {name: value for name, value in (retry_policy or {}).items() if name != "retry_errors"}
         try:
@@ -57,6 +68,11 @@ class ReliableProducer:
             if attempt.unconfirmed:
                 raise Unconfirmed(str(exc)) from exc
             raise
+
+    def _serialized(self, body: Any, options: dict[str, Any]) -> bytes:
+        serializer = options.pop("serializer", None) or self._producer.serializer
+        options["content_type"], options["content_encoding"], text = dumps(body, serializer=serializer)
+        return text.encode(options["content_encoding"]) if isinstance(text, str) else text
 
     def _retry(self, attempt: "_Attempt", exc: Any, intervals: Any, _retries: int = 0) -> Any:
         if isinstance(exc, FrameworkError) and not isinstance(exc, BrokerFileUnavailable):

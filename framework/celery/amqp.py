@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import celery.app.amqp
@@ -10,9 +10,12 @@ from amqp.exceptions import PreconditionFailed
 from kombu import Queue
 from kombu.common import Broadcast
 
-from framework.broker.delays import DelayedQueue, queue_named_by, route
+from framework.broker.delays import DelayedQueue, declare_due, queue_named_by, route
 from framework.broker.producer import ReliableProducer
+from framework.broker.queues import CLASSIC_ARGUMENTS
+from framework.celery import compat
 from framework.celery.broker_errors import mismatch_error
+from framework.celery.calls import check_size
 from framework.discovery.catalog import TaskInfo, resolve
 from framework.failures.headers import strip_death_headers
 from framework.failures.queue import failed_queue
@@ -24,7 +27,7 @@ __all__ = ["AMQP", "Queues"]
 class Queues(celery.app.amqp.Queues):
     """The task queues; each gets our arguments where its own do not say otherwise."""
 
-    #: The arguments of each durable queue without a type; the application sets them from its configuration.
+    #: The arguments of each durable queue, as far as its type knows them; from the application's configuration.
     arguments: dict[str, Any] = {}  # noqa: RUF012
 
     def __setitem__(self, name: str, queue: Queue) -> None:
@@ -34,21 +37,30 @@ class Queues(celery.app.amqp.Queues):
 
 def _merged(queue: Queue, ours: dict[str, Any]) -> dict[str, Any] | None:
     theirs = queue.queue_arguments or {}
-    merged = ours if _may_be_quorum(queue, theirs) else {}
+    known = {"quorum": ours.keys(), "classic": CLASSIC_ARGUMENTS}.get(_type(queue, theirs), ())
+    merged = {name: value for name, value in ours.items() if name in known}
     # An argument that the declaration sets to None is left out, so that an existing queue can stay as it is.
     return {name: value for name, value in {**merged, **theirs}.items() if value is not None} or None
 
 
-def _may_be_quorum(queue: Queue, theirs: dict[str, Any]) -> bool:
-    # A temporary queue, or one with priorities, cannot be a quorum queue; another type was chosen.
+def _type(queue: Queue, theirs: dict[str, Any]) -> str:
+    """Return the type of a task queue; ``temporary`` for one that ends with its connection or its consumers."""
     if not queue.durable or queue.exclusive or queue.auto_delete or isinstance(queue, Broadcast):
-        return False
-    priorities = queue.as_dict()["max_priority"] or theirs.get("x-max-priority")
-    return not priorities and theirs.get("x-queue-type", "quorum") == "quorum"
+        return "temporary"
+    # A quorum queue cannot be declared with a highest priority.
+    has_priorities = queue.as_dict()["max_priority"] or theirs.get("x-max-priority")
+    return theirs.get("x-queue-type", "classic" if has_priorities else "quorum") or "classic"
 
 
 class AMQP(celery.app.amqp.AMQP):
     """Celery's messaging, with quorum queues, confirmed publishes and delays on the broker."""
+
+    Consumer = compat.Consumer
+
+    def __init__(self, app: Any) -> None:
+        super().__init__(app)
+        #: The queue of each consumer tag of this process. A message of an earlier connection has a tag of that one.
+        self._queue_names: dict[str, str] = {}
 
     def queues_cls(self, queues: Any, **options: Any) -> Any:  # type: ignore[override]
         """Return the task queues of this application."""
@@ -95,14 +107,17 @@ class AMQP(celery.app.amqp.AMQP):
             task_info: TaskInfo | None = None,
             **options: Any,
         ) -> Any:
+            if options.get("headers"):  # a retry has those of the message that ran
+                options["headers"] = strip_death_headers(options["headers"])
             if (queue := self._queue_of(options)) is not None:
                 seconds = (not_before - datetime.now(UTC)).total_seconds() if not_before else 0.0
-                options |= (
-                    self._delay_options(queue, seconds) if seconds > 0 else {"declare": [self.failed_queue, queue]}
-                )
+                target = self._delayed_for(queue, options) if seconds > 0 else None
+                options |= self._delay_options(target, seconds) if target else {"declare": [self.failed_queue, queue]}
             info = task_info or resolve(self.app, name) or TaskInfo(name)
             with report_call(self.app, info, message.headers):
-                return send(ReliableProducer(producer, self.app.conf.task_publish_timeout), name, message, **options)
+                check = partial(check_size, name, self.app.conf.task_message_max_bytes)
+                reliable = ReliableProducer(producer, self.app.conf.task_publish_timeout, check)
+                return send(reliable, name, message, **options)
 
         return send_safely
 
@@ -110,31 +125,42 @@ class AMQP(celery.app.amqp.AMQP):
         """Publish a message that came too early to the delay queues until ``eta``; confirmed when this returns."""
         seconds = max((eta - datetime.now(UTC)).total_seconds(), 0.001)
         route_options = self._delay_options(self.source_queue(message.delivery_info), seconds)
+        self.publish_again(message, {name: route_options[name] for name in ("exchange", "routing_key", "declare")})
+
+    def publish_again(self, message: Any, route_options: dict[str, Any], headers: dict[str, Any] | None = None) -> None:
+        """Publish a received message once more, with additional ``headers``; confirmed when this returns."""
         properties = {**message.properties}
         properties.pop("application_headers", None)
+        if (milliseconds := properties.pop("expiration", None)) is not None:
+            properties["expiration"] = int(milliseconds) / 1000
         with self.app.producer_or_acquire() as producer:
             ReliableProducer(producer, self.app.conf.task_publish_timeout).publish(
-                message.body,
-                headers=strip_death_headers(message.headers),
-                **{name: route_options[name] for name in ("exchange", "routing_key", "declare")},
+                getattr(message, "sent_body", message.body),
+                headers={**strip_death_headers(message.headers), **(headers or {})},
+                **route_options,
                 **properties,
             )
 
     def TaskConsumer(self, channel: Any, *args: Any, **options: Any) -> Any:  # noqa: N802
-        """Return the consumer of a worker, after declaring the failed-task queue.
+        """Return the consumer of a worker, after declaring the failed-task queue and the ends of delays.
 
         Raises:
-            QueueMismatch: a queue exists with other arguments.
+            QueueMismatch: a queue or an exchange exists with other arguments.
         """
         try:
             self.failed_queue(channel).declare()
-            return super().TaskConsumer(channel, *args, **options)
+            consumer: Any = super().TaskConsumer(channel, *args, **options)
+            consumer.queue_names = self._queue_names
+            for queue in consumer.queues:
+                if not isinstance(queue, Broadcast):  # a queue that was deleted has lost its delayed tasks' binding
+                    declare_due(queue.name, self.failed_queue.exchange.name, consumer.channel)
         except PreconditionFailed as exc:
             raise mismatch_error(self.app, exc) or exc from None
+        return consumer
 
     def _delay_options(self, queue: Queue, seconds: float) -> dict[str, Any]:
         exchange, key = route(seconds, queue.name)
-        declare = [self.failed_queue, DelayedQueue(queue)]
+        declare = [self.failed_queue, DelayedQueue(queue, self.failed_queue.exchange.name)]
         return {"exchange": exchange, "routing_key": key, "queue": None, "declare": declare}
 
     def _queue_of(self, options: dict[str, Any]) -> Queue | None:
@@ -146,13 +172,31 @@ class AMQP(celery.app.amqp.AMQP):
             queue = self.queues[queue]
         return None if isinstance(queue, Broadcast) else queue
 
+    def _delayed_for(self, queue: Queue, options: dict[str, Any]) -> Queue | None:
+        """Return the queue that a delayed message is for; None where an exchange decides, and so its worker delays it.
+
+        Args:
+            queue: The queue that Celery's router names, whether or not the call names an exchange.
+            options: The options of the call.
+        """
+        exchange, key = options.get("exchange"), options.get("routing_key")
+        if not (exchange and key):
+            return queue
+        name = queue_named_by(getattr(exchange, "name", exchange), key)  # of a delayed task that is retried
+        return self.queues.get(name)
+
     def source_queue(self, delivery_info: dict[str, Any]) -> Queue:
-        """Return the queue of this worker that a message was delivered from, as far as its routing says."""
+        """Return the queue of this worker that a message was delivered from.
+
+        Where its consumer is not known, as for one that was got without a consumer, its routing decides.
+        """
         consumed = self.queues.consume_from
-        name = queue_named_by(delivery_info["exchange"], delivery_info["routing_key"])
-        bound = (
-            queue
-            for queue in consumed.values()
-            if (queue.exchange.name, queue.routing_key) == (delivery_info["exchange"], delivery_info["routing_key"])
+        exchange, key = delivery_info["exchange"], delivery_info["routing_key"]
+        consumer_of = self._queue_names.get(delivery_info.get("consumer_tag", ""), "")
+        bound = (queue for queue in consumed.values() if (queue.exchange.name, queue.routing_key) == (exchange, key))
+        return (
+            self.queues.get(consumer_of)
+            or consumed.get(queue_named_by(exchange, key))
+            or next(bound, None)
+            or next(iter(consumed.values()))
         )
-        return consumed.get(name) or next(bound, None) or next(iter(consumed.values()))

@@ -89,6 +89,7 @@ class App(Celery):
         Raises:
             UnknownTask: no task has that name, and no remote one was declared.
             InvalidArguments: the task does not take these arguments.
+            TaskTooLarge: its message has more bytes than ``task_message_max_bytes``; nothing was queued.
             BadDelay: ``countdown`` or ``eta`` is no time within the next hundred years.
             BrokerUnreachable: the broker does not answer; nothing was queued.
             NotConfirmed: the broker did not confirm the task in time; it may be queued.

@@ -11,6 +11,7 @@ from kombu.exceptions import OperationalError
 
 from framework.broker.producer import Unconfirmed
 from framework.broker.queue_diff import FLAGS, Difference, Refusal, differences
+from framework.broker.queues import CLASSIC_ARGUMENTS
 from framework.broker.url import sanitized
 from framework.errors import (
     BrokerError,
@@ -97,6 +98,7 @@ def _declaration(queue: Queue, found: list[Difference]) -> str:
     theirs = {difference.argument: difference.theirs for difference in found}
     flags = "".join(f", {name}={theirs.pop(name)}" for name in FLAGS if name in theirs)
     kind = theirs.pop("x-queue-type", (queue.queue_arguments or {}).get("x-queue-type", "classic"))
-    # None removes one of our arguments; a classic queue gets none of them.
-    arguments = {name: value for name, value in theirs.items() if kind == "quorum" or value is not None}
+    # None removes one of our arguments; a classic queue gets some of them.
+    ours = theirs if kind == "quorum" else CLASSIC_ARGUMENTS
+    arguments = {name: value for name, value in theirs.items() if name in ours or value is not None}
     return f"Queue({queue.name!r}{flags}, queue_arguments={ {'x-queue-type': kind, **arguments} })"

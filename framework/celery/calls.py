@@ -18,10 +18,11 @@ from framework.errors import (
     FrameworkError,
     FrameworkWarning,
     InvalidArguments,
+    TaskTooLarge,
     UnknownTask,
 )
 
-__all__ = ["CENTURY", "as_arguments", "check_arguments", "not_before", "resolve_call"]
+__all__ = ["CENTURY", "as_arguments", "check_arguments", "check_size", "not_before", "resolve_call"]
 
 
 CENTURY = timedelta(days=36525)
@@ -74,6 +75,16 @@ def check_arguments(info: TaskInfo, args: Sequence[Any] | None, kwargs: Mapping[
         check(*(args or ()), **(kwargs or {}))
     except TypeError as exc:
         raise InvalidArguments.of(info.name, info.signature, exc) from None
+
+
+def check_size(name: str, limit: int, size: int) -> None:
+    """Refuse a task whose message has more bytes than a worker takes.
+
+    Raises:
+        TaskTooLarge: ``size`` exceeds ``limit``.
+    """
+    if size > limit:
+        raise TaskTooLarge.of(name, size, limit)
 
 
 def _import_and_find(app: Any, name: str) -> TaskInfo:

@@ -8,9 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 import celery.worker.request
+import kombu
 from celery.backends import rpc
 
 __all__ = [
+    "Consumer",
     "Request",
     "ResultConsumer",
     "argument_check",
@@ -87,6 +89,25 @@ class ResultConsumer(rpc.ResultConsumer):  # type: ignore[name-defined, misc]
 
     def _reconnect(self) -> None:
         self.reconnect()
+
+
+class Consumer(kombu.Consumer):
+    """kombu's consumer of several queues, which records the queue of each consumer tag in ``queue_names``.
+
+    A message names the exchange and routing key that it was published with and the tag of its consumer, not its queue
+    (https://github.com/celery/celery/issues/3767); kombu makes the tags in a private method.
+    """
+
+    queue_names: dict[str, str]
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self.queue_names = {}
+        super().__init__(*args, **options)
+
+    def _add_tag(self, queue: Any, consumer_tag: str | None = None) -> str:
+        tag = str(super()._add_tag(queue, consumer_tag))
+        self.queue_names[tag] = queue.name
+        return tag
 
 
 BaseRequest: Any = celery.worker.request.Request  # its stubs leave out most of it

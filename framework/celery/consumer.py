@@ -17,6 +17,7 @@ from kombu.exceptions import ContentDisallowed
 from kombu.transport import pyamqp
 
 from framework.broker.frames import UNREADABLE, tolerate_unreadable
+from framework.celery.redelivery import check_redelivery
 from framework.celery.validation import IncomingMessage, InvalidMessage, Limits, check_body, validate
 from framework.errors import QueueMismatch, describe
 from framework.failures.recorder import record_failure
@@ -83,6 +84,9 @@ class Consumer(Base):  # type: ignore[misc]
 
         def on_task_received(message: Any) -> None:
             try:
+                if check_redelivery(self.app, message):
+                    message.ack_log_error(log, self.connection_errors)
+                    return
                 eta = self._validated(message)
                 if eta is None or eta < datetime.now(UTC) + LONGEST_LOCAL_WAIT or not self._requeue_until(message, eta):
                     run(message)
@@ -113,14 +117,8 @@ class Consumer(Base):  # type: ignore[misc]
 
     def _requeue_until(self, message: Any, eta: datetime) -> bool:
         """Have the broker hold a message until ``eta``; return False where it cannot, and the worker has to."""
-        sent = SimpleNamespace(
-            body=getattr(message, "sent_body", message.body),
-            headers=message.headers,
-            properties=message.properties,
-            delivery_info=message.delivery_info,
-        )
         try:
-            self.app.amqp.delay_message(sent, eta)
+            self.app.amqp.delay_message(message, eta)
         except Exception as exc:
             log.warning("A task waits for its eta in this worker, since the broker cannot hold it: %s", describe(exc))
             return False
@@ -139,6 +137,7 @@ class Consumer(Base):  # type: ignore[misc]
                 reason=fault.reason,
                 error=fault.sentence,
                 traceback=traceback,
+                attempts=fault.attempts,
                 worker=self.hostname,
             )
         except Exception:

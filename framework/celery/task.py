@@ -46,6 +46,7 @@ class Task(celery.Task):  # type: ignore[type-arg]
 
         Raises:
             InvalidArguments: the task does not take these arguments.
+            TaskTooLarge: its message has more bytes than ``task_message_max_bytes``.
             BrokerUnreachable: the broker does not answer, or not in time.
             OverLimit: a limit of the task has been reached.
             AlreadyQueued: the task is unique, and there is one.

@@ -35,12 +35,13 @@ DECOMPRESSORS: dict[str, Callable[[], Any]] = {
 
 
 class InvalidMessage(Exception):
-    """A message cannot be run: a ``reason`` of one word, and a sentence."""
+    """A message cannot be run: a ``reason`` of one word, a sentence, and how often it was run before."""
 
-    def __init__(self, reason: str, sentence: str) -> None:
+    def __init__(self, reason: str, sentence: str, attempts: int = 0) -> None:
         super().__init__(reason, sentence)
         self.reason = reason
         self.sentence = sentence
+        self.attempts = attempts
 
     def __str__(self) -> str:
         return self.sentence

@@ -13,7 +13,8 @@ from celery.exceptions import ImproperlyConfigured
 from kombu import Queue
 
 from framework.broker import migration
-from framework.broker.delays import LEVELS, level_queue
+from framework.broker.delay_probe import overdue_queues
+from framework.broker.delays import LEVELS, level_queue, step_queue
 from framework.broker.queue_diff import differences
 from framework.broker.server import server_properties
 from framework.celery.broker_errors import declared_queue, mismatch_error, queue_mismatch
@@ -26,6 +27,9 @@ OLDEST_RABBITMQ = (3, 10)
 
 #: Seconds without an acknowledgement after which RabbitMQ closes a consumer's channel by default.
 CONSUMER_TIMEOUT_SECONDS = 1800
+
+#: Seconds that a probe may take through the queues of delays.
+PROBE_TIMEOUT_SECONDS = 10.0
 
 
 class Finding(NamedTuple):
@@ -45,7 +49,8 @@ class Finding(NamedTuple):
 def doctor(ctx: click.Context, *, migrate: str | None) -> None:
     """Check broker, queues and result backend; report each error and its fix.
 
-    Without --migrate, it changes nothing. The exit status is 1 when there is an error.
+    Without --migrate, it changes nothing, but declares an empty queue, celery.probe, where delays are in use. The exit
+    status is 1 when there is an error.
     """
     app = ctx.obj.app
     if migrate is not None:
@@ -80,9 +85,13 @@ def _findings(app: Celery) -> Iterator[Finding]:
         yield _broker(url, server)
         for queue in [*app.amqp.queues.values(), app.amqp.failed_queue]:  # type: ignore[attr-defined]
             yield _queue(app, connection, queue)
+            yield from _classic(queue)
+            yield from _full(connection, queue)
             yield from _unfinished_migration(connection, queue.name)
         yield _dead_letters(app, connection)
-        yield _delays(app, connection)
+        yield (delays := _delays(app, connection))
+        if delays.state == "ok":
+            yield from _overdue(app, connection)
     if server:
         yield _time_limit(app.conf.task_time_limit)
     yield _results(app)
@@ -109,9 +118,54 @@ def _queue(app: Celery, connection: Any, queue: Queue) -> Finding:
     return Finding("ok", f"The queue {queue.name!r} is as it is declared.")
 
 
-def _unfinished_migration(connection: Any, name: str) -> Iterator[Finding]:
+def _classic(queue: Queue) -> Iterator[Finding]:
+    arguments = queue.queue_arguments or {}
+    if not queue.durable or arguments.get("x-queue-type") == "quorum":
+        return
+    lacks = ["it has no replica on another node"]
+    if "x-dead-letter-exchange" not in arguments:
+        lacks.append("a task that is rejected is deleted (no x-dead-letter-exchange)")
+    else:
+        lacks.append("a task that it gives up is not confirmed among the failed tasks")
+    fix = "Declare it without priorities and type to have a quorum queue, which RabbitMQ 4 gives two priorities."
+    yield Finding(
+        "note",
+        f"The queue {queue.name!r} is a classic queue: {', and '.join(lacks)}. Its workers count redeliveries. {fix}",
+    )
+
+
+def _full(connection: Any, queue: Queue) -> Iterator[Finding]:
+    limit = queue.as_dict()["max_length"] or (queue.queue_arguments or {}).get("x-max-length")
+    count = _ready(connection, queue.name) if limit is not None else None
+    if limit is not None and count is not None and count >= limit:
+        yield Finding(
+            "wrong",
+            f"The queue {queue.name!r} is full: it has {count} messages, and x-max-length is {limit}. Calls are "
+            "refused, and its delayed tasks and retries wait. Have workers drain it, or give it more room.",
+        )
+
+
+def _overdue(app: Celery, connection: Any) -> Iterator[Finding]:
+    names = [name for name in app.amqp.queues if _ready(connection, step_queue(name).name) is not None]
+    if not names:  # no delay was ever used
+        return
+    for name in overdue_queues(connection, names, PROBE_TIMEOUT_SECONDS):
+        yield Finding(
+            "wrong",
+            f"The queue {name!r} holds delayed tasks or retries that are due: the next queue is full, or has no node "
+            "that runs. Drain that queue or start its nodes; RabbitMQ delivers them within three minutes.",
+        )
+
+
+def _ready(connection: Any, name: str) -> int | None:
+    """Return how many messages of a queue are ready; None if there is no such queue."""
     with suppress(NotFound), connection.channel() as channel:
-        count = channel.queue_declare(migration.migration_queue(name), passive=True).message_count
+        return int(channel.queue_declare(name, passive=True).message_count)
+    return None
+
+
+def _unfinished_migration(connection: Any, name: str) -> Iterator[Finding]:
+    if (count := _ready(connection, migration.migration_queue(name))) is not None:
         fix = f"run `framework doctor --migrate {name}` again, which continues it."
         yield Finding("wrong", f"A migration of the queue {name!r} did not end, and keeps {count} messages: {fix}")
 

@@ -18,7 +18,7 @@ from framework.errors.broker import (
     QueueMismatch,
     UnknownQueue,
 )
-from framework.errors.calls import BadDelay, InvalidArguments, UnknownTask
+from framework.errors.calls import BadDelay, InvalidArguments, TaskTooLarge, UnknownTask
 from framework.errors.cli import (
     AlreadyUp,
     CommandNotFound,
@@ -114,6 +114,7 @@ __all__ = [
     "ServiceDied",
     "TableMismatch",
     "TaskFailed",
+    "TaskTooLarge",
     "TookTooLong",
     "UnknownEntry",
     "UnknownFailure",

@@ -40,3 +40,20 @@ class InvalidArguments(FrameworkError, TypeError):
     def of(cls, name: str, signature: object, cause: BaseException) -> Self:
         """Say which argument does not fit which signature."""
         return cls(message(f"{name}{signature}", cause, effect="Nothing was queued."))
+
+
+class TaskTooLarge(FrameworkError, ValueError):
+    """The message of a task would be larger than a worker takes; nothing was queued."""
+
+    @classmethod
+    def of(cls, name: str, size: int, limit: int) -> Self:
+        """Name the task, the bytes of its message and the limit."""
+        return cls(
+            message(
+                f"The message of {name} has {size:,} bytes with its arguments",
+                f"task_message_max_bytes is {limit:,}",
+                effect="Nothing was queued.",
+                fix="Store large data where the worker can read it and pass its place, or raise task_message_max_bytes "
+                "for callers and workers.",
+            )
+        )

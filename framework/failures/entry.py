@@ -16,6 +16,7 @@ import amqp
 from celery import Celery
 from kombu.serialization import dumps, loads
 
+from framework.broker.delays import queue_delayed_for
 from framework.failures.headers import PREFIX, strip_death_headers
 from framework.failures.redaction import Redaction
 
@@ -31,6 +32,7 @@ BROKER_REASONS = {
     "expired": "Waited in its queue for longer than it may.",
     "rejected": "A worker refused it.",
     "maxlen": "Its queue was full.",
+    "queue-deleted": "Its queue was deleted while it waited for its time or its retry.",
 }
 
 #: Headers that the broker added, or that address copies; none belongs to the task.
@@ -81,12 +83,14 @@ class FailedMessage:
     @cached_property
     def reason(self) -> str:
         """Why the task failed, in one word."""
-        return self._recorded("reason") or str(self._death.get("reason") or "unknown")
+        if recorded := self._recorded("reason"):
+            return recorded
+        return "queue-deleted" if queue_delayed_for(self._death) else str(self._death.get("reason") or "unknown")
 
     @cached_property
     def queue(self) -> str:
         """The queue that it came from; empty if that was not recorded."""
-        return self._recorded("queue") or str(self._death.get("queue") or "")
+        return self._recorded("queue") or queue_delayed_for(self._death) or str(self._death.get("queue") or "")
 
     def without_large_body(self) -> Self:
         """Return the message; a body that is too large to be displayed is left out, so that many can be kept."""

@@ -1,3 +1,4 @@
 from kombu import Queue
 
-task_queues = [Queue("celery", queue_arguments={"x-queue-type": "classic"})]
+_unchanged = {"x-queue-type": "classic", "x-dead-letter-exchange": None, "x-overflow": None}
+task_queues = [Queue("celery", queue_arguments=_unchanged)]

@@ -116,6 +116,12 @@ class Connection:
         return self._registration.wakeup
 
     def drain_events(self, timeout: float | None = None) -> None:
+        """Wait for a message, then deliver all that are ready to their consumers; see `deliver_next`."""
+        self.deliver_next(timeout)
+        for _ in range(len(self.inbox)):  # not those that come meanwhile: a turn ends
+            self._deliver()
+
+    def deliver_next(self, timeout: float | None = None) -> None:
         """Deliver the next message to its consumer.
 
         Args:

@@ -73,22 +73,27 @@ def declare_queue(
     return queue
 
 
+#: The arguments of a queue whose ready messages are counted.
+LIMITS = frozenset(["x-max-length", "x-max-length-bytes"])
+
+
 def _create(
     transaction: Transaction, name: str, flags: Mapping[str, bool], arguments: Mapping[str, Any], owner: int | None
 ) -> None:
     if name.startswith("amq.") and not name.startswith("amq.gen-"):
         raise amqp_errors.access_refused(f"queue name {name!r} contains reserved prefix 'amq.*'")
-    transaction.execute(
-        "insert into queue (name, durable, exclusive, auto_delete, arguments, owner) values (?, ?, ?, ?, ?, ?)",
-        (
-            name,
-            bool(flags["durable"]),
-            bool(flags["exclusive"]),
-            bool(flags["auto_delete"]),
-            json.dumps(dict(arguments)),
-            owner if flags["exclusive"] else None,
-        ),
+    created = transaction.value(
+        "insert into queue (name, durable, exclusive, auto_delete, arguments, owner) values (?, ?, ?, ?, ?, ?)"
+        " returning id",
+        name,
+        bool(flags["durable"]),
+        bool(flags["exclusive"]),
+        bool(flags["auto_delete"]),
+        json.dumps(dict(arguments)),
+        owner if flags["exclusive"] else None,
     )
+    if not LIMITS.isdisjoint(arguments):
+        transaction.execute("insert into size (queue) values (?)", (created,))
     mark_changed(transaction)
 
 
@@ -125,6 +130,7 @@ def drop_queue(transaction: Transaction, topology: Topology, queue: Queue) -> No
     sources = transaction.execute(
         "delete from binding where destination = ? and is_queue returning source", (queue.name,)
     ).fetchall()
+    transaction.execute("delete from size where queue = ?", (queue.id,))
     transaction.execute("delete from queue where id = ?", (queue.id,))
     mark_changed(transaction)
     for source in {source for (source,) in sources}:

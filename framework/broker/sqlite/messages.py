@@ -60,14 +60,15 @@ def insert(
     """Store a message that came at time ``at`` in a queue, dispatched to ``target`` if given; return its deadline."""
     expires = _deadline(at, queue.ttl, message.expiration)
     transaction.execute(
-        "insert into message (queue, rank, exchange, routing_key, more_keys, properties, body, expires,"
-        " holder, consumer, turn) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "insert into message (queue, rank, exchange, routing_key, more_keys, bytes, properties, body, expires,"
+        " holder, consumer, turn) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             queue.id,
             -min(message.priority, queue.max_priority),
             message.exchange,
             message.keys[0],
             json.dumps(message.keys[1:]) if len(message.keys) > 1 else None,
+            len(message.body),
             message.properties,
             message.body,
             expires,
@@ -109,15 +110,9 @@ def length(transaction: Transaction, queue: Queue) -> int:
 
 def exceeds(transaction: Transaction, queue: Queue, more: int, larger: int) -> bool:
     """Return whether ``more`` messages with ``larger`` bytes in all would exceed the queue's limits."""
+    messages, size = transaction.execute("select messages, bytes from size where queue = ?", (queue.id,)).fetchone()
     longest, largest = queue.max_length, queue.max_bytes
-    if longest is not None:
-        ready = "select count(*) from (select 1 from message where queue = ? and holder is null limit ?)"
-        if int(transaction.value(ready, queue.id, longest + 1)) + more > longest:
-            return True
-    if largest is None:
-        return False
-    size = "select coalesce(sum(length(body)), 0) from message where queue = ? and holder is null"
-    return int(transaction.value(size, queue.id)) + larger > largest
+    return (longest is not None and messages + more > longest) or (largest is not None and size + larger > largest)
 
 
 def purge(transaction: Transaction, queue: Queue) -> int:

@@ -8,7 +8,7 @@ import sqlite3
 from pathlib import Path
 from time import monotonic
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import amqp
 from kombu.transport import base
@@ -55,7 +55,7 @@ class Transport(base.Transport):
             BrokerFileUnavailable: the file cannot be opened now.
         """
         client: Any = self.client
-        return Connection(client, _file(client.hostname), _synchronous(client.transport_options or {}))
+        return Connection(client, _file(client), _synchronous(client.transport_options or {}))
 
     def create_channel(self, connection: Connection) -> Channel:
         """Return a new channel of a connection."""
@@ -83,7 +83,7 @@ class Transport(base.Transport):
         return connection.connected
 
     def drain_events(self, connection: Connection, timeout: float | None = None, **_: Any) -> None:
-        """Deliver the next message to its consumer; see :meth:`Connection.drain_events`."""
+        """Deliver the messages that are ready to their consumers; see :meth:`Connection.drain_events`."""
         connection.drain_events(timeout=timeout)
 
     def qos_semantics_matches_spec(self, _connection: Connection) -> bool:
@@ -101,7 +101,7 @@ class Transport(base.Transport):
         until = monotonic() + BURST_SECONDS
         try:
             while monotonic() < until:
-                connection.drain_events(timeout=0)
+                connection.deliver_next(timeout=0)
         except TimeoutError:
             self._schedule_due_work(connection, loop)
         else:
@@ -120,13 +120,16 @@ class Transport(base.Transport):
         if pause < MAINTENANCE_SECONDS:
             loop.call_later(pause, connection.wake)
 
-    def as_uri(self, uri: str, *_: Any) -> str:
+    def as_uri(self, uri: str | None, *_: Any) -> str:
         """Return the URL, which holds no password."""
-        return uri
+        client: Any = self.client
+        return uri or f"sqlite:///{quote(client.virtual_host)}"
 
 
-def _file(url: str) -> Path:
-    name = unquote(urlsplit(url).path.removeprefix("/"))
+def _file(client: Any) -> Path:
+    # kombu passes the first URL of a list as it is, and the path of another one as a virtual host.
+    url = client.hostname
+    name = unquote(urlsplit(url).path.removeprefix("/")) if url else client.virtual_host
     if not name:
         raise BrokerFileRefused(
             "sqlite:/// names no file. Write sqlite:///broker.db for a file in the current folder, "

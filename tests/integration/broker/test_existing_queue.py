@@ -9,6 +9,10 @@ from framework.celery.app import App
 from framework.errors import QueueMismatch
 
 WAIT = 80
+#: The declaration that keeps a queue of plain Celery as it is.
+KEEPING = (
+    "Queue('celery', queue_arguments={'x-queue-type': 'classic', 'x-dead-letter-exchange': None, 'x-overflow': None})"
+)
 
 
 @pytest.fixture
@@ -46,7 +50,7 @@ def other_arguments_are_named(text):
             "x-dead-letter-exchange is not set there and 'celery.failed' here",
             "x-overflow is not set there and 'reject-publish' here",
             "`framework doctor --migrate celery`",
-            "task_queues = [Queue('celery', queue_arguments={'x-queue-type': 'classic'})]",
+            f"task_queues = [{KEEPING}]",
         )
     )
 
@@ -81,10 +85,8 @@ def test_a_worker_ends_at_once_with_one_line(start_worker):
 @pytest.mark.usefixtures("plain_celery")
 def test_the_declaration_in_the_message_keeps_the_queue_unchanged(start_worker, project, caller):
     with (project / "celeryconfig.py").open("a") as config:
-        config.write(
-            "from kombu import Queue\ntask_queues = [Queue('celery', queue_arguments={'x-queue-type': 'classic'})]\n"
-        )
-    app = caller([Queue("celery", queue_arguments={"x-queue-type": "classic"})])
+        config.write(f"from kombu import Queue\ntask_queues = [{KEEPING}]\n")
+    app = caller([eval(KEEPING)])
     start_worker()
 
     assert app.send_task("probe.tasks.any-name.add", (1, 1)).get(WAIT) == 2

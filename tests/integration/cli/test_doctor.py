@@ -194,3 +194,32 @@ def test_an_unknown_queue_is_an_error_that_names_it(doctor):
 
     assert run.returncode == 1
     assert "No queue of this application is called 'celry'. There are: celery, celery.failed." in run.stderr
+
+
+def test_a11_what_a_queue_with_priorities_lacks_is_a_note(doctor, project):
+    with (project / "celeryconfig.py").open("a") as config:
+        config.write("from kombu import Queue\ntask_queues = [Queue('celery', max_priority=5)]\n")
+
+    run = doctor()
+
+    assert run.returncode == 0
+    [line] = [line for line in run.stdout.splitlines() if "classic queue" in line]
+    assert line.startswith("note")
+    assert "The queue 'celery' is a classic queue" in line
+    assert "RabbitMQ 4" in line
+
+
+def test_a2_a_full_queue_is_an_error_which_says_that_delayed_tasks_wait(doctor, project, app):
+    limited = "Queue('celery', queue_arguments={'x-max-length': 1})"
+    with (project / "celeryconfig.py").open("a") as config:
+        config.write(f"from kombu import Queue\ntask_queues = [{limited}]\n")
+    app.conf.task_queues = [eval(limited)]
+    app.send_task("probe.any", countdown=3600, ignore_result=True)
+    app.send_task("probe.any", ignore_result=True)
+
+    run = doctor()
+
+    assert run.returncode == 1
+    [line] = errors_of(run)
+    assert "The queue 'celery' is full" in line
+    assert "its delayed tasks and retries wait" in line

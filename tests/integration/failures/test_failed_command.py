@@ -44,7 +44,7 @@ main()
 
 
 @pytest.fixture(autouse=True)
-def patience(monkeypatch):
+def long_timeouts(monkeypatch):
     """Here, wait for the end of a reader for as long as a busy broker needs to see it."""
     monkeypatch.setattr(reader, "LOCK_TIMEOUT_SECONDS", 60.0)
 

@@ -150,7 +150,7 @@ def project(project):
 
 
 @pytest.fixture(autouse=True)
-def patience(monkeypatch):
+def long_timeouts(monkeypatch):
     """Let a call, the end of a run and a read wait as long as a busy machine needs."""
     monkeypatch.setattr("framework.progress.signals.CALL_TIMEOUT_SECONDS", WAIT)
     monkeypatch.setattr("framework.progress.run.END_TIMEOUT_SECONDS", WAIT)

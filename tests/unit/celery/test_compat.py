@@ -14,7 +14,7 @@ from billiard.process import BaseProcess
 from celery.backends import rpc
 from celery.concurrency import asynpool
 from celery.local import Proxy
-from kombu import pools
+from kombu import Queue, pools
 
 import framework
 from framework.broker import register
@@ -68,6 +68,16 @@ def test_an_application_opens_new_connections_after_its_pools_are_dropped(app):
     assert app.producer_pool is not producers
     connections.force_close_all()
     app.pool.force_close_all()
+
+
+def test_a_consumer_records_the_queue_of_each_tag(app):
+    with app.connection_for_read() as connection:
+        consumer = compat.Consumer(connection.default_channel, [Queue("mail"), Queue("sms")], on_message=print)
+
+        consumer.consume()
+
+        assert sorted(consumer.queue_names.values()) == ["mail", "sms"]
+        assert consumer.queue_names.keys() == connection.default_channel.consumers.keys()
 
 
 def test_a_pool_job_has_its_process_and_whether_it_was_accepted():
