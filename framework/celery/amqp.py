@@ -10,6 +10,7 @@ from amqp.exceptions import PreconditionFailed
 from kombu import Queue
 from kombu.common import Broadcast
 
+from framework.broker.connection import Connection
 from framework.broker.delays import DelayedQueue, queue_named_by, route
 from framework.broker.producer import ReliableProducer
 from framework.celery.broker_errors import mismatch_error
@@ -49,6 +50,8 @@ def _may_be_quorum(queue: Queue, theirs: dict[str, Any]) -> bool:
 
 class AMQP(celery.app.amqp.AMQP):
     """Celery's messaging, with quorum queues, confirmed publishes and delays on the broker."""
+
+    Connection = Connection
 
     def queues_cls(self, queues: Any, **options: Any) -> Any:  # type: ignore[override]
         """Return the task queues of this application."""

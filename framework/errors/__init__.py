@@ -13,10 +13,12 @@ from framework.errors.broker import (
     BrokerNotReady,
     BrokerRefused,
     BrokerUnreachable,
+    MessageRefused,
     NotConfirmed,
     QueueInUse,
     QueueMismatch,
     UnknownQueue,
+    UnsupportedBroker,
 )
 from framework.errors.calls import BadDelay, InvalidArguments, UnknownTask
 from framework.errors.cli import (
@@ -26,6 +28,7 @@ from framework.errors.cli import (
     FolderNotUsable,
     NoWorker,
     PortTaken,
+    ResultElsewhere,
     ServiceDied,
     TaskFailed,
     TookTooLong,
@@ -93,6 +96,7 @@ __all__ = [
     "FrameworkError",
     "FrameworkWarning",
     "InvalidArguments",
+    "MessageRefused",
     "MissingExtra",
     "MissingSecret",
     "NoSocket",
@@ -108,6 +112,7 @@ __all__ = [
     "QueueMismatch",
     "RabbitMQFailed",
     "RabbitMQMissing",
+    "ResultElsewhere",
     "ScanError",
     "ServiceDied",
     "TableMismatch",
@@ -118,6 +123,7 @@ __all__ = [
     "UnknownQueue",
     "UnknownSetting",
     "UnknownTask",
+    "UnsupportedBroker",
     "describe",
     "location",
 ]

@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from celery.app import app_or_default
 
+from framework.broker.request import within_call
 from framework.errors import BadLimit, OverLimit
 from framework.limits.key import normalize, value_of
 from framework.limits.rate import LONGEST_WINDOW_SECONDS, Rate
@@ -84,8 +85,9 @@ class Limit:
             BrokerUnreachable: the broker does not answer.
         """
         window = self._window(key)
-        if window.acquire() is None:
-            raise OverLimit.of(self.name, self.text, window.wait())
+        with within_call(self._used_app):
+            if window.acquire() is None:
+                raise OverLimit.of(self.name, self.text, window.wait())
 
     def allows(self, key: Any) -> bool:
         """Take a token for ``key`` if one is free; return whether. Raise as `take` does, except for ``OverLimit``."""
@@ -93,14 +95,20 @@ class Limit:
 
     def retry_after(self, key: Any) -> float:
         """Return the seconds until a token for ``key`` is free; 0.0 where one is. Take none."""
-        return self._window(key).wait()
+        window = self._window(key)
+        with within_call(self._used_app):
+            return window.wait()
+
+    @property
+    def _used_app(self) -> Any:
+        return app_or_default(self._app)
 
     def _window(self, key: Any) -> SlidingWindow:
         if self.name is None:
             raise BadLimit.of(self.text, "on its own it needs a name: Limit(..., name='contact')")
         if self.over == "delay":
             raise BadLimit.of(self.text, "over='delay' is for tasks: in a view there is nothing to delay")
-        return SlidingWindow(app_or_default(self._app), self.rate, self.text, self.name, normalize(key))
+        return SlidingWindow(self._used_app, self.rate, self.text, self.name, normalize(key))
 
 
 def window_of(task: Any, limit: Limit, place: int, bound: Mapping[str, Any]) -> SlidingWindow:

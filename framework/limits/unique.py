@@ -20,6 +20,7 @@ from typing import Any, Literal
 from amqp.exceptions import NotFound, PreconditionFailed
 from kombu.utils.json import dumps
 
+from framework.broker.deadline import bounded
 from framework.broker.request import request
 from framework.errors import BadKey, BadLimit
 from framework.limits import tokens
@@ -83,7 +84,7 @@ def lock_name(task: Any, unique: Unique, bound: Mapping[str, Any]) -> str:
 
 def acquire(app: Any, lock: str, task_id: str, expires: float) -> str | None:
     """Acquire a lock for a task; return None, or the id of the task that holds it (empty where it is not known yet)."""
-    end = time.monotonic() + HOLDER_TIMEOUT_SECONDS
+    end = time.monotonic() + (bounded(HOLDER_TIMEOUT_SECONDS) or 0.0)
     while True:
         if request(app, partial(_acquire, lock=lock, task_id=task_id, expires=expires)):
             return None

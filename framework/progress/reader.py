@@ -11,6 +11,9 @@ from typing import Any
 
 import celery
 
+from framework.broker.connection import acquired
+from framework.broker.deadline import Deadline
+from framework.broker.request import within_call
 from framework.errors import TookTooLong
 from framework.progress import store
 from framework.progress.state import State
@@ -27,9 +30,10 @@ def last_state(task_id: str, *, app: Any = None) -> State | None:
     """Return the last state of a task, also an hour after it ended; None where none is stored.
 
     Raises:
-        kombu.exceptions.OperationalError: the broker cannot be reached.
+        BrokerUnreachable: the broker does not answer within ``task_publish_timeout``.
     """
-    with (app or celery.current_app).connection_or_acquire() as connection:
+    app = app or celery.current_app
+    with within_call(app), acquired(app.pool) as connection:
         # A pooled connection may have been lost long ago.
         read = connection.ensure(connection, lambda: _read(connection, task_id), max_retries=1, interval_start=0)
         body = read()
@@ -55,14 +59,15 @@ def watch(task_id: str, *, timeout: float | None = None, app: Any = None) -> Ite
 
     Raises:
         TookTooLong: the task has not ended in time.
-        kombu.exceptions.OperationalError: the broker cannot be reached at the start; a later loss is retried.
+        BrokerUnreachable: the broker does not answer at the start; a later loss is retried.
     """
-    last = last_state(task_id, app=app)
+    deadline = None if timeout is None else time.monotonic() + timeout
+    with Deadline.within(timeout):
+        last = last_state(task_id, app=app)
     if last is not None and last.final:
         yield last
         return
     states: SimpleQueue[State] = SimpleQueue()
-    deadline = None if timeout is None else time.monotonic() + timeout
     with Watcher(app) as watcher:
         watcher.subscribe(task_id, states.put)
         while last is None or not last.final:
