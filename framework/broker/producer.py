@@ -4,7 +4,7 @@ import time
 from functools import partial
 from typing import Any
 
-from amqp.exceptions import ChannelError, InternalError, MessageNacked, RecoverableConnectionError
+from amqp.exceptions import ChannelError, MessageNacked, RecoverableConnectionError
 from kombu.exceptions import OperationalError
 from kombu.utils.functional import retry_over_time
 
@@ -67,7 +67,7 @@ class ReliableProducer:
             attempt = _Publish(self._producer, body, options, deadline)
             try:
                 return self._retrying(attempt, deadline, policy if retry else {"max_retries": 0})
-            except (OSError, ChannelError, InternalError, OperationalError) as exc:
+            except (OSError, ChannelError, OperationalError) as exc:
                 if attempt.unconfirmed:
                     raise Unconfirmed(str(exc)) from exc
                 raise
@@ -79,13 +79,12 @@ class ReliableProducer:
                 (
                     MessageNacked,
                     OperationalError,
-                    InternalError,
                     *self._producer.connection.recoverable_connection_errors,
                 ),
                 errback=partial(self._retry, attempt, deadline),
                 **policy,
             )
-        except (OSError, ChannelError, InternalError, OperationalError):
+        except (OSError, ChannelError, OperationalError):
             self._reconnect()
             raise
 

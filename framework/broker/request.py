@@ -60,6 +60,7 @@ def request(app: Any, operation: Callable[[Any], T]) -> T:
         BrokerUnreachable: the broker does not answer before the deadline of the call (``task_publish_timeout``), or the
             cluster node that hosts the queue is down.
     """
+    cause: BaseException | None = None
     with Deadline.within(float(setting(app, "task_publish_timeout"))) as deadline:
         while True:
             started = time.monotonic()
@@ -71,8 +72,10 @@ def request(app: Any, operation: Callable[[Any], T]) -> T:
                     raise _unreachable(app, exc) from None
                 if isinstance(exc, ChannelError) or _is_final(exc):
                     raise
+                if cause is None or not deadline.passed:  # an attempt that ran out of time has no better one
+                    cause = exc
                 if time.monotonic() - started + RETRY_DELAY_SECONDS > deadline.left:
-                    raise _unreachable(app, exc) from None
+                    raise _unreachable(app, cause) from None
                 time.sleep(RETRY_DELAY_SECONDS)
 
 
@@ -98,9 +101,9 @@ def _run(connection: Any, operation: Callable[[Any], T]) -> T:
 
 def _unreachable(app: Any, exc: BaseException) -> FrameworkError:
     """Return the error for a broker that cannot be used; that of its file has its own words."""
-    if isinstance(exc, FrameworkError):
-        return exc
-    cause = exc.__cause__ if isinstance(exc, OperationalError) and exc.__cause__ else exc
+    cause = exc.__cause__ if type(exc) is OperationalError and exc.__cause__ else exc  # kombu wraps some errors
+    if isinstance(cause, FrameworkError):
+        return cause
     return BrokerUnreachable.at(sanitized(app.conf.broker_write_url), cause)
 
 

@@ -6,14 +6,14 @@ A task reports its state with ``@celery.task(track=True)``, or with `~framework.
 import json
 import time
 from collections.abc import Iterator
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
 
 import celery
 
-from framework.broker.connection import acquired
-from framework.broker.deadline import Deadline
-from framework.broker.request import within_call
+from framework.broker.deadline import Deadline, bounded
+from framework.broker.request import request
 from framework.errors import TookTooLong
 from framework.progress import store
 from framework.progress.state import State
@@ -32,19 +32,15 @@ def last_state(task_id: str, *, app: Any = None) -> State | None:
     Raises:
         BrokerUnreachable: the broker does not answer within ``task_publish_timeout``.
     """
-    app = app or celery.current_app
-    with within_call(app), acquired(app.pool) as connection:
-        # A pooled connection may have been lost long ago.
-        read = connection.ensure(connection, lambda: _read(connection, task_id), max_retries=1, interval_start=0)
-        body = read()
+    body = request(app or celery.current_app, partial(_read, task_id=task_id))
     return None if body is None else State.from_dict(json.loads(body))
 
 
-def _read(connection: Any, task_id: str) -> bytes | None:
-    if not connection.connected:
-        connection.connect()
-    with connection.channel() as channel:
-        return store.read(channel, task_id, timeout=READ_TIMEOUT_SECONDS)
+def _read(channel: Any, task_id: str) -> bytes | None:
+    body = store.read(channel, task_id, timeout=bounded(READ_TIMEOUT_SECONDS) or 0.0)
+    if body is None:
+        channel.close()  # the broker has closed it, and py-amqp has reopened it without confirms
+    return body
 
 
 def watch(task_id: str, *, timeout: float | None = None, app: Any = None) -> Iterator[State]:
