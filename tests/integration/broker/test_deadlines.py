@@ -101,7 +101,7 @@ CALLS = [
     Call(
         "`result.get(timeout=...)`",
         lambda caller: caller.result.get(timeout=TIMEOUT),
-        "its timeout",
+        "its `timeout`",
         (ResultTimeout, BrokerUnreachable),
     ),
     Call("`Limit.take()`", lambda caller: Limit("5/s", name="view", app=caller.app).take("key")),
@@ -109,7 +109,7 @@ CALLS = [
     Call(
         "`watch(timeout=...)`",
         lambda caller: list(watch("any", timeout=TIMEOUT, app=caller.app)),
-        "its timeout",
+        "its `timeout`",
         (BrokerUnreachable, TookTooLong),
     ),
     Call("the last state, in a web application", lambda caller: LiveStates(caller.app).last("any"), reads=True),
