@@ -1,7 +1,5 @@
 """Calls without an answer of the broker: the error says whether the task may be queued."""
 
-import os
-import signal
 import socket
 import threading
 from contextlib import suppress
@@ -91,16 +89,12 @@ def test_a_confirm_that_never_comes_names_the_id_of_a_task_that_may_be_queued(ra
     assert found == ["the-first", "the-second"]
 
 
-def test_a_broker_stopped_after_connecting_may_have_the_task(own_rabbitmq):
+def test_a_broker_stopped_after_connecting_may_have_the_task(own_rabbitmq, frozen):
     app = caller_of(own_rabbitmq.url)
     app.send_task("probe.first")
-    os.kill(own_rabbitmq.pid, signal.SIGSTOP)
 
-    try:
-        with pytest.raises(NotConfirmed) as unknown:
-            app.send_task("probe.second")
-    finally:
-        os.kill(own_rabbitmq.pid, signal.SIGCONT)
+    with frozen(own_rabbitmq), pytest.raises(NotConfirmed) as unknown:
+        app.send_task("probe.second")
 
     assert "may have been queued" in unknown.value.message
 
@@ -116,14 +110,10 @@ def test_an_unreachable_broker_has_queued_nothing():
     assert not isinstance(refused.value, NotConfirmed)
 
 
-def test_a_broker_stopped_before_a_publish_has_queued_nothing(own_rabbitmq):
+def test_a_broker_stopped_before_a_publish_has_queued_nothing(own_rabbitmq, frozen):
     app = caller_of(own_rabbitmq.url)
-    os.kill(own_rabbitmq.pid, signal.SIGSTOP)
 
-    try:
-        with pytest.raises(BrokerUnreachable, match="Nothing was queued") as refused:
-            app.send_task("probe.any")
-    finally:
-        os.kill(own_rabbitmq.pid, signal.SIGCONT)
+    with frozen(own_rabbitmq), pytest.raises(BrokerUnreachable, match="Nothing was queued") as refused:
+        app.send_task("probe.any")
 
     assert not isinstance(refused.value, NotConfirmed)
