@@ -18,14 +18,18 @@ from framework.broker.deadline import Deadline, bounded
 __all__ = ["Connection", "Pool", "SSLTransport", "Transport", "acquired"]
 
 
-def acquired(pool: Any) -> Any:
-    """Acquire a connection or producer from a pool, waiting while all are in use until the deadline of the call.
+def acquired(pool: Any, timeout: float | None = None) -> Any:
+    """Acquire a connection or producer from a pool; while all are in use, wait to the deadline of the call at most.
+
+    Args:
+        pool: kombu's.
+        timeout: Seconds to wait, where that is less.
 
     Raises:
         kombu.exceptions.OperationalError: all were in use all the time.
     """
     try:
-        return pool.acquire(block=True, timeout=bounded(None))
+        return pool.acquire(block=True, timeout=bounded(timeout))
     except LimitExceeded:
         raise OperationalError(
             f"all {pool.limit} connections of this process (broker_pool_limit) were in use all the time"
@@ -33,7 +37,7 @@ def acquired(pool: Any) -> Any:
 
 
 class Pool(ConnectionPool):
-    """A pool that keeps nobody waiting beyond the deadline of his call."""
+    """A pool in which a call waits for a connection no longer than to its deadline."""
 
     def acquire(self, block: bool = False, timeout: float | None = None) -> Any:
         """Acquire a connection; see ``kombu.pools.Resource.acquire``."""

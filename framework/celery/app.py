@@ -91,7 +91,7 @@ class App(Celery):
 
     def producer_or_acquire(self, producer: Any = None) -> Any:
         """Return the producer, or acquire one, inside ``with``; wait for one to the deadline of the call at most."""
-        return FallbackContext(producer, acquired, self.producer_pool)
+        return FallbackContext(producer, acquired, self.producer_pool, self.conf.broker_pool_acquire_timeout)
 
     def check_call(self, name: str, args: Any = None, kwargs: Any = None) -> str:
         """Return the full name of the task that a call by name is for.

@@ -18,8 +18,9 @@ from framework.broker.deadline import Deadline
 from framework.broker.exclusive_reader import DeliveryTimeout, ExclusiveReader, lock, wait_until_unused
 from framework.broker.frames import tolerate_unreadable
 from framework.broker.request import converting_lost_broker, within_call
+from framework.broker.url import sanitized
 from framework.config import setting
-from framework.errors import FailedTasksBusy, FailedTasksUnread
+from framework.errors import FailedTasksBusy, FailedTasksUnread, NotConfirmed
 from framework.failures.entry import FailedMessage
 from framework.failures.queue import failed_queue
 
@@ -111,7 +112,7 @@ class FailedQueue:
 
         Raises:
             RetryRefused: its queue is unknown, or refuses it.
-            BrokerUnreachable: the broker did not confirm it in time; it stays, and may be queued too.
+            NotConfirmed: the broker did not confirm it in time; it stays, and may be queued too.
         """
         if not entry.queue:
             raise RetryRefused("the queue that it came from is not recorded")
@@ -142,6 +143,8 @@ class FailedQueue:
         }
         try:
             self._outgoing.basic_publish(amqp.Message(body, **properties), **address)
+        except OSError as exc:
+            raise NotConfirmed.by(sanitized(self._app.conf.broker_write_url), exc, entry.id) from None
         except ChannelError as exc:
             if exc.reply_code != NO_ROUTE:
                 raise

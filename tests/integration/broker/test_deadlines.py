@@ -241,6 +241,18 @@ def test_every_call_ends_while_the_broker_is_frozen(node, frozen):
         assert faults_of(outcomes) == []
 
 
+def test_a_message_larger_than_the_socket_s_buffer_ends_in_time_too(node, frozen):
+    with calling(node.vhost()) as caller:
+        caller.plain.delay()
+        caller.app.conf.task_publish_timeout = TIMEOUT
+        started = time.monotonic()
+
+        with frozen(node), pytest.raises(BrokerUnreachable):
+            caller.app.send_task("probe.any", ["x" * 12_000_000])
+
+        assert time.monotonic() - started < TIMEOUT + PAUSE
+
+
 @pytest.mark.parametrize(
     ("command", "on", "off"),
     [("set_vm_memory_high_watermark", "0.00001", "0.9"), ("set_disk_free_limit", "100000GB", "1MB")],
