@@ -1,19 +1,21 @@
 """Sends short requests to the broker on a connection of the application's pool, and retries while it restarts."""
 
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from amqp.exceptions import AMQPError, ChannelError, NotFound
 from kombu.exceptions import OperationalError
 
+from framework.broker.connection import acquired
+from framework.broker.deadline import Deadline
 from framework.broker.url import sanitized
 from framework.config import setting
 from framework.errors import BrokerFileUnavailable, BrokerUnreachable, FrameworkError
 
-__all__ = ["request"]
+__all__ = ["converting_lost_broker", "request", "within_call"]
 
 
 T = TypeVar("T")
@@ -24,36 +26,64 @@ RETRY_DELAY_SECONDS = 0.1
 _channels: "WeakKeyDictionary[Any, Any]" = WeakKeyDictionary()
 
 
+@contextmanager
+def within_call(app: Any) -> Iterator[Deadline]:
+    """Bound all waits of the block by ``task_publish_timeout`` together, or by the deadline of an outer call.
+
+    Raises:
+        BrokerUnreachable: the broker does not answer in time.
+    """
+    with Deadline.within(float(setting(app, "task_publish_timeout"))) as deadline, converting_lost_broker(app):
+        yield deadline
+
+
+@contextmanager
+def converting_lost_broker(app: Any) -> Iterator[None]:
+    """Convert an error of the connection inside into one that names the broker and the fix.
+
+    Raises:
+        BrokerUnreachable: the broker does not answer.
+    """
+    try:
+        yield
+    except (FrameworkError, ChannelError):
+        raise
+    except (AMQPError, OperationalError, OSError) as exc:
+        raise _unreachable(app, exc) from None
+
+
 def request(app: Any, operation: Callable[[Any], T]) -> T:
     """Call ``operation`` with a channel and return its result; call it again if the connection was lost.
 
     Raises:
         amqp.exceptions.ChannelError: the broker refused the request.
-        BrokerUnreachable: the broker does not answer in time (``task_publish_timeout``), or the cluster node that hosts
-            the queue is down.
+        BrokerUnreachable: the broker does not answer before the deadline of the call (``task_publish_timeout``), or the
+            cluster node that hosts the queue is down.
     """
-    deadline = time.monotonic() + setting(app, "task_publish_timeout")
-    while True:
-        started = time.monotonic()
-        try:
-            with app.pool.acquire(block=True) as connection:
-                return _run(connection, operation)
-        except (AMQPError, OperationalError, OSError) as exc:
-            if _needs_other_connection(exc):
-                raise BrokerUnreachable.at(sanitized(app.conf.broker_write_url), exc) from None
-            if isinstance(exc, ChannelError) or _is_final(exc):
-                raise
-            now = time.monotonic()
-            if now + (now - started) + RETRY_DELAY_SECONDS > deadline:
-                raise BrokerUnreachable.at(sanitized(app.conf.broker_write_url), exc) from None
-            time.sleep(RETRY_DELAY_SECONDS)
+    cause: BaseException | None = None
+    with Deadline.within(float(setting(app, "task_publish_timeout"))) as deadline:
+        while True:
+            started = time.monotonic()
+            try:
+                with acquired(app.pool) as connection:
+                    return _run(connection, operation)
+            except (AMQPError, OperationalError, OSError) as exc:
+                if _needs_other_connection(exc):
+                    raise _unreachable(app, exc) from None
+                if isinstance(exc, ChannelError) or _is_final(exc):
+                    raise
+                if cause is None or not deadline.passed:  # an attempt that ran out of time has no better one
+                    cause = exc
+                if time.monotonic() - started + RETRY_DELAY_SECONDS > deadline.left:
+                    raise _unreachable(app, cause) from None
+                time.sleep(RETRY_DELAY_SECONDS)
 
 
 def _run(connection: Any, operation: Callable[[Any], T]) -> T:
     try:
         channel = _channels.get(connection)
         if channel is None or channel.connection is None:
-            connection.connect()  # a closed connection stays in the pool
+            connection.ensure_connection(max_retries=0)  # a closed connection stays in the pool
             channel = _channels[connection] = connection.channel()
         return operation(channel)
     except ChannelError:
@@ -65,7 +95,16 @@ def _run(connection: Any, operation: Callable[[Any], T]) -> T:
         # A late confirm would be taken for the next message's.
         _channels.pop(connection, None)
         connection.collect()
+        connection.maybe_switch_next()
         raise
+
+
+def _unreachable(app: Any, exc: BaseException) -> FrameworkError:
+    """Return the error for a broker that cannot be used; that of its file has its own words."""
+    cause = exc.__cause__ if type(exc) is OperationalError and exc.__cause__ else exc  # kombu wraps some errors
+    if isinstance(cause, FrameworkError):
+        return cause
+    return BrokerUnreachable.at(sanitized(app.conf.broker_write_url), cause)
 
 
 def _needs_other_connection(exc: BaseException) -> bool:

@@ -10,6 +10,7 @@ from amqp.exceptions import PreconditionFailed
 from kombu import Queue
 from kombu.common import Broadcast
 
+from framework.broker.connection import Connection
 from framework.broker.delays import DelayedQueue, declare_due, queue_named_by, route
 from framework.broker.producer import ReliableProducer
 from framework.broker.queues import CLASSIC_ARGUMENTS
@@ -55,6 +56,7 @@ def _type(queue: Queue, theirs: dict[str, Any]) -> str:
 class AMQP(celery.app.amqp.AMQP):
     """Celery's messaging, with quorum queues, confirmed publishes and delays on the broker."""
 
+    Connection = Connection
     Consumer = compat.Consumer
 
     def __init__(self, app: Any) -> None:

@@ -2,17 +2,23 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import cached_property
 from inspect import unwrap
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, overload
 
 from celery import Celery, Task
-from celery.result import AsyncResult
+from celery.result import AsyncResult as Result
+from celery.utils.objects import FallbackContext
 from kombu.utils.uuid import uuid
 
 from framework import broker
+from framework.broker.connection import acquired
+from framework.broker.deadline import Deadline
+from framework.broker.url import check_supported
 from framework.celery.broker_errors import converting_errors
 from framework.celery.calls import as_arguments, not_before, resolve_call
 from framework.celery.fork_safety import reset_after_fork
+from framework.celery.result import AsyncResult
 from framework.celery.rpc_backend import ReplyQueueMoved
 from framework.discovery.catalog import TaskInfo
 from framework.errors import DuplicateTask
@@ -46,18 +52,46 @@ class App(Celery):
         self.steps["worker"].add("framework.schedule.worker_step:CheckEntries")
         self.steps["consumer"].add("framework.limits.release_step:ReleaseUniqueLocks")
 
+    @cached_property
+    def AsyncResult(self) -> Any:  # noqa: N802 - Celery's name
+        """The class of results of this application."""
+        return self.subclass_with_self(AsyncResult)
+
+    def connection_for_read(self, url: str | None = None, **options: Any) -> Any:
+        """Return a connection to consume from.
+
+        Raises:
+            UnsupportedBroker: the broker is neither RabbitMQ nor the embedded one.
+        """
+        check_supported(url or self.conf.broker_read_url)
+        return super().connection_for_read(url, **options)
+
     def connection_for_write(self, url: str | None = None, **options: Any) -> Any:
-        """Return a connection to publish on, whose waits for the broker are bounded by ``task_publish_timeout``."""
+        """Return a connection to publish on, whose waits for the broker are bounded by ``task_publish_timeout``.
+
+        Raises:
+            UnsupportedBroker: the broker is neither RabbitMQ nor the embedded one.
+        """
+        check_supported(url or self.conf.broker_write_url)
         timeouts = {"read_timeout": self.conf.task_publish_timeout, "write_timeout": self.conf.task_publish_timeout}
         # One attempt: the producer decides how often and how long to retry.
         given = {"max_retries": 0, **timeouts, **(options.pop("transport_options", None) or {})}
         return super().connection_for_write(url, transport_options=given, **options)
 
     def connection(self, hostname: str | None = None, **options: Any) -> Any:  # type: ignore[override]
-        """Return a connection for waiting for results, which is retried while the broker restarts or a node is down."""
+        """Return a connection for waiting for results, which is retried while the broker restarts or a node is down.
+
+        Raises:
+            UnsupportedBroker: the broker is neither RabbitMQ nor the embedded one.
+        """
+        check_supported(hostname or self.conf.broker_write_url)
         retries = {"max_retries": None, "connect_retries_timeout": self.conf.task_publish_timeout, "interval_max": 0.5}
         options["transport_options"] = {**retries, **(options.get("transport_options") or {})}
         return super().connection(hostname, **options)
+
+    def producer_or_acquire(self, producer: Any = None) -> Any:
+        """Return the producer, or acquire one, inside ``with``; wait for one to the deadline of the call at most."""
+        return FallbackContext(producer, acquired, self.producer_pool, self.conf.broker_pool_acquire_timeout)
 
     def check_call(self, name: str, args: Any = None, kwargs: Any = None) -> str:
         """Return the full name of the task that a call by name is for.
@@ -83,7 +117,7 @@ class App(Celery):
         task_id: str | None = None,
         *more: Any,
         **options: Any,
-    ) -> "AsyncResult[Any]":
+    ) -> "Result[Any]":
         """Call a task by its name; see ``celery.Celery.send_task`` for every option.
 
         Raises:
@@ -112,7 +146,11 @@ class App(Celery):
             # Not as eta: Celery would delay it in its own way, which loses tasks published before the first worker.
             options["not_before"] = due
         try:
-            with converting_errors(self, task_id), admitted(info, args, kwargs, task_id, options):
+            with (
+                Deadline.within(self.conf.task_publish_timeout),
+                converting_errors(self, task_id),
+                admitted(info, args, kwargs, task_id, options),
+            ):
                 try:
                     return super().send_task(name, args, kwargs, *wait, task_id, *more, **options)
                 except ReplyQueueMoved:

@@ -18,6 +18,7 @@ from framework.errors import (
     BrokerRefused,
     BrokerUnreachable,
     FrameworkError,
+    MessageRefused,
     NotConfirmed,
     QueueMismatch,
 )
@@ -42,10 +43,7 @@ def converting_errors(app: Celery, task_id: str = "") -> Iterator[None]:
         if isinstance(cause, OSError | OperationalError | amqp.ConnectionError):
             raise BrokerUnreachable.at(url, cause) from None
         if isinstance(cause, amqp.exceptions.MessageNacked):
-            raise BrokerError(
-                f"The broker {url} refused the message: its queue is full (x-max-length), or cannot keep it now. "
-                "Nothing was queued. Have workers drain the queue, or give it more room."
-            ) from None
+            raise MessageRefused.by(url) from None
         if (error := mismatch_error(app, cause)) is not None:
             raise error from None
         raise BrokerError(f"The broker {url} did not take the message: {cause}. Nothing was queued.") from exc

@@ -9,6 +9,7 @@ from typing import Any
 
 import celery.worker.request
 import kombu
+from celery._state import task_join_will_block  # type: ignore[attr-defined]
 from celery.backends import rpc
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "ResultConsumer",
     "argument_check",
     "drop_connection_pools",
+    "has_reply_queue",
     "is_alive",
     "process_of",
     "real_app",
@@ -50,6 +52,15 @@ def drop_connection_pools(app: Any) -> None:
     app._pool = None
     if "amqp" in vars(app):
         app.amqp._producer_pool = None
+
+
+def has_reply_queue() -> bool:
+    """Return whether this process has declared its reply queue already: a pool process, whose worker did.
+
+    Celery's ``rpc://`` decides so in ``on_task_call``; it declares the queue there with unlimited retries, which have
+    no public option, so the framework declares it in its own way.
+    """
+    return bool(task_join_will_block())
 
 
 def process_of(job: Any) -> Any:

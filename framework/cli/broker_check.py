@@ -7,7 +7,9 @@ from amqp.exceptions import AccessRefused, AMQPError, NotAllowed
 from celery import Celery
 from kombu.exceptions import OperationalError
 
+from framework.broker.deadline import Deadline
 from framework.broker.url import sanitized
+from framework.config import setting
 from framework.errors import BrokerNotReady, FrameworkError
 
 __all__ = ["broker_error", "broker_errors_in_one_line", "check_broker"]
@@ -24,7 +26,7 @@ def check_broker(app: Celery) -> str:
         connection = app.connection_for_write()
     except (LookupError, ImportError) as exc:
         raise BrokerNotReady.at(url, exc, "A broker's URL begins with amqp:// or sqlite:///") from None
-    with connection:
+    with Deadline.within(float(setting(app, "task_publish_timeout"))), connection:
         try:
             connection.ensure_connection(max_retries=1, interval_start=0)
         except FrameworkError:

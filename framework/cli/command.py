@@ -16,6 +16,7 @@ from kombu.exceptions import OperationalError
 from framework import __version__
 from framework.cli import ready
 from framework.cli.broker_check import broker_error
+from framework.cli.result import result
 from framework.errors import FrameworkError
 
 __all__ = ["command", "run"]
@@ -79,6 +80,7 @@ def _replaced(params: list[click.Parameter], replacements: dict[str, click.Param
 command = copy(celery_command)
 command.help = HELP
 command.callback = _in_one_line(celery_command.callback)
+command.commands = {**celery_command.commands, "result": result}
 command.params = _replaced(
     celery_command.params,
     {

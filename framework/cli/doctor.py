@@ -13,12 +13,14 @@ from celery.exceptions import ImproperlyConfigured
 from kombu import Queue
 
 from framework.broker import migration
+from framework.broker.deadline import Deadline
 from framework.broker.delay_probe import overdue_queues
 from framework.broker.delays import LEVELS, level_queue, step_queue
 from framework.broker.queue_diff import differences
 from framework.broker.server import server_properties
 from framework.celery.broker_errors import declared_queue, mismatch_error, queue_mismatch
 from framework.cli.broker_check import broker_errors_in_one_line, check_broker
+from framework.config import setting
 from framework.errors import FrameworkError, UnknownQueue, describe
 
 __all__ = ["doctor"]
@@ -60,10 +62,18 @@ def doctor(ctx: click.Context, *, migrate: str | None) -> None:
         click.echo(f"The queue {migrate!r} is as it is declared, with {count} message{'' if count == 1 else 's'}.")
         return
     states = set()
-    for finding in _findings(app):
-        click.echo(f"{finding.state:<6} {finding.text}")
-        states.add(finding.state)
+    findings = _findings(app)
+    with broker_errors_in_one_line(app):
+        while (finding := _next(app, findings)) is not None:
+            click.echo(f"{finding.state:<6} {finding.text}")
+            states.add(finding.state)
     ctx.exit("wrong" in states)
+
+
+def _next(app: Celery, findings: Iterator[Finding]) -> Finding | None:
+    """Return the next finding; each check has the time of a call."""
+    with Deadline.within(float(setting(app, "task_publish_timeout"))):
+        return next(findings, None)
 
 
 def _migrate(app: Celery, name: str) -> int:

@@ -13,10 +13,12 @@ from framework.errors.broker import (
     BrokerNotReady,
     BrokerRefused,
     BrokerUnreachable,
+    MessageRefused,
     NotConfirmed,
     QueueInUse,
     QueueMismatch,
     UnknownQueue,
+    UnsupportedBroker,
 )
 from framework.errors.calls import BadDelay, InvalidArguments, TaskTooLarge, UnknownTask
 from framework.errors.cli import (
@@ -26,6 +28,7 @@ from framework.errors.cli import (
     FolderNotUsable,
     NoWorker,
     PortTaken,
+    ResultElsewhere,
     ServiceDied,
     TaskFailed,
     TookTooLong,
@@ -95,6 +98,7 @@ __all__ = [
     "FrameworkWarning",
     "InvalidArguments",
     "LimitUnavailable",
+    "MessageRefused",
     "MissingExtra",
     "MissingSecret",
     "NoSocket",
@@ -110,6 +114,7 @@ __all__ = [
     "QueueMismatch",
     "RabbitMQFailed",
     "RabbitMQMissing",
+    "ResultElsewhere",
     "ScanError",
     "ServiceDied",
     "TableMismatch",
@@ -121,6 +126,7 @@ __all__ = [
     "UnknownQueue",
     "UnknownSetting",
     "UnknownTask",
+    "UnsupportedBroker",
     "describe",
     "location",
 ]

@@ -112,6 +112,38 @@ class BrokerRefused(BrokerError):
         )
 
 
+class MessageRefused(BrokerError):
+    """The broker refused a message, in time and finally; nothing was queued."""
+
+    @classmethod
+    def by(cls, url: str) -> Self:
+        """Name the broker by its ``url`` (already without password), the two causes and what helps."""
+        return cls(
+            message(
+                f"The broker {url} refused the message",
+                "its queue is full (x-max-length), or has no leader yet, as just after it was made or lost a node",
+                effect="Nothing was queued.",
+                fix="Have workers drain a full queue, or give it more room; retry where the leader is missing.",
+            )
+        )
+
+
+class UnsupportedBroker(BrokerError):
+    """The broker's URL names a transport without the guarantees that the framework needs."""
+
+    @classmethod
+    def named(cls, transport: str) -> Self:
+        """Name the transport, and those that are supported."""
+        return cls(
+            message(
+                f"The broker {transport!r} is not supported",
+                "it has no confirmed publishes, dead letters and limited queues, so tasks would be lost",
+                effect="Nothing was queued or started.",
+                fix="Set broker_url or CELERY_BROKER_URL to amqp://... (RabbitMQ) or sqlite:///broker.db (no server).",
+            )
+        )
+
+
 class BrokerNotReady(BrokerError):
     """The services cannot be started: their broker cannot be used."""
 

@@ -47,6 +47,22 @@ class AlreadyUp(FrameworkError):
         )
 
 
+class ResultElsewhere(FrameworkError):
+    """A result went to the process that called the task, and no other one can read it."""
+
+    @classmethod
+    def of(cls, task_id: str) -> Self:
+        """Name the task, and say how its end can be read from here."""
+        return cls(
+            message(
+                f"The result of the task {task_id!r} cannot be read here",
+                "over rpc:// it goes to the process that called the task",
+                fix=f"Read its last state with `framework watch {task_id}` where the task has track=True, or set "
+                "result_backend to a database.",
+            )
+        )
+
+
 class ServiceDied(FrameworkError):
     """The worker or beat ended unexpectedly."""
 

@@ -14,10 +14,13 @@ from amqp.exceptions import ChannelError, MessageNacked
 from celery import Celery
 
 from framework.broker.amqp_codes import NO_ROUTE
+from framework.broker.deadline import Deadline
 from framework.broker.exclusive_reader import DeliveryTimeout, ExclusiveReader, lock, wait_until_unused
 from framework.broker.frames import tolerate_unreadable
+from framework.broker.request import converting_lost_broker, within_call
+from framework.broker.url import sanitized
 from framework.config import setting
-from framework.errors import FailedTasksBusy, FailedTasksUnread
+from framework.errors import FailedTasksBusy, FailedTasksUnread, NotConfirmed
 from framework.failures.entry import FailedMessage
 from framework.failures.queue import failed_queue
 
@@ -34,9 +37,6 @@ LOCK_TIMEOUT_SECONDS = 5.0
 #: Seconds without a message after which the queue is checked for more, and after which reading fails.
 SILENCE_SECONDS, READ_TIMEOUT_SECONDS = 1.0, 30.0
 
-#: Seconds that the broker may take to confirm a message.
-CONFIRM_TIMEOUT_SECONDS = 15.0
-
 
 class RetryRefused(Exception):
     """A task was not retried: its queue is unknown or refused it."""
@@ -47,17 +47,23 @@ class FailedQueue:
 
     Raises:
         FailedTasksBusy: another reader has it for more than `LOCK_TIMEOUT_SECONDS`.
-        kombu.exceptions.OperationalError: the broker cannot be reached.
+        BrokerUnreachable: from any method; the broker does not answer within ``task_publish_timeout``.
     """
 
     def __init__(self, app: Celery) -> None:
         self._app = app
         self._name = str(setting(app, "task_failed_queue"))
+        self._timeout = float(setting(app, "task_publish_timeout"))
         self._cleanup = ExitStack()
         #: How many failed tasks there were at the start.
         self.total = 0
 
     def __enter__(self) -> Self:
+        with within_call(self._app):
+            self._open()
+        return self
+
+    def _open(self) -> None:
         connection: Any = self._app.connection_for_write(transport_options={"confirm_publish": True})
         tolerate_unreadable(connection)
         with ExitStack() as undo:
@@ -68,10 +74,9 @@ class FailedQueue:
             self._outgoing: Any = self._connection.channel()
             self.total = self._lock()
             self._cleanup = undo.pop_all()
-        return self
 
     def __exit__(self, *exc_info: object) -> None:
-        with self._cleanup:
+        with Deadline.within(self._timeout), self._cleanup:
             if exc_info[1] is not None:
                 # A connection with an error may never answer a close; the broker requeues its messages as well.
                 self._connection.collect()
@@ -84,37 +89,50 @@ class FailedQueue:
         """
         size, largest = 1, 1
         for left in range(self.total, 0, -1):
+            window = 0
             if self._reader.full:
-                self._reader.open_window(min(size, left))
-                size = min(size * 2, WINDOW, max(WINDOW_BYTES // largest, 1))
-            try:
-                message = self._reader.read(READ_TIMEOUT_SECONDS)
-            except DeliveryTimeout:
-                raise FailedTasksUnread.of(self._name, READ_TIMEOUT_SECONDS) from None
+                window, size = min(size, left), min(size * 2, WINDOW, max(WINDOW_BYTES // largest, 1))
+            message = self._next(window)
             if message is None:  # another client has taken messages in spite of the lock
                 return
             largest = max(largest, len(message.body or b""))
             yield FailedMessage(message)
 
+    def _next(self, window: int) -> amqp.Message | None:
+        # Not the bound of a call: the broker may take its time with the first message.
+        with Deadline.within(READ_TIMEOUT_SECONDS + self._timeout), converting_lost_broker(self._app):
+            if window:
+                self._reader.open_window(window)
+            try:
+                return self._reader.read(READ_TIMEOUT_SECONDS)
+            except DeliveryTimeout:
+                raise FailedTasksUnread.of(self._name, READ_TIMEOUT_SECONDS) from None
+
     def remove(self, entry: FailedMessage) -> None:
         """Remove a failed task from the queue."""
-        self._reader.acknowledge(entry.message)
+        with within_call(self._app):
+            self._reader.acknowledge(entry.message)
 
     def retry(self, entry: FailedMessage) -> None:
         """Publish the task to the queue that it came from; when this returns, the broker has it on disk.
 
         Raises:
             RetryRefused: its queue is unknown, or refuses it.
+            NotConfirmed: the broker did not confirm it in time; it stays, and may be queued too.
         """
         if not entry.queue:
             raise RetryRefused("the queue that it came from is not recorded")
+        with within_call(self._app):
+            self._retry(entry)
+
+    def _retry(self, entry: FailedMessage) -> None:
         try:
             if not self._published(entry):
                 self._declare(entry.queue)
                 if not self._published(entry):
                     raise RetryRefused(f"there is no queue {entry.queue!r}")
         except MessageNacked:
-            raise RetryRefused(f"the queue {entry.queue!r} is full") from None
+            raise RetryRefused(f"the queue {entry.queue!r} is full, or its leader is not there yet") from None
         except ChannelError as exc:
             self._outgoing = self._connection.channel()
             raise RetryRefused(f"the queue {entry.queue!r} refuses it: {exc.reply_text}") from None
@@ -127,10 +145,12 @@ class FailedQueue:
             "exchange": "",
             "routing_key": entry.queue,
             "mandatory": True,
-            "confirm_timeout": CONFIRM_TIMEOUT_SECONDS,
+            "confirm_timeout": self._timeout,
         }
         try:
             self._outgoing.basic_publish(amqp.Message(body, **properties), **address)
+        except OSError as exc:
+            raise NotConfirmed.by(sanitized(self._app.conf.broker_write_url), exc, entry.id) from None
         except ChannelError as exc:
             if exc.reply_code != NO_ROUTE:
                 raise
@@ -146,7 +166,7 @@ class FailedQueue:
 
     def _lock(self) -> int:
         """Lock the queue, and wait until it has no consumers; return how many failed tasks there are."""
-        deadline = time.monotonic() + LOCK_TIMEOUT_SECONDS
+        deadline = time.monotonic() + min(LOCK_TIMEOUT_SECONDS, self._timeout / 2)
         if lock(self._connection.default_channel, f"{self._name}.lock", deadline):
             counts = wait_until_unused(self._reader.channel, self._name, deadline)
             if counts is not None:

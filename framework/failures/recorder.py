@@ -30,9 +30,9 @@ def record_failure(
     with app.producer_or_acquire() as producer:
         producer = ReliableProducer(_RawProducer(producer, app.amqp.failed_queue), app.conf.task_publish_timeout)
         try:
-            producer.publish(copy)
+            producer.publish(copy, declare=[app.amqp.failed_queue])
         except ChannelError:  # the queue was declared before and deleted since: the second publish declares it again
-            producer.publish(copy)
+            producer.publish(copy, declare=[app.amqp.failed_queue])
 
 
 class _RawProducer:
@@ -43,13 +43,13 @@ class _RawProducer:
         self._queue = queue
         self.connection = producer.connection
         self.revive = producer.revive
+        self.maybe_declare = producer.maybe_declare
 
     @property
     def channel(self) -> Any:
         return self._producer.channel
 
     def publish(self, message: amqp.Message, *, mandatory: bool, confirm_timeout: float, **_: Any) -> None:
-        self._producer.maybe_declare(self._queue)
         self.channel.basic_publish(
             message,
             exchange=self._queue.exchange.name,

@@ -38,7 +38,7 @@ class Failures:
     retries.
 
     Each method raises `~framework.errors.FailedTasksBusy` if another process reads for more than some seconds, and
-    ``kombu.exceptions.OperationalError`` if the broker cannot be reached.
+    `~framework.errors.BrokerUnreachable` if the broker does not answer within ``task_publish_timeout``.
     """
 
     def __init__(self, app: Celery) -> None:

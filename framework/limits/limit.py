@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from celery.app import app_or_default
 
+from framework.broker.request import within_call
 from framework.errors import BadLimit, OverLimit
 from framework.limits.key import normalize, value_of
 from framework.limits.owner import warn_if_ignored
@@ -104,8 +105,9 @@ class Limit:
             LimitUnavailable: the broker does not answer, and the limit has ``on_unavailable="refuse"``.
         """
         window = self._window(key)
-        if window.acquire() is None:
-            raise OverLimit.of(self.name, self.text, window.wait())
+        with within_call(self._used_app):
+            if window.acquire() is None:
+                raise OverLimit.of(self.name, self.text, window.wait())
 
     def allows(self, key: Any) -> bool:
         """Take a token for ``key`` if one is free; return whether. Raise as `take` does, except for ``OverLimit``."""
@@ -113,7 +115,13 @@ class Limit:
 
     def retry_after(self, key: Any) -> float:
         """Return the seconds until a token for ``key`` is free; 0.0 where one is. Take none."""
-        return self._window(key).wait()
+        window = self._window(key)
+        with within_call(self._used_app):
+            return window.wait()
+
+    @property
+    def _used_app(self) -> Any:
+        return app_or_default(self._app)
 
     def _window(self, key: Any) -> SlidingWindow:
         if self.name is None:
@@ -121,7 +129,7 @@ class Limit:
         if self.over == "delay":
             raise BadLimit.of(self.text, "over='delay' is for tasks: in a view there is nothing to delay")
         counted = normalize(key, address=self.address)
-        return _sliding_window(self, app_or_default(self._app), self.name, counted)
+        return _sliding_window(self, self._used_app, self.name, counted)
 
 
 def window_of(task: Any, limit: Limit, place: int, bound: Mapping[str, Any]) -> SlidingWindow:

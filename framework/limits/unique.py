@@ -20,6 +20,7 @@ from typing import Any, Literal, NamedTuple
 from amqp.exceptions import NotFound, PreconditionFailed
 from kombu.utils.json import dumps
 
+from framework.broker.deadline import bounded
 from framework.broker.request import request
 from framework.errors import BadKey, BadLimit
 from framework.limits import tokens
@@ -107,7 +108,7 @@ def acquire(app: Any, lock: str, task_id: str, expires: float) -> Holder | None:
     Raises:
         BrokerUnreachable: the broker does not answer.
     """
-    end = time.monotonic() + HOLDER_TIMEOUT_SECONDS
+    end = time.monotonic() + (bounded(HOLDER_TIMEOUT_SECONDS) or 0.0)
     while True:
         if request(app, partial(_acquire, lock=lock, task_id=task_id, expires=expires)):
             return None

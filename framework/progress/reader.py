@@ -5,11 +5,14 @@ A task reports its state with ``@celery.task(track=True)``, or with `~framework.
 
 import time
 from collections.abc import Iterator
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
 
 import celery
 
+from framework.broker.deadline import Deadline, bounded
+from framework.broker.request import request
 from framework.errors import TookTooLong
 from framework.progress import store
 from framework.progress.state import State
@@ -26,20 +29,17 @@ def last_state(task_id: str, *, app: Any = None) -> State | None:
     """Return the last state of a task, also an hour after it ended; None where none is stored.
 
     Raises:
-        kombu.exceptions.OperationalError: the broker cannot be reached.
+        BrokerUnreachable: the broker does not answer within ``task_publish_timeout``.
     """
-    with (app or celery.current_app).connection_or_acquire() as connection:
-        # A pooled connection may have been lost long ago.
-        read = connection.ensure(connection, lambda: _read(connection, task_id), max_retries=1, interval_start=0)
-        body = read()
+    body = request(app or celery.current_app, partial(_read, task_id=task_id))
     return None if body is None else store.decoded(body)
 
 
-def _read(connection: Any, task_id: str) -> bytes | None:
-    if not connection.connected:
-        connection.connect()
-    with connection.channel() as channel:
-        return store.read(channel, task_id, timeout=READ_TIMEOUT_SECONDS)
+def _read(channel: Any, task_id: str) -> bytes | None:
+    body = store.read(channel, task_id, timeout=bounded(READ_TIMEOUT_SECONDS) or 0.0)
+    if body is None:
+        channel.close()  # the broker has closed it, and py-amqp has reopened it without confirms
+    return body
 
 
 def watch(task_id: str, *, timeout: float | None = None, app: Any = None) -> Iterator[State]:
@@ -54,14 +54,15 @@ def watch(task_id: str, *, timeout: float | None = None, app: Any = None) -> Ite
 
     Raises:
         TookTooLong: the task has not ended in time.
-        kombu.exceptions.OperationalError: the broker cannot be reached at the start; a later loss is retried.
+        BrokerUnreachable: the broker does not answer at the start; a later loss is retried.
     """
-    last = last_state(task_id, app=app)
+    deadline = None if timeout is None else time.monotonic() + timeout
+    with Deadline.within(timeout):
+        last = last_state(task_id, app=app)
     if last is not None and last.final:
         yield last
         return
     states: SimpleQueue[State] = SimpleQueue()
-    deadline = None if timeout is None else time.monotonic() + timeout
     with Watcher(app) as watcher:
         watcher.subscribe(task_id, states.put)
         while last is None or not last.final:

@@ -8,6 +8,7 @@ from celery import current_app, signals
 from celery.exceptions import Reject, TimeLimitExceeded, WorkerLostError
 from celery.states import IGNORED
 
+from framework.broker.deadline import bounded
 from framework.progress import store
 from framework.progress.publisher import publisher_for
 from framework.progress.run import (
@@ -65,7 +66,7 @@ def report_queued(app: Any, task_id: str, name: str, at: float | None) -> None:
         if states.reserve(task_id):
             store.replace(states.channel, task_id, encoded(state))
 
-    publisher_for(app).publish(send, retry=False, timeout=CALL_TIMEOUT_SECONDS)
+    publisher_for(app).publish(send, retry=False, timeout=bounded(CALL_TIMEOUT_SECONDS) or 0.0)
 
 
 def report_not_queued(app: Any, task_id: str) -> None:
@@ -176,4 +177,4 @@ def _report_after_last_state(
         )
         (finalize_state if status in FINAL else publish_state)(states, state)
 
-    publisher_for(app).publish(send, retry=True, timeout=CALL_TIMEOUT_SECONDS)
+    publisher_for(app).publish(send, retry=True, timeout=bounded(CALL_TIMEOUT_SECONDS) or 0.0)

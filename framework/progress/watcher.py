@@ -84,7 +84,7 @@ class Watcher:
             thread, self._thread = self._thread, None
             self._wake()
         if thread is not None and thread is not threading.current_thread():
-            thread.join(IDLE_SECONDS * 10)
+            thread.join(IDLE_SECONDS * 2)  # longer only where it waits for a broker that does not answer
         self._wakeup_reader.close()
         self._wakeup_writer.close()
 
@@ -152,6 +152,8 @@ class Watcher:
                     connection.remove(task_id)
 
     def _deliver(self, state: State) -> None:
+        if self._closed.is_set():
+            return
         for subscription in self._watched.get(state.id, ()):
             subscription.take(state)
 

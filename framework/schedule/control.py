@@ -13,6 +13,7 @@ import amqp
 from amqp.exceptions import NotFound
 from celery import Celery
 
+from framework.broker.request import within_call
 from framework.config import setting
 from framework.errors import UnknownEntry
 from framework.schedule.entries import Entry, entries_of, entry_named
@@ -60,8 +61,8 @@ class ScheduleStatus:
 class Schedules:
     """The schedule of an application. Any process may request its status; the leading scheduler replies.
 
-    The task modules are imported. Each method that needs the broker raises
-    ``kombu.exceptions.OperationalError`` where that cannot be reached.
+    The task modules are imported. Each method that needs the broker raises `~framework.errors.BrokerUnreachable` where
+    that does not answer within ``task_publish_timeout``.
 
     Raises:
         BadEntries: an entry of the configuration is invalid.
@@ -145,7 +146,7 @@ class Schedules:
     @contextmanager
     def _connected(self) -> Iterator["ControlConnection"]:
         options = {"confirm_publish": True}
-        with self._app.connection_for_write(transport_options=options) as connection:
+        with within_call(self._app), self._app.connection_for_write(transport_options=options) as connection:
             connection.ensure_connection(max_retries=2, interval_start=0, interval_step=1)
             timeout = float(setting(self._app, "task_publish_timeout"))
             yield ControlConnection(connection, queue_name(self._app), timeout)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from queue import Empty, Queue
 
@@ -225,3 +226,22 @@ def noted(project):
         return file.read_text().split("\n")[:-1] if file.exists() else []
 
     return read
+
+
+@pytest.fixture
+def frozen(eventually):
+    """Return a context manager that stops a RabbitMQ node with SIGSTOP, and continues it at the end."""
+
+    @contextmanager
+    def freeze(node):
+        os.kill(node.pid, signal.SIGSTOP)
+        try:
+            eventually(lambda: all(state_of(thread) == "T" for thread in Path(f"/proc/{node.pid}/task").iterdir()))
+            yield
+        finally:
+            os.kill(node.pid, signal.SIGCONT)
+
+    def state_of(thread):
+        return (thread / "stat").read_text().rpartition(")")[2].split()[0]
+
+    return freeze

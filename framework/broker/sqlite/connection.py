@@ -10,6 +10,7 @@ from typing import Any
 
 from amqp.exceptions import ConsumerCancelled, RecoverableConnectionError
 
+from framework.broker.deadline import bounded
 from framework.broker.sqlite import dead_letters, maintenance, wakeup
 from framework.broker.sqlite.channel import Channel
 from framework.broker.sqlite.channel_base import Consumer
@@ -125,12 +126,13 @@ class Connection:
         """Deliver the next message to its consumer.
 
         Args:
-            timeout: seconds to wait for it; None waits without limit.
+            timeout: seconds to wait for it; None waits without limit, or to the deadline of the call.
 
         Raises:
             TimeoutError: none came in time.
             amqp.exceptions.ConsumerCancelled: a consumer's queue was deleted.
         """
+        timeout = bounded(timeout)
         pipe = self._wakeup
         deadline = None if timeout is None else time.monotonic() + timeout
         while not self._deliver():

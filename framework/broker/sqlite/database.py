@@ -16,6 +16,7 @@ from random import uniform
 from threading import Lock, RLock
 from typing import Any, TypeVar
 
+from framework.broker.deadline import bounded
 from framework.broker.sqlite.file_errors import cannot_open, file_error, file_gone, not_a_broker, unsupported_version
 from framework.broker.sqlite.schema import APPLICATION_ID, DDL, VERSION
 from framework.broker.sqlite.wakeup import wake
@@ -179,10 +180,11 @@ class Database:
 
     @contextmanager
     def _translating(self) -> Iterator[None]:
+        started = time.monotonic()
         try:
             yield
         except sqlite3.Error as error:
-            raise file_error(self.path, error, waited=BUSY_TIMEOUT_SECONDS) from error
+            raise file_error(self.path, error, waited=time.monotonic() - started) from error
         except OSError as error:
             raise cannot_open(self.path, error) from error
 
@@ -225,12 +227,12 @@ os.register_at_fork(before=_close_before_fork, after_in_parent=_unlock_after_for
 
 
 def retry_while_busy(attempt: Callable[[], T]) -> T:
-    """Call ``attempt`` until the file is not locked, for at most `BUSY_TIMEOUT_SECONDS`.
+    """Call ``attempt`` until the file is not locked, for at most `BUSY_TIMEOUT_SECONDS`, or to the call's deadline.
 
     SQLite's own waiting sleeps longer and longer, which serves the oldest waiter last; these sleeps stay short and
     random.
     """
-    deadline = time.monotonic() + BUSY_TIMEOUT_SECONDS
+    deadline = time.monotonic() + (bounded(BUSY_TIMEOUT_SECONDS) or 0.0)
     longest = 0.0005
     while True:
         try:

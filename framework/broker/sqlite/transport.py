@@ -11,8 +11,10 @@ from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 import amqp
+from kombu.exceptions import OperationalError
 from kombu.transport import base
 
+from framework.broker.deadline import Deadline
 from framework.broker.sqlite.channel import Channel
 from framework.broker.sqlite.connection import MAINTENANCE_SECONDS, Connection
 from framework.errors import BrokerFileRefused, BrokerFileUnavailable
@@ -53,7 +55,11 @@ class Transport(base.Transport):
         Raises:
             BrokerFileRefused: the URL names no file, or a file that is no broker of this version.
             BrokerFileUnavailable: the file cannot be opened now.
+            kombu.exceptions.OperationalError: the deadline of the call has passed; kombu does not retry this one.
         """
+        deadline = Deadline.current()
+        if deadline is not None and deadline.passed:
+            raise OperationalError("timed out")
         client: Any = self.client
         return Connection(client, _file(client), _synchronous(client.transport_options or {}))
 

@@ -1,10 +1,8 @@
 """Calls without an answer of the broker: the error says whether the task may be queued."""
 
-import os
-import signal
 import socket
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 import pytest
 from kombu import pools
@@ -85,17 +83,6 @@ def own_rabbitmq():
         yield node
 
 
-@contextmanager
-def stopped(node):
-    """Stop a node's process; it goes on at the end."""
-    os.kill(node.pid, signal.SIGSTOP)
-    try:
-        os.waitpid(node.pid, os.WUNTRACED)  # each of its threads has stopped
-        yield
-    finally:
-        os.kill(node.pid, signal.SIGCONT)
-
-
 def ids_in_the_queue(app):
     """Remove the messages of the task queue; return their ids."""
     with app.connection_for_read() as connection:
@@ -120,12 +107,12 @@ def test_a_confirm_that_never_comes_names_the_id_of_a_task_that_may_be_queued(ra
     assert found == ["the-first", "the-second"]
 
 
-def test_a_broker_stopped_after_connecting_may_have_the_task(own_rabbitmq, caller_of):
+def test_a_broker_stopped_after_connecting_may_have_the_task(own_rabbitmq, caller_of, frozen):
     app = caller_of(own_rabbitmq.url)
     app.send_task("probe.first")
     app.conf.task_publish_timeout = 2.0
 
-    with stopped(own_rabbitmq), pytest.raises(NotConfirmed) as unknown:
+    with frozen(own_rabbitmq), pytest.raises(NotConfirmed) as unknown:
         app.send_task("probe.second")
 
     assert "may have been queued" in unknown.value.message
@@ -142,11 +129,11 @@ def test_an_unreachable_broker_has_queued_nothing(caller_of):
     assert not isinstance(refused.value, NotConfirmed)
 
 
-def test_a_broker_stopped_before_a_publish_has_queued_nothing(own_rabbitmq, caller_of):
+def test_a_broker_stopped_before_a_publish_has_queued_nothing(own_rabbitmq, caller_of, frozen):
     app = caller_of(own_rabbitmq.url, timeout=2.0)
 
     with (
-        stopped(own_rabbitmq),
+        frozen(own_rabbitmq),
         pytest.raises(BrokerUnreachable, match="Nothing was queued") as refused,
     ):
         app.send_task("probe.any")

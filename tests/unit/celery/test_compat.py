@@ -11,6 +11,7 @@ import celery
 import celery.worker.request
 import pytest
 from billiard.process import BaseProcess
+from celery._state import _set_task_join_will_block
 from celery.backends import rpc
 from celery.concurrency import asynpool
 from celery.local import Proxy
@@ -55,6 +56,16 @@ def test_a_task_without_typing_has_no_argument_check(app):
         return x + y
 
     assert compat.argument_check(add) is None
+
+
+def test_a_pool_process_has_its_reply_queue_already_and_a_caller_has_not():
+    assert compat.has_reply_queue() is False
+
+    _set_task_join_will_block(True)
+    try:
+        assert compat.has_reply_queue() is True
+    finally:
+        _set_task_join_will_block(False)
 
 
 def test_an_application_opens_new_connections_after_its_pools_are_dropped(app):

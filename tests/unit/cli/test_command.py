@@ -205,3 +205,25 @@ def test_a_terminal_that_wants_no_color_gets_no_bold_either(tmp_path, monkeypatc
     assert command.wait(60) == 0
     assert b"main_task" in output
     assert (b"\x1b[" in output) is styled
+
+
+def test_a_result_over_rpc_is_refused_at_once_instead_of_waiting_for_ever(run_command):
+    """Section D."""
+    run = run_command(FRAMEWORK, "result", "the-id")
+
+    assert run.returncode == 1
+    assert "goes to the process that called the task" in run.stderr
+    assert "framework watch the-id" in run.stderr
+
+
+@pytest.mark.parametrize("arguments", [["call", "framework.tasks.main_task.main_task"], ["worker", "-c1"], ["doctor"]])
+def test_redis_as_a_broker_is_refused_in_one_line(run_command, monkeypatch, arguments):
+    """Section D."""
+    monkeypatch.setenv("CELERY_BROKER_URL", "redis://:secret@localhost:1/0")
+
+    run = run_command(FRAMEWORK, *arguments)
+
+    assert run.returncode == 1
+    assert "The broker 'redis' is not supported" in run.stderr + run.stdout
+    assert "Traceback" not in run.stderr
+    assert "secret" not in run.stderr + run.stdout
