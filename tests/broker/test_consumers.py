@@ -229,8 +229,10 @@ def test_the_broker_names_a_consumer_that_has_no_name(client):
 def test_two_consumers_of_one_name_are_refused(client):
     client.consume(consumer_tag="postman")
 
-    with pytest.raises(NotAllowed, match="attempt to reuse consumer tag 'postman'"):
+    with pytest.raises(NotAllowed, match="attempt to reuse consumer tag 'postman'") as refused:
         client.consume(consumer_tag="postman")
+
+    assert refused.value.reply_code == 530
 
 
 def test_two_channels_may_have_consumers_of_one_name(client, connect):

@@ -1,6 +1,7 @@
 """Queues with priorities."""
 
 import pytest
+from amqp.exceptions import PreconditionFailed
 
 
 @pytest.fixture
@@ -99,3 +100,13 @@ def test_a_full_queue_drops_its_first_which_is_the_most_urgent(client):
     client.publish("middling", priority=3)
 
     assert client.empty() == ["middling", "calm"]
+
+
+def test_a_queue_has_255_priorities_at_most(client):
+    client.queue("urgent", max_priority=255)
+    client.publish("least", key="urgent", priority=0)
+    client.publish("most", key="urgent", priority=255)
+
+    assert client.empty("urgent") == ["most", "least"]
+    with pytest.raises(PreconditionFailed):
+        client.queue("more", max_priority=256)

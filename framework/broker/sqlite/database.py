@@ -138,16 +138,27 @@ class Database:
         db.execute("pragma journal_size_limit = 33554432")
 
     def _is_stamped(self, db: sqlite3.Connection) -> bool:
-        application, version = (
-            db.execute(f"pragma {name}").fetchone()[0] for name in ("application_id", "user_version")
-        )
+        application, version, tables = self._header(db)
         if application == APPLICATION_ID and version == VERSION:
             return True
         if application == APPLICATION_ID:
             raise unsupported_version(self.path, version)
-        if application or version or db.execute("select 1 from sqlite_master").fetchone():
+        if application or version or tables:
             raise not_a_broker(self.path)
         return False
+
+    def _header(self, db: sqlite3.Connection) -> tuple[int, int, int]:
+        """Return application id, version and number of tables at one moment: another process may be creating them."""
+        if not db.in_transaction:
+            db.execute("begin")
+            try:
+                return self._header(db)
+            finally:
+                db.rollback()
+        (tables,) = db.execute("select count(*) from sqlite_master").fetchone()  # the snapshot begins with this read
+        (application,) = db.execute("pragma application_id").fetchone()
+        (version,) = db.execute("pragma user_version").fetchone()
+        return application, version, tables
 
     def _create(self, db: sqlite3.Connection) -> None:
         db.execute("begin immediate")
