@@ -7,6 +7,7 @@ from amqp.exceptions import NotFound
 from celery.backends import rpc
 
 from framework.celery import compat
+from framework.celery.fork_safety import reset_backend_after_fork
 
 __all__ = ["RPCBackend", "ReplyQueueMoved"]
 
@@ -38,6 +39,18 @@ class RPCBackend(rpc.RPCBackend):
     ResultConsumer = ReplyConsumer
     #: The reply queue that replaced the application's own; None before one was lost.
     moved_to: str | None = None
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        reset_backend_after_fork(self)
+
+    def begin_in_child(self) -> tuple[Any, ...]:
+        """Wait for no result of the parent process and name another reply queue; return what the parent owns."""
+        kept: tuple[Any, ...] = self.result_consumer.detach()  # type: ignore[attr-defined]
+        compat.forget_results(self)
+        self.moved_to = None
+        vars(self).pop("oid", None)
+        return kept
 
     def on_task_call(self, producer: Any, task_id: str) -> None:
         """Declare the reply queue.
