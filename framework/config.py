@@ -14,10 +14,14 @@ from celery.app.defaults import NAMESPACES, SETTING_KEYS, Option, flatten
 
 from framework.errors import FrameworkWarning, UnknownSetting
 
-__all__ = ["DEFAULTS", "READY_FD_VARIABLE", "prefix_of", "setting", "settings_from"]
+__all__ = ["DEFAULTS", "LAUNCHER_FD_VARIABLE", "READY_FD_VARIABLE", "prefix_of", "setting", "settings_from"]
 
 #: The environment variable with the number of the file descriptor that a worker or beat reports to once it is ready.
 READY_FD_VARIABLE = "FRAMEWORK_READY_FD"
+
+#: The environment variable with the number of the file descriptor that is at its end once the launcher of a worker or
+#: beat is gone.
+LAUNCHER_FD_VARIABLE = "FRAMEWORK_LAUNCHER_FD"
 
 DEFAULTS: dict[str, Any] = {
     # The only server needed is the broker, so results come back over it.
