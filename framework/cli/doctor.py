@@ -16,6 +16,7 @@ from framework.broker import migration
 from framework.broker.delays import LEVELS, level_queue
 from framework.broker.queue_diff import differences
 from framework.broker.server import server_properties
+from framework.celery.app import App
 from framework.celery.broker_errors import declared_queue, mismatch_error, queue_mismatch
 from framework.cli.broker_check import broker_errors_in_one_line, check_broker
 from framework.errors import FrameworkError, UnknownQueue, describe
@@ -48,6 +49,9 @@ def doctor(ctx: click.Context, *, migrate: str | None) -> None:
     Without --migrate, it changes nothing. The exit status is 1 when there is an error.
     """
     app = ctx.obj.app
+    if not isinstance(app, App):
+        click.echo(f"{'wrong':<6} {_plain(app)}")
+        ctx.exit(1)
     if migrate is not None:
         with broker_errors_in_one_line(app):
             check_broker(app)
@@ -61,12 +65,26 @@ def doctor(ctx: click.Context, *, migrate: str | None) -> None:
     ctx.exit("wrong" in states)
 
 
+def _plain(app: Celery) -> str:
+    use = "from framework.celery.app import App"
+    return (
+        f"The application {app.main!r} is a celery.Celery, whose queues doctor does not know: make it an App ({use})."
+    )
+
+
 def _migrate(app: Celery, name: str) -> int:
-    queue = declared_queue(app, name)
-    if queue is None:
-        raise UnknownQueue.named(name, {*app.amqp.queues, str(app.conf.task_failed_queue)})
     with app.connection_for_write(transport_options={"confirm_publish": True}) as connection:
+        queue = declared_queue(app, name) or _missing_queue(app, connection, name)
         return migration.migrate(connection, queue)
+
+
+def _missing_queue(app: Celery, connection: Any, name: str) -> Queue:
+    """Return the queue that a worker with ``-Q name`` declares, where the broker has it."""
+    known = {*app.amqp.queues, str(app.conf.task_failed_queue)}
+    queue: Queue | None = app.amqp.queues[name] if app.conf.task_create_missing_queues else None
+    if queue is None or differences(connection, queue) is None:
+        raise UnknownQueue.named(name, known)
+    return queue
 
 
 def _findings(app: Celery) -> Iterator[Finding]:
