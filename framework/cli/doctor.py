@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import uuid4
 
 import click
@@ -19,6 +19,7 @@ from framework.broker.server import server_properties
 from framework.celery.app import App
 from framework.celery.broker_errors import declared_queue, mismatch_error, queue_mismatch
 from framework.cli.broker_check import broker_errors_in_one_line, check_broker
+from framework.cli.project_check import Finding, project_findings
 from framework.errors import FrameworkError, UnknownQueue, describe
 
 __all__ = ["doctor"]
@@ -27,13 +28,6 @@ OLDEST_RABBITMQ = (3, 10)
 
 #: Seconds without an acknowledgement after which RabbitMQ closes a consumer's channel by default.
 CONSUMER_TIMEOUT_SECONDS = 1800
-
-
-class Finding(NamedTuple):
-    """The result of a check: ``ok``, ``note`` or ``wrong``, and its text."""
-
-    state: str
-    text: str
 
 
 @click.command()
@@ -87,7 +81,8 @@ def _missing_queue(app: Celery, connection: Any, name: str) -> Queue:
     return queue
 
 
-def _findings(app: Celery) -> Iterator[Finding]:
+def _findings(app: App) -> Iterator[Finding]:
+    yield from project_findings(app)
     try:
         url = check_broker(app)
     except FrameworkError as exc:
