@@ -14,10 +14,14 @@ from celery.app.defaults import NAMESPACES, SETTING_KEYS, Option, flatten
 
 from framework.errors import FrameworkWarning, UnknownSetting
 
-__all__ = ["DEFAULTS", "READY_FD_VARIABLE", "setting", "settings_from"]
+__all__ = ["DEFAULTS", "LAUNCHER_FD_VARIABLE", "READY_FD_VARIABLE", "prefix_of", "setting", "settings_from"]
 
 #: The environment variable with the number of the file descriptor that a worker or beat reports to once it is ready.
 READY_FD_VARIABLE = "FRAMEWORK_READY_FD"
+
+#: The environment variable with the number of the file descriptor that is at its end once the launcher of a worker or
+#: beat is gone.
+LAUNCHER_FD_VARIABLE = "FRAMEWORK_LAUNCHER_FD"
 
 DEFAULTS: dict[str, Any] = {
     # The only server needed is the broker, so results come back over it.
@@ -114,19 +118,30 @@ def settings_from(source: Mapping[str, Any], *, place: str, namespace: str | Non
         namespace: the prefix of settings in a module that has others too (Django's ``CELERY``).
 
     Raises:
-        UnknownSetting: a name is no setting; the message has the nearest one.
+        UnknownSetting: a name is no setting; the message has the nearest one. With a namespace, which other packages
+            use too, a name that is near no setting is only warned about.
     """
     theirs = _without_prefix(source, namespace) if namespace else source
     allowed = theirs.get("third_party_settings", ())
     found = {name: value for name, value in theirs.items() if _is_known(name, allowed)}
-    for name in [name for name, value in theirs.items() if name not in found and _looks_like_setting(name, value)]:
+    unknown = [name for name, value in theirs.items() if name not in found and _looks_like_setting(name, value)]
+    foreign = [name for name in unknown if namespace and not _nearest(name)]
+    for name in [name for name in unknown if name not in foreign]:
         found.setdefault(_current_name(name, place), theirs[name])
+    if namespace and foreign:
+        _note_foreign(foreign, place, prefix_of(namespace))
+        found |= {name: theirs[name] for name in foreign}
     options = "broker_transport_options"  # merged: a project that sets a timeout keeps the confirms
     return DEFAULTS | found | {options: DEFAULTS[options] | dict(found.get(options) or {})}
 
 
+def prefix_of(namespace: str) -> str:
+    """Return the prefix of the settings in a namespace."""
+    return namespace if namespace.endswith("_") else f"{namespace}_"
+
+
 def _without_prefix(source: Mapping[str, Any], namespace: str) -> dict[str, Any]:
-    prefix = namespace if namespace.endswith("_") else f"{namespace}_"
+    prefix = prefix_of(namespace)
     return {name.removeprefix(prefix).lower(): source[name] for name in source if name.startswith(prefix)}
 
 
@@ -140,12 +155,23 @@ def _looks_like_setting(name: str, value: object) -> bool:
     return not (name.startswith("_") or imported)
 
 
+def _nearest(name: str) -> list[str]:
+    """Return the setting that a name may be a typo of, in a list; an empty one where it is near none."""
+    return get_close_matches(name.lower(), SETTING_KEYS | DEFAULTS.keys(), n=1, cutoff=0.75)
+
+
+def _note_foreign(names: Iterable[str], place: str, prefix: str) -> None:
+    listed = ", ".join(sorted(f"{prefix}{name.upper()}" for name in names))
+    fix = f"if it belongs to another package, declare it with {prefix}THIRD_PARTY_SETTINGS."
+    warnings.warn(f"{place}: neither Celery nor the framework reads {listed}; {fix}", FrameworkWarning, stacklevel=3)
+
+
 def _current_name(name: str, place: str) -> str:
     if name in RENAMED:
         new = RENAMED[name]
         warnings.warn(f"{place}: the setting {name} is called {new} today; rename it.", FrameworkWarning, stacklevel=2)
         return new
-    close = get_close_matches(name.lower(), SETTING_KEYS | DEFAULTS.keys(), n=1, cutoff=0.75)
+    close = _nearest(name)
     # A constant of the project, such as BASE_DIR, is no setting; Celery does not read it either.
     if name.isupper() and not close and not name.startswith(("CELERY", "BROKER")):
         return name

@@ -4,6 +4,7 @@ Each says which public way is missing upstream. ``tests/unit/celery/test_compat.
 This module imports nothing of the framework, so that every layer may use it.
 """
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,8 @@ __all__ = [
     "ResultConsumer",
     "argument_check",
     "drop_connection_pools",
+    "drop_thread_state",
+    "forget_results",
     "has_reply_queue",
     "is_alive",
     "process_of",
@@ -63,6 +66,19 @@ def has_reply_queue() -> bool:
     return bool(task_join_will_block())
 
 
+def drop_thread_state(app: Any) -> None:
+    """Have an application name the queue of a thread's results anew, and make its result backend anew.
+
+    Both are in a ``threading.local``, which the thread that called ``os.fork`` has in the child too.
+    """
+    app._local = threading.local()
+
+
+def forget_results(backend: Any) -> None:
+    """Forget the results that a backend of ``rpc://`` waits for; Celery does so in the processes of billiard alone."""
+    backend._after_fork()
+
+
 def process_of(job: Any) -> Any:
     """Return the pool process that a job was written to; None where it was not.
 
@@ -88,6 +104,10 @@ class ResultConsumer(rpc.ResultConsumer):  # type: ignore[name-defined, misc]
     Celery 5.7 reconnects in a private method (https://github.com/celery/celery/pull/10179), for which
     https://github.com/celery/celery/issues/10188 asks a contract.
     """
+
+    def detach(self) -> tuple[Any, ...]:
+        """Drop the connection without closing it; return what must be kept, since it closes itself when it is freed."""
+        return tuple(self.__dict__.pop(name, None) for name in ("_connection", "_consumer"))
 
     @property
     def no_ack(self) -> bool:

@@ -17,6 +17,7 @@ from kombu.exceptions import ContentDisallowed
 from kombu.transport import pyamqp
 
 from framework.broker.frames import UNREADABLE, tolerate_unreadable
+from framework.celery.heartbeats import Heartbeats
 from framework.celery.redelivery import check_redelivery
 from framework.celery.validation import IncomingMessage, InvalidMessage, Limits, check_body, validate
 from framework.errors import QueueMismatch, describe
@@ -59,6 +60,9 @@ class Consumer(Base):  # type: ignore[misc]
         self.limits = Limits.of(app.conf.task_message_max_bytes, in_use)
         self._loop_thread: int | None = None
         super().__init__(*args, app=app, **options)
+        if self.hub and self.amqheartbeat and not self.pool.uses_semaphore:  # prefork's tasks run elsewhere
+            heartbeats = Heartbeats(self._connections, self.amqheartbeat)
+            self.on_task_request: Callable[[Any], Any] = heartbeats.during(self.on_task_request)
 
     def start(self) -> None:
         """Consume until the worker is stopped, or can never start."""
@@ -99,6 +103,9 @@ class Consumer(Base):  # type: ignore[misc]
                 self.store_invalid(message, InvalidMessage("invalid", describe(exc)), format_exc())
 
         return on_task_received
+
+    def _connections(self) -> list[Any]:
+        return [self.connection, self.event_dispatcher.connection if self.event_dispatcher else None]
 
     def _validated(self, message: Any) -> datetime | None:
         if UNREADABLE in message.headers:

@@ -1,7 +1,7 @@
-"""Drops connections that a process inherited through ``os.fork``.
+"""Drops the connections and the names that a process inherited through ``os.fork``.
 
 Celery and kombu do so in the processes that multiprocessing and billiard make. In others, such as those of a preloaded
-web server, two processes would write on one connection.
+web server, two processes would write on one connection, and take each other's results from one reply queue.
 """
 
 import os
@@ -12,18 +12,24 @@ from kombu import pools
 
 from framework.celery import compat
 
-__all__ = ["reset_after_fork"]
+__all__ = ["reset_after_fork", "reset_backend_after_fork"]
 
 
 _apps: WeakSet[Any] = WeakSet()
+_backends: WeakSet[Any] = WeakSet()
 
 #: Never closed: that would end the connection of the parent process.
 _inherited: list[Any] = []
 
 
 def reset_after_fork(app: Any) -> None:
-    """Have each process that is forked later begin without connections of ``app``."""
+    """Have each process that is forked later begin without connections of ``app``, and with queues of its own."""
     _apps.add(app)
+
+
+def reset_backend_after_fork(backend: Any) -> None:
+    """Have ``backend`` wait for its results anew in each process that is forked later."""
+    _backends.add(backend)
 
 
 def _reset() -> None:
@@ -32,6 +38,10 @@ def _reset() -> None:
         group.clear()
     for app in _apps:
         compat.drop_connection_pools(app)
+        compat.drop_thread_state(app)
+        for name in ("oid", "control"):  # Celery keeps both once they have been used
+            vars(app).pop(name, None)
+    _inherited.extend(backend.begin_in_child() for backend in _backends)
 
 
 os.register_at_fork(after_in_child=_reset)

@@ -15,7 +15,7 @@ from celery.utils.log import get_logger
 
 import framework
 from framework.celery.broker_errors import converting_errors
-from framework.config import settings_from
+from framework.config import prefix_of, settings_from
 from framework.discovery import find_tasks_in_project, source_of
 from framework.errors import (
     BrokenConfig,
@@ -51,9 +51,18 @@ class Loader(AppLoader):
         """Read the settings of a module, class, dictionary or its name; see ``celery.Celery.config_from_object``."""
         found = super().config_from_object(obj, silent=silent)
         if found:
-            ours = settings_from(dict(self.conf.items()), place=str(obj), namespace=self.app.namespace)
+            namespace = self.app.namespace
+            ours = settings_from(self._source(namespace), place=str(obj), namespace=namespace)
             super().config_from_object(ours)
         return bool(found)
+
+    def _source(self, namespace: str | None) -> dict[str, Any]:
+        """Return the names and values of the settings; of an object with a namespace, those with its prefix alone.
+
+        A value that belongs to others may cost time or raise when it is read, such as a SECRET_KEY that is not set.
+        """
+        prefix = prefix_of(namespace) if namespace else ""
+        return {name: self.conf[name] for name in self.conf if name.startswith(prefix)}
 
     def _config_module(self, name: str, *, required: bool) -> ModuleType | None:
         try:

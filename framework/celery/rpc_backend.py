@@ -12,6 +12,7 @@ from framework.broker.deadline import Deadline
 from framework.broker.producer import ReliableProducer
 from framework.broker.request import within_call
 from framework.celery import compat
+from framework.celery.fork_safety import reset_backend_after_fork
 from framework.errors import describe
 
 __all__ = ["RPCBackend", "ReplyQueueMoved"]
@@ -51,6 +52,18 @@ class RPCBackend(BaseBackend):  # type: ignore[misc]
     ResultConsumer = ReplyConsumer
     #: The reply queue that replaced the application's own; None before one was lost.
     moved_to: str | None = None
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        reset_backend_after_fork(self)
+
+    def begin_in_child(self) -> tuple[Any, ...]:
+        """Wait for no result of the parent process and name another reply queue; return what the parent owns."""
+        kept: tuple[Any, ...] = self.result_consumer.detach()
+        compat.forget_results(self)
+        self.moved_to = None
+        self.__dict__.pop("oid", None)
+        return kept
 
     def on_task_call(self, producer: Any, task_id: str) -> None:  # noqa: ARG002
         """Declare the reply queue.

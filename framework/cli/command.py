@@ -16,6 +16,7 @@ from kombu.exceptions import OperationalError
 from framework import __version__
 from framework.cli import ready
 from framework.cli.broker_check import broker_error
+from framework.cli.orphan import end_with_launcher
 from framework.cli.result import result
 from framework.errors import FrameworkError
 
@@ -38,6 +39,7 @@ def run() -> None:
     sys.path.insert(0, "")  # the project is the current folder, as with `python -m`
     os.environ.setdefault("CELERY_APP", APP)  # inherited by `worker --detach` and `multi`
     ready.announce_readiness()
+    end_with_launcher()
     try:
         command.main(prog_name="framework", auto_envvar_prefix="CELERY")
     except (OperationalError, AMQPError) as exc:  # Celery's commands do not catch it

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import uuid4
 
 import click
@@ -18,8 +18,10 @@ from framework.broker.delay_probe import overdue_queues
 from framework.broker.delays import LEVELS, level_queue, step_queue
 from framework.broker.queue_diff import differences
 from framework.broker.server import server_properties
+from framework.celery.app import App
 from framework.celery.broker_errors import declared_queue, mismatch_error, queue_mismatch
 from framework.cli.broker_check import broker_errors_in_one_line, check_broker
+from framework.cli.project_check import Finding, project_findings
 from framework.config import setting
 from framework.errors import FrameworkError, UnknownQueue, describe
 
@@ -32,13 +34,6 @@ CONSUMER_TIMEOUT_SECONDS = 1800
 
 #: Seconds that a probe may take through the queues of delays.
 PROBE_TIMEOUT_SECONDS = 10.0
-
-
-class Finding(NamedTuple):
-    """The result of a check: ``ok``, ``note`` or ``wrong``, and its text."""
-
-    state: str
-    text: str
 
 
 @click.command()
@@ -55,6 +50,9 @@ def doctor(ctx: click.Context, *, migrate: str | None) -> None:
     status is 1 when there is an error.
     """
     app = ctx.obj.app
+    if not isinstance(app, App):
+        click.echo(f"{'wrong':<6} {_plain(app)}")
+        ctx.exit(1)
     if migrate is not None:
         with broker_errors_in_one_line(app):
             check_broker(app)
@@ -76,15 +74,30 @@ def _next(app: Celery, findings: Iterator[Finding]) -> Finding | None:
         return next(findings, None)
 
 
+def _plain(app: Celery) -> str:
+    use = "from framework.celery.app import App"
+    return (
+        f"The application {app.main!r} is a celery.Celery, whose queues doctor does not know: make it an App ({use})."
+    )
+
+
 def _migrate(app: Celery, name: str) -> int:
-    queue = declared_queue(app, name)
-    if queue is None:
-        raise UnknownQueue.named(name, {*app.amqp.queues, str(app.conf.task_failed_queue)})
     with app.connection_for_write(transport_options={"confirm_publish": True}) as connection:
+        queue = declared_queue(app, name) or _missing_queue(app, connection, name)
         return migration.migrate(connection, queue)
 
 
-def _findings(app: Celery) -> Iterator[Finding]:
+def _missing_queue(app: Celery, connection: Any, name: str) -> Queue:
+    """Return the queue that a worker with ``-Q name`` declares, where the broker has it."""
+    known = {*app.amqp.queues, str(app.conf.task_failed_queue)}
+    queue: Queue | None = app.amqp.queues[name] if app.conf.task_create_missing_queues else None
+    if queue is None or differences(connection, queue) is None:
+        raise UnknownQueue.named(name, known)
+    return queue
+
+
+def _findings(app: App) -> Iterator[Finding]:
+    yield from project_findings(app)
     try:
         url = check_broker(app)
     except FrameworkError as exc:

@@ -1,11 +1,12 @@
 """Text for a terminal: one line, truncated, without control characters; times."""
 
 import re
+import shutil
 from datetime import datetime, tzinfo
 
 __all__ = ["WIDTH", "escaped", "format_time", "one_line", "truncated"]
 
-#: Columns of the output.
+#: Columns of the output where it is no terminal.
 WIDTH = 80
 
 # A terminal obeys these characters instead of displaying them.
@@ -22,8 +23,9 @@ def one_line(text: str) -> str:
     return escaped(" ".join(text.split()))
 
 
-def truncated(line: str, width: int = WIDTH) -> str:
-    """Return a line cut to ``width`` columns."""
+def truncated(line: str, width: int | None = None) -> str:
+    """Return a line cut to ``width`` columns, by default those of the terminal."""
+    width = width or shutil.get_terminal_size((WIDTH, 24)).columns
     return line if len(line) <= width else f"{line[: width - 1]}…"
 
 

@@ -46,6 +46,12 @@ class AlreadyUp(FrameworkError):
             )
         )
 
+    @classmethod
+    def killed(cls, folder: Path) -> Self:
+        """Name the folder, where a service of one that was killed has not ended yet."""
+        problem = f"A worker or beat of a killed `framework up` still runs in {folder.parent}"
+        return cls(message(problem, fix="It ends within seconds: wait, or kill it."))
+
 
 class ResultElsewhere(FrameworkError):
     """A result went to the process that called the task, and no other one can read it."""

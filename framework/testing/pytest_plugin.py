@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from framework.testing.worker import Worker
+from framework.testing.worker import BROKER_VARIABLES, Worker
 
 __all__ = ["task_broker", "task_worker"]
 
@@ -38,7 +38,8 @@ def pytest_configure(config: pytest.Config) -> None:
     patch = pytest.MonkeyPatch()
     config.add_cleanup(patch.undo)
     config.stash[BROKER] = config.getoption("--task-broker") or f"sqlite:///{Path(folder.name) / 'broker.db'}"
-    patch.setenv("CELERY_BROKER_URL", config.stash[BROKER])
+    for name in BROKER_VARIABLES:
+        patch.setenv(name, config.stash[BROKER])
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,10 @@ from framework.config import READY_FD_VARIABLE
 from framework.errors import ServiceDied
 from framework.testing.reaper import end_with_this_process
 
-__all__ = ["Worker"]
+__all__ = ["BROKER_VARIABLES", "Worker"]
+
+#: The environment variables that name a broker, each stronger than settings: Celery's command line reads the last.
+BROKER_VARIABLES = ("CELERY_BROKER_URL", "CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL", "BROKER_URL")
 
 #: Seconds that the worker has to become ready, and to end after SIGTERM.
 READY_TIMEOUT_SECONDS, GRACE_SECONDS = 60.0, 20.0
@@ -35,14 +38,15 @@ class Worker:
     Args:
         broker_url: the broker of its tasks, such as ``sqlite:////tmp/broker.db``.
         options: more options of the command ``framework worker``, such as ``"--queues=mail"``.
-        app: the application, as for ``--app``; the framework's own by default.
+        app: the application, as for ``--app``; by default that of ``CELERY_APP``, or else the framework's own.
 
     Raises:
         ServiceDied: the worker ended, or was not ready within a minute; the message contains the last lines of its log.
     """
 
-    def __init__(self, broker_url: str, *options: str, app: str = "framework.celery.celery") -> None:
+    def __init__(self, broker_url: str, *options: str, app: str | None = None) -> None:
         self.broker_url = broker_url
+        app = app or os.environ.get("CELERY_APP") or "framework.celery.celery"
         self._command = [sys.executable, "-m", "framework", "--app", app, "worker", *OPTIONS, *options]
 
     def __enter__(self) -> Self:
@@ -106,7 +110,8 @@ class Worker:
         self._dismiss()
 
     def _environment(self) -> dict[str, str]:
-        return {**os.environ, "CELERY_BROKER_URL": self.broker_url, "PYTHONPATH": os.pathsep.join(sys.path)}
+        brokers = dict.fromkeys(BROKER_VARIABLES, self.broker_url)
+        return {**os.environ, **brokers, "PYTHONPATH": os.pathsep.join(sys.path)}
 
     def _never_ready(self) -> ServiceDied:
         status = self._process.returncode

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from framework.celery.app import App
 from framework.config import DEFAULTS, settings_from
 from framework.errors import FrameworkWarning, UnknownSetting
 
@@ -176,3 +177,80 @@ def test_config_from_object_keeps_the_defaults_and_refuses_typos(tmp_path):
     )
 
     assert "settings: 'task_ack_later' is not a setting. Did you mean 'task_acks_late'?" in run.stderr
+
+
+DJANGO = """
+import os, sys
+from django.conf import settings
+settings.configure(CELERY_TASK_ACKS_LATE=False, {more})
+from framework.celery.app import App
+app = App("shop", set_as_current=False)
+app.config_from_object("django.conf:settings", namespace="CELERY")
+print(app.conf.task_acks_late, app.conf.get("email_task_config"))
+"""
+
+
+@pytest.fixture
+def in_django(tmp_path):
+    """Run an application with settings of Django in a fresh process."""
+
+    def run(**more):
+        code = DJANGO.format(more=", ".join(f"{name}={value!r}" for name, value in more.items()))
+        return subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=tmp_path,
+            env={"PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
+
+
+def test_django_settings_without_a_secret_key_are_read(in_django):
+    """A21"""
+    run = in_django()
+
+    assert run.stdout == "False None\n", run.stderr
+
+
+def test_of_an_object_with_a_namespace_only_names_with_its_prefix_are_read():
+    """A21"""
+
+    class Settings:
+        MINE_TASK_ACKS_LATE = False
+
+        @property
+        def database(self):
+            raise AssertionError("it has been read")
+
+    app = App("mine", set_as_current=False)
+    app.config_from_object(Settings(), namespace="MINE")
+
+    assert app.conf.task_acks_late is False
+
+
+def test_django_settings_of_other_packages_are_passed_on_with_one_note(in_django):
+    """A21"""
+    run = in_django(CELERY_EMAIL_TASK_CONFIG={"queue": "mail"}, CELERY_EMAIL_CHUNK_SIZE=5, CELERY_HAYSTACK_QUEUE="x")
+
+    assert run.stdout == "False {'queue': 'mail'}\n", run.stderr
+    notes = [line for line in run.stderr.splitlines() if "FrameworkWarning" in line]
+    assert len(notes) == 1
+    assert "CELERY_EMAIL_CHUNK_SIZE, CELERY_EMAIL_TASK_CONFIG, CELERY_HAYSTACK_QUEUE" in notes[0]
+
+
+def test_django_settings_of_other_packages_that_are_declared_need_no_note(in_django):
+    """A21"""
+    run = in_django(CELERY_EMAIL_TASK_CONFIG={"queue": "mail"}, CELERY_THIRD_PARTY_SETTINGS=["email_*"])
+
+    assert run.stdout == "False {'queue': 'mail'}\n"
+    assert run.stderr == ""
+
+
+@pytest.mark.parametrize("typed", ["CELERY_TASK_ACK_LATE", "CELERY_TASK_ALWAYS_EAGR", "CELERY_BROKER_ULR"])
+def test_a_mistyped_setting_of_a_namespace_is_refused_among_those_of_other_packages(typed):
+    """A21"""
+    with pytest.raises(UnknownSetting, match="Did you mean"):
+        settings_from({typed: 1, "CELERY_EMAIL_TASK_CONFIG": {}}, place="settings", namespace="CELERY")

@@ -29,10 +29,10 @@ def up(ctx: click.Context, *, verbose: bool, command: Sequence[str]) -> None:
     if command and not shutil.which(command[0]) and not Path(command[0]).exists():
         raise CommandNotFound.named(command[0])
     folder = ProjectDir(Path.cwd())
-    with folder.locked():
+    with folder.locked() as lock:
         os.environ["CELERY_BROKER_URL"] = os.environ.get("CELERY_BROKER_URL") or folder.broker_url()
         broker = check_broker(ctx.obj.app)
-        plan = Plan(broker, _services(folder), command, _environment(ctx), folder, verbose)
+        plan = Plan(broker, _services(folder), command, _environment(ctx), folder, lock, verbose)
         status = run_with_watchdog(lambda watchdog_gone: run(plan, watchdog_gone))
     ctx.exit(status)
 

@@ -1,7 +1,7 @@
 """Ends all descendants of this process, however they were started.
 
 On Linux this process becomes the parent of orphans and daemons below it, and ``/proc`` lists them. On other systems
-both functions do nothing, and only process groups are ended.
+these functions do nothing, and only process groups are ended.
 """
 
 import ctypes
@@ -14,9 +14,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["adopt_orphans", "end_descendants"]
+__all__ = ["adopt_orphans", "end_descendants", "end_with_parent"]
 
 
+PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 #: Seconds between two polls of the running processes.
 POLL_INTERVAL_SECONDS = 0.02
@@ -28,6 +29,12 @@ def adopt_orphans() -> None:
     """Become the parent of each descendant whose parent ends."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def end_with_parent() -> None:
+    """Terminate this process when its parent ends, even if that is killed; a started program keeps this."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
 def end_descendants(grace: float) -> None:

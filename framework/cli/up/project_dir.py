@@ -19,8 +19,11 @@ class ProjectDir:
         self.path = project.absolute() / ".framework"
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Make the folder and lock it for this process and its forks, until the last of them ends.
+    def locked(self) -> Iterator[int]:
+        """Make the folder and lock it until the last process ends that has the file descriptor of the lock.
+
+        Yields:
+            The file descriptor. Forks have it; other programs do when it is passed to them.
 
         Raises:
             FolderNotUsable: the folder cannot be made or written.
@@ -30,10 +33,13 @@ class ProjectDir:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise AlreadyUp.at(self.path, lock.read() or "starting") from None
+                owner = lock.read()
+                if not _may_run(owner):
+                    raise AlreadyUp.killed(self.path) from None
+                raise AlreadyUp.at(self.path, owner or "starting") from None
             lock.truncate()
             print(os.getpid(), end="", file=lock, flush=True)
-            yield
+            yield lock.fileno()
 
     def broker_url(self) -> str:
         """Return the URL of the embedded broker in this folder; make its file where there is none.
@@ -61,3 +67,14 @@ class ProjectDir:
         except OSError as exc:
             raise FolderNotUsable.at(file, exc) from exc
         return file
+
+
+def _may_run(pid: str) -> bool:
+    """Return whether a process runs, or is not known: the lock is taken before the id is written."""
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except (ValueError, PermissionError):
+        pass
+    return True

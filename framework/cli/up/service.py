@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from framework.cli.up.process_group import ProcessGroup
-from framework.config import READY_FD_VARIABLE
+from framework.config import LAUNCHER_FD_VARIABLE, READY_FD_VARIABLE
 from framework.errors import FrameworkError, ServiceDied
 
 __all__ = ["Service"]
@@ -28,23 +28,26 @@ class Service(ProcessGroup):
     #: The file for its output; None for the terminal.
     log: Path | None
     _pipe: int
+    _held_open: int
 
     @classmethod
-    async def begin(cls, name: str, *options: str, environment: Mapping[str, str], log: Path | None) -> Self:
-        """Start ``framework name options...``."""
+    async def begin(cls, name: str, *options: str, environment: Mapping[str, str], log: Path | None, lock: int) -> Self:
+        """Start ``framework name options...``, which holds ``lock``, and ends when this process does."""
         pipe, service_end = os.pipe()
+        launcher_gone, held_open = os.pipe()  # the latter is closed when this process ends, however it does
         try:
             service = await cls.start(
                 *(sys.executable, "-m", "framework", name, *options),
-                env={**environment, READY_FD_VARIABLE: str(service_end)},
+                env={**environment, READY_FD_VARIABLE: str(service_end), LAUNCHER_FD_VARIABLE: str(launcher_gone)},
                 stdin=subprocess.DEVNULL,
                 stdout=log.open("wb") if log else None,
                 stderr=subprocess.STDOUT if log else None,
-                pass_fds=[service_end],
+                pass_fds=[service_end, launcher_gone, lock],
             )
         finally:
             os.close(service_end)
-        service.name, service.log, service._pipe = name, log, pipe
+            os.close(launcher_gone)
+        service.name, service.log, service._pipe, service._held_open = name, log, pipe, held_open
         return service
 
     async def wait_until_ready(self) -> str:

@@ -10,6 +10,7 @@ from typing import TypeVar
 import click
 
 from framework.cli.exit_codes import KILLED_BY, OK
+from framework.cli.up.descendants import end_with_parent
 from framework.cli.up.process_group import ProcessGroup
 from framework.cli.up.project_dir import ProjectDir
 from framework.cli.up.service import Service
@@ -38,6 +39,8 @@ class Plan:
     command: Sequence[str]
     environment: Mapping[str, str]
     folder: ProjectDir
+    #: The file descriptor of the folder's lock, which the services hold too.
+    lock: int
     #: Whether services write to the terminal instead of their logs.
     verbose: bool
 
@@ -86,7 +89,7 @@ class Supervisor:
     async def start_service(self, name: str, options: Sequence[str]) -> None:
         """Start a service and wait until it is ready."""
         log = None if self.plan.verbose else self.plan.folder.log(name)
-        service = await Service.begin(name, *options, environment=self.plan.environment, log=log)
+        service = await Service.begin(name, *options, environment=self.plan.environment, log=log, lock=self.plan.lock)
         self.services.append(service)
         print_status(name, await self._unless_interrupted(service.wait_until_ready()), "ready")
 
@@ -118,7 +121,7 @@ class Supervisor:
 
     async def _start_command(self) -> ProcessGroup:
         try:
-            return await ProcessGroup.start(*self.plan.command, env=self.plan.environment)
+            return await ProcessGroup.start(*self.plan.command, env=self.plan.environment, preexec_fn=end_with_parent)
         except OSError as exc:
             raise CommandNotRunnable.named(self.plan.command[0], exc) from None
 

@@ -1,4 +1,4 @@
-"""A pool does not run a job again that a dead child had begun; the broker delivers its message again."""
+"""A pool does not run a job again that a dead child had begun, and keeps no timer of a job that has ended."""
 
 import subprocess
 import sys
@@ -57,6 +57,15 @@ os._exit(0)
 """
 
 
+ENDED = """
+for _ in range(30):
+    jobs = [pool.apply_async(abs, (-1,), {limits}) for _ in range(100)]
+    run_loop_until(lambda: all(job.ready() for job in jobs))
+print(len(hub.timer), flush=True)
+os._exit(0)
+"""
+
+
 @pytest.fixture
 def output():
     """A function that runs a program with a pool of this class, and returns the lines that it prints."""
@@ -79,3 +88,17 @@ def test_celery_s_own_pool_runs_it_again(output):
 
 def test_a_job_that_no_child_has_accepted_is_run_by_the_next(output):
     assert output("Pool", NOT_ACCEPTED) == ["run again", "done"]
+
+
+@pytest.mark.parametrize("limits", ["timeout=1740", "soft_timeout=1700, timeout=1740"])
+def test_timers_of_jobs_that_have_ended_do_not_pile_up_until_their_time_limit(output, limits):
+    """B1"""
+    [timers] = output("Pool", ENDED.format(limits=limits))
+
+    assert int(timers) < 1500
+
+
+def test_celery_s_own_pool_keeps_a_timer_of_each_job(output):
+    [timers] = output("AsynPool", ENDED.format(limits="timeout=1740"))
+
+    assert int(timers) > 3000

@@ -189,6 +189,31 @@ def test_a_queue_that_a_worker_consumes_from_is_not_migrated(doctor, start_worke
     assert worker.process.poll() is None
 
 
+def test_a_queue_that_only_a_worker_s_option_names_is_migrated(doctor, broker_url):
+    with Connection(broker_url) as connection:
+        connection.default_channel.queue_declare("adhoc", durable=True, auto_delete=False)
+
+    run = doctor("--migrate", "adhoc")
+
+    assert run.returncode == 0, run.stderr
+    with Connection(broker_url) as connection:
+        assert [each.argument for each in differences(connection, Queue("adhoc"))]
+
+
+@pytest.mark.parametrize("broker", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("options", [(), ("--migrate", "celery")])
+def test_an_application_of_plain_celery_is_an_error_that_names_the_class_it_needs(doctor, project, options):
+    (project / "plain_app.py").write_text("import celery, framework.celery.app\napp = celery.Celery('plain_app')\n")
+
+    run = doctor(*options, CELERY_APP="plain_app")
+
+    assert run.returncode == 1
+    [line] = errors_of(run)
+    assert line.startswith("wrong  The application 'plain_app' is a celery.Celery, whose queues doctor does not know:")
+    assert "make it an App (from framework.celery.app import App)" in line
+    assert not run.stderr
+
+
 def test_an_unknown_queue_is_an_error_that_names_it(doctor):
     run = doctor("--migrate", "celry")
 

@@ -16,6 +16,8 @@ from queue import Empty, Queue
 import pytest
 
 from framework.cli.exit_codes import NOT_FOUND, NOT_RUNNABLE, SERVICE_DIED
+from framework.cli.up.project_dir import ProjectDir
+from framework.errors import AlreadyUp
 from framework.testing.mailbox import Mailbox
 
 UP = [sys.executable, "-m", "framework", "up"]
@@ -358,6 +360,62 @@ def test_when_the_launcher_is_killed_everything_ends(up):
     assert session.wait() == 137
     assert session.lines[-1] == "Error: The launcher was killed; what it ran has been stopped."
     assert ended(processes)
+
+
+def kill_both(session):
+    """Kill up's two processes, so that neither of them can react to the other's end."""
+    launcher = session.launcher
+    session.process.send_signal(signal.SIGSTOP)
+    os.kill(launcher, signal.SIGKILL)
+    session.process.kill()
+
+
+def test_when_both_processes_of_up_are_killed_worker_beat_and_command_end(up):
+    """C4"""
+    session = up(*sh("echo running; exec sleep 1000"))
+    session.wait_for_line("running")
+    processes = session.processes()
+
+    kill_both(session)
+
+    assert len(processes) > SESSION
+    assert ended(processes)
+
+
+SLOW_TO_STOP = """
+import time
+from pathlib import Path
+from celery import signals
+
+@signals.worker_shutting_down.connect(weak=False)
+def _wait(**_):
+    Path("stopping").touch()
+    while not Path("go").exists():
+        time.sleep(0.05)
+"""
+
+
+def test_the_folder_is_locked_while_a_worker_of_a_killed_session_runs(up, tmp_path, eventually):
+    """C4"""
+    (tmp_path / "celeryconfig.py").write_text(SLOW_TO_STOP)
+    session = up()
+    session.wait_for_line("beat")
+    processes = session.processes()
+
+    kill_both(session)
+
+    eventually((tmp_path / "stopping").exists)
+    session.process.wait()
+    with pytest.raises(AlreadyUp, match="A worker or beat of a killed `framework up` still runs in"):
+        lock(tmp_path)
+    (tmp_path / "go").touch()
+    assert ended(processes)
+    lock(tmp_path)
+
+
+def lock(folder):
+    with ProjectDir(folder).locked():
+        pass
 
 
 def test_a_worker_that_is_killed_ends_the_session_and_the_command(up, tmp_path):

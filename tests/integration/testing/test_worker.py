@@ -49,6 +49,32 @@ def test_no_test_reaches_the_broker_of_the_settings(shop):
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.parametrize("name", ["BROKER_URL", "CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL"])
+def test_no_test_reaches_a_broker_that_another_variable_names(shop, name):
+    (shop / "tests/test_call.py").write_text(
+        "import os\nfrom framework.celery.celery import celery\n\n"
+        "def test_a_call(task_broker):\n"
+        "    used = {celery.conf.broker_read_url, celery.conf.broker_write_url, os.environ['BROKER_URL']}\n"
+        "    assert used == {task_broker}\n"
+    )
+
+    done = pytest_in(shop, "tests/test_call.py", **{name: "amqp://guest:guest@127.0.0.1:1//"})
+
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_worker_wins_over_the_broker_of_celery_s_command_line_and_has_the_application_of_the_environment(
+    tmp_path, monkeypatch
+):
+    (tmp_path / "shop.py").write_text("from framework.celery.app import App\napp = App('shop_of_the_environment')\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CELERY_APP", "shop")
+    monkeypatch.setenv("BROKER_URL", "amqp://guest:guest@127.0.0.1:1//")
+
+    with Worker(f"sqlite:///{tmp_path}/broker.db", "--concurrency=1") as worker:
+        assert "shop_of_the_environment" in worker.output
+
+
 def test_nothing_is_left_behind(shop, tmp_path):
     folder = tmp_path / "temporary"
     folder.mkdir()

@@ -91,6 +91,33 @@ def test_a_consumer_records_the_queue_of_each_tag(app):
         assert consumer.queue_names.keys() == connection.default_channel.consumers.keys()
 
 
+def test_an_application_keeps_the_name_of_a_thread_s_reply_queue_until_it_is_dropped(app):
+    app._local.oid = "of the parent"
+    assert app.thread_oid == "of the parent"
+
+    compat.drop_thread_state(app)
+
+    assert app.thread_oid != "of the parent"
+
+
+def test_a_result_consumer_is_detached_from_its_connection_and_its_backend_forgets_pending_results(app):
+    app.conf.result_backend = "rpc://"
+    backend = app.backend
+    consumer = compat.ResultConsumer(backend, app, backend.accept, backend._pending_results, backend._pending_messages)
+    backend.result_consumer = consumer
+    app.AsyncResult("pending").then(print)
+    assert backend._pending_results.concrete | backend._pending_results.weak
+    connection = consumer._connection
+
+    kept = consumer.detach()
+    compat.forget_results(backend)
+
+    assert kept[0] is connection is not None
+    assert not backend._pending_results.concrete | backend._pending_results.weak
+    assert connection.connected
+    connection.close()
+
+
 def test_a_pool_job_has_its_process_and_whether_it_was_accepted():
     job = billiard.pool.ApplyResult({}, callback=None)
 
