@@ -27,8 +27,8 @@ class RabbitMQMissing(FrameworkError):
             message(
                 f"RabbitMQ {release} is not here to test with",
                 cause,
-                fix=f"Run `python -m framework.testing.rabbitmq install {release}` on Debian or Ubuntu, with a network; "
-                "elsewhere set RABBITMQ_URL to a server of that release.",
+                fix=f"On Debian or Ubuntu, run `python -m framework.testing.rabbitmq install {release}` with a network; "
+                "elsewhere, set RABBITMQ_URL to a server of that release.",
             )
         )
 

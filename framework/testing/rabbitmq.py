@@ -1,7 +1,7 @@
 """Starts a private RabbitMQ node for tests: on free ports, in a temporary folder, ended with the tests.
 
-It needs only the server's package: no root, no service, no plugin, and no data or cookie of another node. Other releases
-than the installed one are downloaded by ``python -m framework.testing.rabbitmq install 4.3``.
+It needs only the server's package: no root, no service, no plugin, and no data or cookie of another node.
+``python -m framework.testing.rabbitmq install 4.3`` downloads another release than the one of this machine.
 """
 
 import os
@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 from subprocess import DEVNULL, Popen
@@ -212,7 +212,13 @@ class RabbitMQ:
 
     def _start_epmd(self, port: int) -> None:
         # Without epmd, the node would start one as a daemon that stays.
-        command = [shutil.which("epmd", path=self._installation.path) or "epmd", "-port", str(port), "-address", "127.0.0.1"]
+        command = [
+            shutil.which("epmd", path=self._installation.path) or "epmd",
+            "-port",
+            str(port),
+            "-address",
+            "127.0.0.1",
+        ]
         self._epmd = Popen(
             command, env=self._environment, stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL, process_group=0
         )
@@ -287,10 +293,10 @@ def main(args: list[str]) -> int:
 
 
 def _install_package() -> int:
-    if os.environ.get("RABBITMQ_URL") or _is_installed():
+    if os.environ.get("RABBITMQ_URL") or releases.is_installed():
         return 0
     reason = apt_install("RabbitMQ", "rabbitmq-server")
-    if reason or not _is_installed():
+    if reason or not releases.is_installed():
         print(f"{RabbitMQMissing.here().message} (Not installed now: {reason}.)", file=sys.stderr)
     return 0
 
@@ -303,12 +309,6 @@ def _install_releases(wanted: list[str]) -> int:
         print(exc.message, file=sys.stderr)
         return 1
     return 0
-
-
-def _is_installed() -> bool:
-    with suppress(RabbitMQMissing):
-        return bool(releases.find())
-    return False
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 
 from framework.errors import DebianUnreachable, RabbitMQMissing
 
-__all__ = ["RELEASES", "Installation", "find", "install"]
+__all__ = ["RELEASES", "Installation", "find", "install", "is_installed"]
 
 #: The releases that can be had, and the suite of Debian that has each.
 RELEASES = {"4.0": "trixie", "4.3": "forky"}
@@ -31,7 +31,9 @@ SBIN_PATH = "/usr/local/sbin:/usr/sbin:/sbin:/opt/homebrew/sbin"
 
 ERLANG = "usr/lib/erlang"
 LOADER = "usr/lib/*/ld-linux*.so.*"
-UNREACHABLE = re.compile("could not (resolve|connect)|connection (failed|timed out)|unreachable|unable to connect", re.I)
+UNREACHABLE = re.compile(
+    "could not (resolve|connect)|connection (failed|timed out)|unreachable|unable to connect", re.I
+)
 RUN_WITH_OWN_LIBRARIES = '#!/bin/sh\nexec "{loader}" --argv0 "$0" --library-path "{libraries}" "{program}" "$@"\n'
 
 
@@ -69,6 +71,14 @@ def find(release: str | None = None) -> Installation:
     return Installation(folder / "usr/lib/rabbitmq/bin/rabbitmq-server", f"{folder / ERLANG / 'bin'}:{path}")
 
 
+def is_installed(release: str | None = None) -> bool:
+    """Return whether `find` finds a release."""
+    try:
+        return bool(find(release))
+    except RabbitMQMissing:
+        return False
+
+
 def install(release: str) -> None:
     """Download a release and unpack it into the user's cache, unless it is there.
 
@@ -87,7 +97,7 @@ def install(release: str) -> None:
         packages = _download(release, Path(temporary))
         root = Path(temporary, "root")
         for package in packages:
-            subprocess.run(["dpkg-deb", "--extract", package, root], check=True)
+            subprocess.run(["dpkg-deb", "--extract", package, root], check=True)  # noqa: S607 - as apt-get, from PATH
         _relocate(root, folder)
         if not folder.exists():  # another process may have been faster
             root.rename(folder)
