@@ -27,7 +27,7 @@ class RabbitMQMissing(FrameworkError):
             message(
                 f"RabbitMQ {release} is not here to test with",
                 cause,
-                fix=f"On Debian or Ubuntu, run `python -m framework.testing.rabbitmq install {release}` with a network; "
+                fix=f"On Debian or Ubuntu, `python -m framework.testing.rabbitmq install {release}` downloads it; "
                 "elsewhere, set RABBITMQ_URL to a server of that release.",
             )
         )

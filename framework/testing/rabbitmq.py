@@ -30,11 +30,19 @@ from framework.testing.reaper import end_with_this_process
 # Below the system's ephemeral ports, so that no client takes the node's port while it is down.
 PORTS = range(20_000, 32_000)
 VHOST_BATCH_SIZE = 25
-REPLACE_VHOSTS = (
-    '[rabbit_vhost:delete(V, <<"test">>) || V <- [{}]], '
-    '[begin ok = rabbit_vhost:add(V, <<"test">>), ok = rabbit_auth_backend_internal:set_permissions('
-    '<<"guest">>, V, <<".*">>, <<".*">>, <<".*">>, <<"test">>) end || V <- [{}]].'
-)
+# All at once, since a node writes each change to its disk, and writes those that come together once.
+REPLACE_VHOSTS = """
+    All = fun(Do, Names) ->
+        Started = [spawn_monitor(fun() -> Do(Name) end) || Name <- Names],
+        [receive {{'DOWN', Monitor, _, _, Reason}} -> normal = Reason end || {{_, Monitor}} <- Started]
+    end,
+    All(fun(Name) -> rabbit_vhost:delete(Name, <<"test">>) end, [{}]),
+    All(fun(Name) ->
+        ok = rabbit_vhost:add(Name, <<"test">>),
+        ok = rabbit_auth_backend_internal:set_permissions(
+            <<"guest">>, Name, <<".*">>, <<".*">>, <<".*">>, <<"test">>)
+    end, [{}]).
+"""
 
 
 #: Erlang does not busy-wait for work, since tests share the processors.

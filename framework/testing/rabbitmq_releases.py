@@ -32,7 +32,7 @@ SBIN_PATH = "/usr/local/sbin:/usr/sbin:/sbin:/opt/homebrew/sbin"
 ERLANG = "usr/lib/erlang"
 LOADER = "usr/lib/*/ld-linux*.so.*"
 UNREACHABLE = re.compile(
-    "could not (resolve|connect)|connection (failed|timed out)|unreachable|unable to connect", re.I
+    "could not (resolve|connect)|connection (failed|timed out)|unreachable|unable to connect", re.IGNORECASE
 )
 RUN_WITH_OWN_LIBRARIES = '#!/bin/sh\nexec "{loader}" --argv0 "$0" --library-path "{libraries}" "{program}" "$@"\n'
 
