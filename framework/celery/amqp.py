@@ -6,19 +6,24 @@ from functools import cached_property
 from typing import Any
 
 import celery.app.amqp
-from amqp.exceptions import PreconditionFailed
+from amqp import spec
+from amqp.exceptions import AMQPError, ConsumerCancelled, PreconditionFailed
+from celery.utils.log import get_logger
 from kombu import Queue
 from kombu.common import Broadcast
 
 from framework.broker.delays import DelayedQueue, queue_named_by, route
 from framework.broker.producer import ReliableProducer
+from framework.celery import compat
 from framework.celery.broker_errors import mismatch_error
 from framework.discovery.catalog import TaskInfo, resolve
 from framework.failures.headers import strip_death_headers
 from framework.failures.queue import failed_queue
 from framework.progress.tracking import report_call
 
-__all__ = ["AMQP", "Queues"]
+__all__ = ["AMQP", "Queues", "TaskConsumer"]
+
+log = get_logger(__name__)
 
 
 class Queues(celery.app.amqp.Queues):
@@ -47,8 +52,33 @@ def _may_be_quorum(queue: Queue, theirs: dict[str, Any]) -> bool:
     return not priorities and theirs.get("x-queue-type", "quorum") == "quorum"
 
 
+class TaskConsumer(compat.TaskConsumer):
+    """The consumer of a worker, which consumes again where the server cancels it.
+
+    RabbitMQ does so when a queue was deleted and, from 4.3 on, when a message was unacknowledged for longer than the
+    consumer timeout. With another connection the worker would stop all its tasks, and they would run again.
+    """
+
+    def on_server_cancel(self, queue: Any, tag: str) -> None:
+        """Consume the queue again, on the same channel.
+
+        Raises:
+            amqp.exceptions.ConsumerCancelled: that was not possible; the worker then connects anew.
+        """
+        log.warning("The broker cancelled the consumer of the queue %r, which is consumed again", queue.name)
+        try:
+            # RabbitMQ 4.3.0 to 4.3.6 keep delivering to a consumer that they have cancelled until it replies:
+            # https://github.com/rabbitmq/rabbitmq-server/releases/tag/v4.3.7
+            self.channel.basic_cancel(tag, nowait=True)
+            self.consume_again(queue)
+        except (AMQPError, OSError) as exc:
+            raise ConsumerCancelled(tag, spec.Basic.Cancel) from exc
+
+
 class AMQP(celery.app.amqp.AMQP):
     """Celery's messaging, with quorum queues, confirmed publishes and delays on the broker."""
+
+    Consumer = TaskConsumer
 
     def queues_cls(self, queues: Any, **options: Any) -> Any:  # type: ignore[override]
         """Return the task queues of this application."""

@@ -5,14 +5,17 @@ This module imports nothing of the framework, so that every layer may use it.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import celery.worker.request
+import kombu
 from celery.backends import rpc
 
 __all__ = [
     "Request",
     "ResultConsumer",
+    "TaskConsumer",
     "argument_check",
     "drop_connection_pools",
     "is_alive",
@@ -87,6 +90,34 @@ class ResultConsumer(rpc.ResultConsumer):  # type: ignore[name-defined, misc]
 
     def _reconnect(self) -> None:
         self.reconnect()
+
+
+BaseConsumer: Any = kombu.Consumer
+
+
+class TaskConsumer(BaseConsumer):  # type: ignore[misc]
+    """kombu's consumer, with a method for a queue whose consumer the server cancels.
+
+    kombu's consumer gives its queues no ``on_cancel``, so py-amqp raises `amqp.ConsumerCancelled`, a connection error
+    of a connection that works: https://github.com/celery/kombu/pull/1953.
+    """
+
+    def on_server_cancel(self, queue: Any, tag: str) -> None:
+        """Handle that the server has cancelled the consumer ``tag`` of ``queue``."""
+        raise NotImplementedError
+
+    def consume_again(self, queue: Any) -> None:
+        """Declare a queue and consume it with another tag."""
+        self._active_tags.pop(queue.name, None)
+        queue.declare()
+        self._basic_consume(queue)
+
+    def _basic_consume(self, queue: Any, *args: Any, **options: Any) -> Any:
+        tag = super()._basic_consume(queue, *args, **options)
+        callbacks = getattr(self.channel, "cancel_callbacks", None)  # of py-amqp
+        if callbacks is not None:
+            callbacks[tag] = partial(self.on_server_cancel, queue)
+        return tag
 
 
 BaseRequest: Any = celery.worker.request.Request  # its stubs leave out most of it

@@ -5,7 +5,9 @@ import inspect
 import os
 import re
 from pathlib import Path
+from unittest.mock import Mock
 
+import amqp
 import billiard.pool
 import celery
 import celery.worker.request
@@ -14,7 +16,7 @@ from billiard.process import BaseProcess
 from celery.backends import rpc
 from celery.concurrency import asynpool
 from celery.local import Proxy
-from kombu import pools
+from kombu import Queue, pools
 
 import framework
 from framework.broker import register
@@ -114,6 +116,29 @@ def test_celery_s_request_calls_a_private_method_with_the_arguments_of_its_publi
 @pytest.mark.parametrize("name", ["_already_cancelled", "_already_revoked"])
 def test_celery_s_request_stores_how_a_task_was_stopped(name):
     assert getattr(celery.worker.request.Request, name) is False
+
+
+def test_kombu_consumes_a_queue_with_the_method_that_is_overridden(app):
+    cancelled = []
+
+    class Consumer(compat.TaskConsumer):
+        def on_server_cancel(self, queue, tag):
+            cancelled.append((queue.name, tag))
+
+    class Channel(Mock):
+        cancel_callbacks = {}  # noqa: RUF012
+
+    channel = Channel()
+    consumer = Consumer(channel, [Queue("celery")], auto_declare=False)
+    consumer.consume()
+
+    [tag] = channel.cancel_callbacks
+    channel.cancel_callbacks.pop(tag)(tag)
+    consumer.consume_again(consumer.queues[0])
+
+    assert cancelled == [("celery", tag)]
+    assert [*channel.cancel_callbacks] != [tag]
+    assert "cancel_callbacks" in vars(amqp.Channel(Mock(channels={}), 1, auto_decode=False))
 
 
 def test_no_other_module_uses_a_private_name_of_upstream():

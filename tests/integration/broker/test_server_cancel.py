@@ -1,0 +1,93 @@
+"""A consumer that RabbitMQ cancels: from 4.3 on, when a task runs for longer than its consumer timeout."""
+
+from contextlib import suppress
+
+import pytest
+from amqp import Connection
+from kombu import Queue
+
+BRIEF = {"x-consumer-timeout": 1000}
+SETTINGS = f"""
+from kombu import Queue
+task_queues = [Queue("celery"), Queue("brief", queue_arguments={BRIEF})]
+"""
+SLOW_AT_FIRST = '''
+@celery.task
+def slow_at_first(once, seconds):
+    """Run longer than the queue allows, but only the first time."""
+    note("slow", os.getpid())
+    if not (HERE / once).exists():
+        (HERE / once).touch()
+        time.sleep(seconds)
+'''
+
+
+@pytest.fixture
+def broker(rabbitmq):
+    """RabbitMQ alone."""
+    return "rabbitmq"
+
+
+@pytest.fixture
+def server_cancels(rabbitmq):
+    """Skip where the server does not cancel consumers."""
+    with Connection(f"127.0.0.1:{rabbitmq.port}") as connection:
+        version = connection.server_properties["version"]
+    if tuple(map(int, version.split(".")[:2])) < (4, 3):
+        pytest.skip(f"RabbitMQ {version} closes the channel instead")
+
+
+@pytest.fixture
+def project(project):
+    with (project / "celeryconfig.py").open("a") as file:
+        file.write(SETTINGS)
+    with (project / "probe/tasks/any-name.py").open("a") as file:
+        file.write(SLOW_AT_FIRST)
+    return project
+
+
+@pytest.fixture
+def app(app):
+    app.conf.task_queues = [Queue("celery"), Queue("brief", queue_arguments=BRIEF)]
+    return app
+
+
+def test_a_queue_that_was_deleted_is_consumed_again_on_the_same_channel(app):
+    """G: the server cancels a deleted queue's consumer too, which was taken for a lost connection."""
+    received = []
+    with (
+        app.connection_for_read() as connection,
+        app.amqp.TaskConsumer(connection.channel(), [app.amqp.queues["celery"]]) as consumer,
+    ):
+        consumer.on_message = received.append
+        consumer.queues[0].delete()
+        with suppress(TimeoutError):
+            connection.drain_events(timeout=1)
+
+        app.send_task("probe.tasks.any-name.add", (1, 2), task_id="after")
+
+        connection.drain_events(timeout=30)
+    assert [message.headers["id"] for message in received] == ["after"]
+
+
+@pytest.mark.usefixtures("server_cancels")
+def test_a_cancelled_consumer_costs_no_other_task_its_delivery(start_worker, call, noted, eventually):
+    """G: a task runs for too long, the server cancels its consumer, and the tasks beside it were run a second time."""
+    worker = start_worker("-c3")
+
+    # given a task of one queue, and in another queue a task that runs for longer than it may
+    call("work", "beside", seconds=5).apply_async(queue="celery")
+    eventually(lambda: noted("started") == ["beside"])
+    call("slow_at_first", "once", 3).apply_async(queue="brief")
+
+    # when the server cancels the second one's consumer
+    eventually(lambda: len(noted("slow")) >= 2)
+
+    # then the task beside it runs once, to its end
+    eventually(lambda: "beside" in noted("done"))
+    # and the worker consumes both queues as before
+    for queue in ("celery", "brief"):
+        call("tell", queue).apply_async(queue=queue)
+    eventually(lambda: sorted(noted("told")) == ["brief", "celery"])
+    assert noted("started") == ["beside"]
+    assert "Connection to broker lost" not in worker.output
