@@ -33,7 +33,7 @@ class RabbitMQMissing(FrameworkError):
         )
 
     @classmethod
-    def among(cls, release: str, known: Iterable[str]) -> Self:
+    def named(cls, release: str, known: Iterable[str]) -> Self:
         """Name a release that cannot be downloaded, and those that can."""
         return cls(message(f"RabbitMQ {release} cannot be downloaded", fix=f"The releases are {', '.join(known)}."))
 

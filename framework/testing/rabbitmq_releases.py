@@ -105,7 +105,7 @@ def install(release: str) -> None:
 
 def _folder(release: str) -> Path:
     if release not in RELEASES:
-        raise RabbitMQMissing.among(release, RELEASES)
+        raise RabbitMQMissing.named(release, RELEASES)
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(cache, "omstd-framework", f"rabbitmq-{release}")
 
