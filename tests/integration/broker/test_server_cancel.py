@@ -6,6 +6,9 @@ import pytest
 from amqp import Connection
 from kombu import Queue
 
+from framework.schedule.leader import Leadership
+from framework.schedule.leader_connection import LeadershipLost
+
 BRIEF = {"x-consumer-timeout": 1000}
 SETTINGS = f"""
 from kombu import Queue
@@ -91,3 +94,35 @@ def test_a_cancelled_consumer_costs_no_other_task_its_delivery(start_worker, cal
     eventually(lambda: sorted(noted("told")) == ["brief", "celery"])
     assert noted("started") == ["beside"]
     assert "Connection to broker lost" not in worker.output
+
+
+@pytest.mark.usefixtures("server_cancels")
+def test_the_schedule_has_a_leader_again_after_the_consumers_of_all_schedulers_timed_out(rabbitmq, app, eventually):
+    """G: a queue with a single active consumer stops for good once all its consumers have timed out.
+
+    https://github.com/rabbitmq/rabbitmq-server/issues/17317: only another connection starts it again.
+    """
+    vhost = app.conf.broker_url.rpartition("/")[2]
+    rabbitmq.ctl("set_policy", "--vhost", vhost, "brief", "schedule", '{"consumer-timeout": 1000}')
+    schedulers = [Leadership(app, {}) for _ in range(2)]
+    losses, leaders = 0, 0
+
+    def run():
+        nonlocal losses, leaders
+        for place, scheduler in enumerate(schedulers):
+            led = scheduler.leads_since
+            try:
+                scheduler.work(0.05)
+            except LeadershipLost:
+                losses += 1
+                scheduler.abandon()
+                schedulers[place] = Leadership(app, {})
+            else:
+                leaders += scheduler.leads_since != led
+        return losses >= 3 and leaders >= 4
+
+    try:
+        eventually(run)
+    finally:
+        for scheduler in schedulers:
+            scheduler.abandon()
