@@ -32,7 +32,7 @@ def test_a_release_that_cannot_be_downloaded_is_refused_with_those_that_can(caps
     assert line.endswith("RabbitMQ 4.9 cannot be downloaded. The releases are 4.0, 4.3.")
 
 
-def test_a_machine_without_apt_is_told_what_it_takes(monkeypatch, tmp_path):
+def test_without_apt_the_error_says_what_it_takes(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
 
     with pytest.raises(RabbitMQMissing, match="it takes apt-get"):
