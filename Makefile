@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 TEST_OPTIONS := -n 4 --dist loadfile --ignore tests/docs --ignore tests/chaos
 CHAOS_SCALE ?= 1
 
-.PHONY: help setup run demo screenshots test test-all dist chaos bench lint docs docs-serve sessions messages clean
+.PHONY: help setup run demo screenshots test test-all test-rabbitmq4 dist chaos bench lint docs docs-serve sessions messages clean
 
 help:  ## list what there is to make
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 setup: $(VENV)/installed  ## install everything into .venv (the other targets do it by themselves)
 
@@ -44,6 +44,9 @@ test-all: setup  ## run every test on each supported Python that is here, and wi
 	@$(BIN)/python -m framework.testing.rabbitmq install
 	@$(BIN)/python -m framework.testing.browser install
 	@$(BIN)/python tools/test_all.py $(if $(ONLY),--only $(ONLY)) $(TEST_OPTIONS) $(PYTEST_ARGS)
+
+test-rabbitmq4: setup  ## run what depends on the server on RabbitMQ 4.0 and 4.3, which it downloads
+	@$(BIN)/python tools/test_rabbitmq4.py $(PYTEST_ARGS)
 
 chaos: setup  ## kill, cut, poison and starve everything, and count what is lost (half an hour; CHAOS_SCALE=0.1: 5 minutes)
 	@$(BIN)/python -m framework.testing.rabbitmq install

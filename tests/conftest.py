@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 from framework.errors import RabbitMQMissing
 from framework.testing.external_rabbitmq import ExternalRabbitMQ
 from framework.testing.rabbitmq import RabbitMQ
+from framework.testing.rabbitmq_releases import find
 
 SETTING_PREFIXES = (
     "ACCOUNTS_",
@@ -38,6 +39,33 @@ settings.load_profile("shared machine")
 WITHOUT_RABBITMQ = pytest.StashKey[str]()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--rabbitmq-release",
+        metavar="RELEASE",
+        help="Run only what needs RabbitMQ, on this release, installed with `python -m framework.testing.rabbitmq "
+        "install RELEASE`.",
+    )
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what needs no RabbitMQ, where a release of it is tested."""
+    if config.getoption("rabbitmq_release") is None:
+        return
+    others = [item for item in items if not needs_rabbitmq(item)]
+    items[:] = [item for item in items if needs_rabbitmq(item)]
+    config.hook.pytest_deselected(items=others)
+
+
+def needs_rabbitmq(item: pytest.Item) -> bool:
+    params = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+    fixtures = getattr(item, "fixturenames", ())
+    if broker := params.get("broker", params.get("rig")):
+        return broker != "sqlite"
+    return not {"rabbitmq", "release"}.isdisjoint(fixtures)
+
+
 @pytest.fixture(autouse=True)
 def tasks_of_one_test(monkeypatch: pytest.MonkeyPatch) -> None:
     """Undo a test's registrations: Celery adds each shared task to every application that is made later."""
@@ -45,15 +73,27 @@ def tasks_of_one_test(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def rabbitmq(request: pytest.FixtureRequest) -> Iterator[RabbitMQ | ExternalRabbitMQ]:
-    """One RabbitMQ for all tests; skips where there is none, but fails under ``CI=true``."""
+def release(pytestconfig: pytest.Config) -> str | None:
+    """The release of RabbitMQ that is tested; None for the one of this machine. Skips where it is not installed."""
+    chosen: str | None = pytestconfig.getoption("rabbitmq_release")
     try:
-        server = external_or_private()
+        find(chosen)
     except RabbitMQMissing as missing:
         if os.environ.get("CI") == "true":
             raise
-        request.config.stash[WITHOUT_RABBITMQ] = missing.message
+        pytestconfig.stash[WITHOUT_RABBITMQ] = missing.message
         pytest.skip(missing.message)
+    return chosen
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(request: pytest.FixtureRequest) -> Iterator[RabbitMQ | ExternalRabbitMQ]:
+    """One RabbitMQ for all tests; skips where there is none, but fails under ``CI=true``."""
+    url = SET_ASIDE.get("RABBITMQ_URL")
+    if url and request.config.getoption("rabbitmq_release") is None:
+        server: RabbitMQ | ExternalRabbitMQ = ExternalRabbitMQ(url, SET_ASIDE.get("RABBITMQ_MANAGEMENT_URL"))
+    else:
+        server = RabbitMQ(release=request.getfixturevalue("release"))
     with server:
         yield server
 
@@ -62,11 +102,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     """Print once why the tests on RabbitMQ were skipped."""
     if WITHOUT_RABBITMQ in config.stash:
         terminalreporter.write_line(f"Skipped what needs RabbitMQ. {config.stash[WITHOUT_RABBITMQ]}", yellow=True)
-
-
-def external_or_private() -> RabbitMQ | ExternalRabbitMQ:
-    url = SET_ASIDE.get("RABBITMQ_URL")
-    return ExternalRabbitMQ(url, SET_ASIDE.get("RABBITMQ_MANAGEMENT_URL")) if url else RabbitMQ()
 
 
 @pytest.fixture(params=["rabbitmq", "sqlite"])

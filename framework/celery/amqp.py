@@ -6,7 +6,9 @@ from functools import cached_property, partial
 from typing import Any
 
 import celery.app.amqp
-from amqp.exceptions import PreconditionFailed
+from amqp import spec
+from amqp.exceptions import AMQPError, ConsumerCancelled, PreconditionFailed
+from celery.utils.log import get_logger
 from kombu import Queue
 from kombu.common import Broadcast
 
@@ -22,7 +24,9 @@ from framework.failures.headers import strip_death_headers
 from framework.failures.queue import failed_queue
 from framework.progress.tracking import report_call
 
-__all__ = ["AMQP", "Queues"]
+__all__ = ["AMQP", "Queues", "TaskConsumer"]
+
+log = get_logger(__name__)
 
 
 class Queues(celery.app.amqp.Queues):
@@ -53,11 +57,43 @@ def _type(queue: Queue, theirs: dict[str, Any]) -> str:
     return theirs.get("x-queue-type", "classic" if has_priorities else "quorum") or "classic"
 
 
+class TaskConsumer(compat.TaskConsumer):
+    """The consumer of a worker, which consumes again where the server cancels it.
+
+    RabbitMQ does so when a queue was deleted and, from 4.3 on, when a message was unacknowledged for longer than the
+    consumer timeout. With another connection the worker would stop all its tasks, and they would run again.
+    """
+
+    #: The exchange of the failed-task queue.
+    failed_exchange: str
+
+    def on_server_cancel(self, queue: Any, tag: str) -> None:
+        """Consume the queue again, on the same channel.
+
+        Raises:
+            amqp.exceptions.ConsumerCancelled: that was not possible; the worker then connects anew.
+        """
+        log.warning("The broker cancelled the consumer of the queue %r, which is consumed again", queue.name)
+        try:
+            # RabbitMQ 4.3.0 to 4.3.6 keep delivering to a consumer that they have cancelled until it replies:
+            # https://github.com/rabbitmq/rabbitmq-server/releases/tag/v4.3.7
+            self.channel.basic_cancel(tag, nowait=True)
+            self.consume_again(queue)
+            self.bind_delayed(queue)
+        except (AMQPError, OSError) as exc:
+            raise ConsumerCancelled(tag, spec.Basic.Cancel) from exc
+
+    def bind_delayed(self, queue: Any) -> None:
+        """Have a queue receive its delayed tasks: one that was deleted has lost the binding for them."""
+        if not isinstance(queue, Broadcast):
+            declare_due(queue.name, self.failed_exchange, self.channel)
+
+
 class AMQP(celery.app.amqp.AMQP):
     """Celery's messaging, with quorum queues, confirmed publishes and delays on the broker."""
 
     Connection = Connection
-    Consumer = compat.Consumer
+    Consumer = TaskConsumer
 
     def __init__(self, app: Any) -> None:
         super().__init__(app)
@@ -152,10 +188,9 @@ class AMQP(celery.app.amqp.AMQP):
         try:
             self.failed_queue(channel).declare()
             consumer: Any = super().TaskConsumer(channel, *args, **options)
-            consumer.queue_names = self._queue_names
+            consumer.queue_names, consumer.failed_exchange = self._queue_names, self.failed_queue.exchange.name
             for queue in consumer.queues:
-                if not isinstance(queue, Broadcast):  # a queue that was deleted has lost its delayed tasks' binding
-                    declare_due(queue.name, self.failed_queue.exchange.name, consumer.channel)
+                consumer.bind_delayed(queue)
         except PreconditionFailed as exc:
             raise mismatch_error(self.app, exc) or exc from None
         return consumer

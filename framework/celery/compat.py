@@ -6,6 +6,7 @@ This module imports nothing of the framework, so that every layer may use it.
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import celery.worker.request
@@ -14,9 +15,9 @@ from celery._state import task_join_will_block  # type: ignore[attr-defined]
 from celery.backends import rpc
 
 __all__ = [
-    "Consumer",
     "Request",
     "ResultConsumer",
+    "TaskConsumer",
     "argument_check",
     "drop_connection_pools",
     "drop_thread_state",
@@ -122,22 +123,45 @@ class ResultConsumer(rpc.ResultConsumer):  # type: ignore[name-defined, misc]
         self.reconnect()
 
 
-class Consumer(kombu.Consumer):
-    """kombu's consumer of several queues, which records the queue of each consumer tag in ``queue_names``.
+BaseConsumer: Any = kombu.Consumer
+
+
+class TaskConsumer(BaseConsumer):  # type: ignore[misc]
+    """kombu's consumer, which records the queue of each consumer tag, and has a method for one that is cancelled.
 
     A message names the exchange and routing key that it was published with and the tag of its consumer, not its queue
-    (https://github.com/celery/celery/issues/3767); kombu makes the tags in a private method.
+    (https://github.com/celery/celery/issues/3767); kombu makes the tags in a private method. It gives its queues no
+    ``on_cancel`` either, so py-amqp raises `amqp.ConsumerCancelled`, a connection error of a connection that works:
+    https://github.com/celery/kombu/pull/1953.
     """
 
+    #: The name of the queue of each consumer tag.
     queue_names: dict[str, str]
 
     def __init__(self, *args: Any, **options: Any) -> None:
         self.queue_names = {}
         super().__init__(*args, **options)
 
+    def on_server_cancel(self, queue: Any, tag: str) -> None:
+        """Handle that the server has cancelled the consumer ``tag`` of ``queue``."""
+        raise NotImplementedError
+
+    def consume_again(self, queue: Any) -> None:
+        """Declare a queue and consume it with another tag."""
+        self._active_tags.pop(queue.name, None)
+        queue.declare()
+        self._basic_consume(queue)
+
     def _add_tag(self, queue: Any, consumer_tag: str | None = None) -> str:
         tag = str(super()._add_tag(queue, consumer_tag))
         self.queue_names[tag] = queue.name
+        return tag
+
+    def _basic_consume(self, queue: Any, *args: Any, **options: Any) -> Any:
+        tag = super()._basic_consume(queue, *args, **options)
+        callbacks = getattr(self.channel, "cancel_callbacks", None)  # of py-amqp
+        if callbacks is not None:
+            callbacks[tag] = partial(self.on_server_cancel, queue)
         return tag
 
 

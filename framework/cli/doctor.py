@@ -22,6 +22,7 @@ from framework.celery.app import App
 from framework.celery.broker_errors import declared_queue, mismatch_error, queue_mismatch
 from framework.cli.broker_check import broker_errors_in_one_line, check_broker
 from framework.cli.project_check import Finding, project_findings
+from framework.cli.server_faults import faults_of
 from framework.config import setting
 from framework.errors import FrameworkError, UnknownQueue, describe
 
@@ -106,6 +107,7 @@ def _findings(app: App) -> Iterator[Finding]:
     with app.connection_for_write() as connection:
         server = server_properties(connection)
         yield _broker(url, server)
+        yield from _faults(server)
         for queue in [*app.amqp.queues.values(), app.amqp.failed_queue]:  # type: ignore[attr-defined]
             yield _queue(app, connection, queue)
             yield from _classic(queue)
@@ -127,6 +129,11 @@ def _broker(url: str, server: dict[str, Any]) -> Finding:
     if server.get("product") == "RabbitMQ" and numbers < OLDEST_RABBITMQ:
         return Finding("wrong", f"{text} It is too old for our queues: 3.10 or later is needed.")
     return Finding("ok", text)
+
+
+def _faults(server: dict[str, Any]) -> Iterator[Finding]:
+    if server.get("product") == "RabbitMQ":
+        yield from (Finding("note", fault) for fault in faults_of(str(server.get("version", ""))))
 
 
 def _queue(app: Celery, connection: Any, queue: Queue) -> Finding:

@@ -56,7 +56,13 @@ from framework.errors.project import (
     UnknownSetting,
 )
 from framework.errors.schedule import BadEntries, BadSchedule, UnknownEntry
-from framework.errors.testing import BrowserMissing, ExternalRabbitMQUnusable, RabbitMQFailed, RabbitMQMissing
+from framework.errors.testing import (
+    BrowserMissing,
+    DebianUnreachable,
+    ExternalRabbitMQUnusable,
+    RabbitMQFailed,
+    RabbitMQMissing,
+)
 from framework.errors.web import BadTaskToken, BrokerAway, ExpiredTaskToken, MissingSecret, NoSocket
 
 __all__ = [
@@ -87,6 +93,7 @@ __all__ = [
     "CommandNotRunnable",
     "DatabaseRefused",
     "DatabaseUnreachable",
+    "DebianUnreachable",
     "DiscoveryError",
     "DuplicateTask",
     "ExpiredTaskToken",

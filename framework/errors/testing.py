@@ -1,5 +1,6 @@
 """Errors of ``framework.testing``."""
 
+from collections.abc import Iterable
 from typing import Self
 
 from framework.errors.base import FrameworkError, message
@@ -18,6 +19,27 @@ class RabbitMQMissing(FrameworkError):
                 "to a server that tests may use (it needs the management plugin).",
             )
         )
+
+    @classmethod
+    def of(cls, release: str, cause: str) -> Self:
+        """Name the release, why it is not here, and how to get it."""
+        return cls(
+            message(
+                f"RabbitMQ {release} is not here to test with",
+                cause,
+                fix=f"On Debian or Ubuntu, `python -m framework.testing.rabbitmq install {release}` downloads it; "
+                "elsewhere, set RABBITMQ_URL to a server of that release.",
+            )
+        )
+
+    @classmethod
+    def named(cls, release: str, known: Iterable[str]) -> Self:
+        """Name a release that cannot be downloaded, and those that can."""
+        return cls(message(f"RabbitMQ {release} cannot be downloaded", fix=f"The releases are {', '.join(known)}."))
+
+
+class DebianUnreachable(RabbitMQMissing):
+    """Debian's mirror does not answer, so a release of RabbitMQ cannot be downloaded."""
 
 
 class RabbitMQFailed(FrameworkError):

@@ -117,7 +117,7 @@ class LeaderConnection:
                 self._heartbeat_checked = monotonic()
                 self.client.transport.heartbeat_check(self._connection, rate=2)
         if self._cancelled:
-            raise LeadershipLost(f"the queue {self.queue!r} was deleted")
+            raise LeadershipLost(f"the broker cancelled the consumer of the queue {self.queue!r}, or it was deleted")
 
     def received(self) -> Iterator[Record]:
         """Yield the records that were delivered."""

@@ -1,6 +1,7 @@
 """Starts a private RabbitMQ node for tests: on free ports, in a temporary folder, ended with the tests.
 
 It needs only the server's package: no root, no service, no plugin, and no data or cookie of another node.
+``python -m framework.testing.rabbitmq install 4.3`` downloads another release than the one of this machine.
 """
 
 import os
@@ -21,32 +22,31 @@ from typing import Self
 from amqp import Connection
 from amqp.exceptions import AMQPError
 
-from framework.errors import RabbitMQFailed, RabbitMQMissing
+from framework.errors import FrameworkError, RabbitMQFailed, RabbitMQMissing
+from framework.testing import rabbitmq_releases as releases
 from framework.testing.apt import apt_install
 from framework.testing.reaper import end_with_this_process
 
-# Debian's and Fedora's /usr/sbin/rabbitmq-server become the user "rabbitmq" and run this script.
-PACKAGED_SCRIPT = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
-# Folders of packages that are not in the PATH of a user without privileges.
-SBIN_PATH = "/usr/local/sbin:/usr/sbin:/sbin:/opt/homebrew/sbin"
 # Below the system's ephemeral ports, so that no client takes the node's port while it is down.
 PORTS = range(20_000, 32_000)
 VHOST_BATCH_SIZE = 25
-REPLACE_VHOSTS = (
-    '[rabbit_vhost:delete(V, <<"test">>) || V <- [{}]], '
-    '[begin ok = rabbit_vhost:add(V, <<"test">>), ok = rabbit_auth_backend_internal:set_permissions('
-    '<<"guest">>, V, <<".*">>, <<".*">>, <<".*">>, <<"test">>) end || V <- [{}]].'
-)
+# All at once, since a node writes each change to its disk, and writes those that come together once.
+REPLACE_VHOSTS = """
+    All = fun(Do, Names) ->
+        Started = [spawn_monitor(fun() -> Do(Name) end) || Name <- Names],
+        [receive {{'DOWN', Monitor, _, _, Reason}} -> normal = Reason end || {{_, Monitor}} <- Started]
+    end,
+    All(fun(Name) -> rabbit_vhost:delete(Name, <<"test">>) end, [{}]),
+    All(fun(Name) ->
+        ok = rabbit_vhost:add(Name, <<"test">>),
+        ok = rabbit_auth_backend_internal:set_permissions(
+            <<"guest">>, Name, <<".*">>, <<".*">>, <<".*">>, <<"test">>)
+    end, [{}]).
+"""
 
 
 #: Erlang does not busy-wait for work, since tests share the processors.
 NO_BUSY_WAIT = "+sbwt none +sbwtdcpu none +sbwtdio none"
-
-
-def server_script() -> Path | None:
-    """Return the path of the server's start script, or None when it is not installed."""
-    found = shutil.which("rabbitmq-server", path=f"{os.environ.get('PATH', os.defpath)}:{SBIN_PATH}")
-    return PACKAGED_SCRIPT if PACKAGED_SCRIPT.exists() else Path(found) if found else None
 
 
 class RabbitMQ:
@@ -59,6 +59,8 @@ class RabbitMQ:
         config: Lines for its ``rabbitmq.conf``.
         name: Its node name, before ``@localhost``.
         beside: Another node, which starts before it and ends after it; the two can be a cluster.
+        release: Its release, such as "4.3", which was installed with
+            ``python -m framework.testing.rabbitmq install 4.3``; by default, the RabbitMQ of this machine.
 
     Raises:
         RabbitMQMissing: The server is not installed.
@@ -71,11 +73,15 @@ class RabbitMQ:
     _environment: dict[str, str]
     _epmd: "Popen[bytes]"
 
-    def __init__(self, config: str = "", *, name: str = "test", beside: "RabbitMQ | None" = None) -> None:
-        script = server_script()
-        if script is None:
-            raise RabbitMQMissing.here()
-        self._script = script
+    def __init__(
+        self,
+        config: str = "",
+        *,
+        name: str = "test",
+        beside: "RabbitMQ | None" = None,
+        release: str | None = None,
+    ) -> None:
+        self._installation = releases.find(release)
         self._config = config
         self.name = f"{name}@localhost"
         self._beside = beside
@@ -121,7 +127,7 @@ class RabbitMQ:
         """
         with self.output.open("wb") as output:
             self._node = Popen(
-                [self._script],
+                [self._installation.script],
                 env=self._environment,
                 stdin=DEVNULL,
                 stdout=output,
@@ -156,7 +162,7 @@ class RabbitMQ:
         Raises:
             RabbitMQFailed: The command failed; the message contains its output.
         """
-        command = [str(self._script.with_name("rabbitmqctl")), "--silent", *args]
+        command = [str(self._installation.script.with_name("rabbitmqctl")), "--silent", *args]
         done = subprocess.run(
             command,
             env=self._environment,
@@ -185,6 +191,7 @@ class RabbitMQ:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("RABBITMQ_", "ERL_"))}
         return inherited | {
             "HOME": str(self.folder),  # the node writes its cookie there
+            "PATH": self._installation.path,
             "LC_ALL": "C.UTF-8",
             "ERL_CRASH_DUMP_SECONDS": "0",
             "ERL_EPMD_ADDRESS": "127.0.0.1",
@@ -213,7 +220,13 @@ class RabbitMQ:
 
     def _start_epmd(self, port: int) -> None:
         # Without epmd, the node would start one as a daemon that stays.
-        command = [shutil.which("epmd") or "epmd", "-port", str(port), "-address", "127.0.0.1"]
+        command = [
+            shutil.which("epmd", path=self._installation.path) or "epmd",
+            "-port",
+            str(port),
+            "-address",
+            "127.0.0.1",
+        ]
         self._epmd = Popen(
             command, env=self._environment, stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL, process_group=0
         )
@@ -272,17 +285,37 @@ def _is_free(port: int) -> bool:
 
 
 def main(args: list[str]) -> int:
-    """Run ``python -m framework.testing.rabbitmq install``: install a server where it is missing and this user may.
+    """Run ``python -m framework.testing.rabbitmq install [RELEASE ...]``.
 
-    Without a server the tests run on the embedded broker, so this never fails, and prints what is missing.
+    Without a release, install the server where it is missing and this user may. Without a server the tests run on the
+    embedded broker, so this never fails, and prints what is missing.
+
+    With releases, download those that are missing. The exit status is 1 where one cannot be had.
     """
-    if args != ["install"]:
-        raise SystemExit("Usage: python -m framework.testing.rabbitmq install")
-    if os.environ.get("RABBITMQ_URL") or server_script():
+    match args:
+        case ["install"]:
+            return _install_package()
+        case ["install", *wanted]:
+            return _install_releases(wanted)
+    raise SystemExit(f"Usage: python -m framework.testing.rabbitmq install [{'|'.join(releases.RELEASES)} ...]")
+
+
+def _install_package() -> int:
+    if os.environ.get("RABBITMQ_URL") or releases.is_installed():
         return 0
     reason = apt_install("RabbitMQ", "rabbitmq-server")
-    if reason or not server_script():
+    if reason or not releases.is_installed():
         print(f"{RabbitMQMissing.here().message} (Not installed now: {reason}.)", file=sys.stderr)
+    return 0
+
+
+def _install_releases(wanted: list[str]) -> int:
+    try:
+        for release in wanted:
+            releases.install(release)
+    except FrameworkError as exc:
+        print(exc.message, file=sys.stderr)
+        return 1
     return 0
 
 

@@ -5,10 +5,11 @@ from time import monotonic, sleep
 from typing import Any
 
 import pytest
-from amqp import Message
+from amqp import Message, spec
 from kombu import Connection
 
 from framework.broker import register
+from framework.broker.server import server_properties
 
 register()
 TIMEOUT_SECONDS = 60.0
@@ -21,6 +22,12 @@ class Client:
     def __init__(self, url: str) -> None:
         self.connection = Connection(url, transport_options={"confirm_publish": True})
         self.channel = self.connection.channel()
+
+    @property
+    def release(self) -> tuple[int, ...]:
+        """RabbitMQ's first two numbers; the embedded broker does as the oldest supported RabbitMQ."""
+        version = server_properties(self.connection).get("version", "3.10")
+        return tuple(int(part) for part in version.split(".")[:2])
 
     def close(self) -> None:
         self.connection.release()
@@ -98,6 +105,10 @@ class Client:
 
     def reject(self, message: Message, *, requeue: bool = False) -> None:
         self.channel.basic_reject(message.delivery_tag, requeue=requeue)
+
+    def nack(self, message: Message) -> None:
+        """Requeue a message with RabbitMQ's own method, for which py-amqp has none."""
+        self.channel.send_method(spec.Basic.Nack, "Lbb", (message.delivery_tag, False, True))
 
     def requeue(self, *messages: Message) -> None:
         for message in messages:

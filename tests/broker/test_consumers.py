@@ -104,6 +104,13 @@ def test_a_new_prefetch_count_is_for_new_consumers(client):
     assert first.after_a_while() == ["a", "b"]
 
 
+@pytest.fixture
+def global_prefetch(client):
+    if client.release >= (4, 3):
+        pytest.skip("RabbitMQ 4.3 takes a global prefetch count for one of each consumer")
+
+
+@pytest.mark.usefixtures("global_prefetch")
 def test_a_global_prefetch_count_is_how_many_the_channel_holds(client):
     client.publish(*"abcdef")
     client.channel.basic_qos(0, 3, True)
@@ -117,6 +124,7 @@ def test_a_global_prefetch_count_is_how_many_the_channel_holds(client):
     assert client.ready() == 3
 
 
+@pytest.mark.usefixtures("global_prefetch")
 def test_a_global_prefetch_count_can_grow_while_consumers_wait(client):
     client.publish(*"abcdef")
     client.channel.basic_qos(0, 2, True)

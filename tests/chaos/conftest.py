@@ -1,6 +1,5 @@
 """Fixtures of the chaos tests, and the table of their results."""
 
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,6 @@ sys.path.insert(0, str(HERE))  # the harness is shared by the tests of this fold
 from harness.rig import ALL_ROWS, SCALE, Rig  # noqa: E402
 from harness.table import Row, table, write_json  # noqa: E402
 
-from framework.errors import RabbitMQMissing  # noqa: E402
 from framework.testing.rabbitmq import RabbitMQ  # noqa: E402
 
 collect_ignore = ["harness"]
@@ -45,15 +43,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 @pytest.fixture(scope="session")
-def node() -> Iterator[RabbitMQ]:
+def node(release: str | None) -> Iterator[RabbitMQ]:
     """A RabbitMQ that tests may kill."""
-    try:
-        private = RabbitMQ()
-    except RabbitMQMissing as missing:
-        if os.environ.get("CI") == "true":
-            raise
-        pytest.skip(missing.message)
-    with private:
+    with RabbitMQ(release=release) as private:
         yield private
 
 

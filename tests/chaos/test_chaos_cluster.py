@@ -7,12 +7,12 @@ import time
 import pytest
 from harness.rig import Rig, scaled
 
-from framework.testing.rabbitmq import server_script
 from framework.testing.rabbitmq_cluster import Cluster
+from framework.testing.rabbitmq_releases import is_installed
 
 pytestmark = [
     pytest.mark.full_run,
-    pytest.mark.skipif(not server_script(), reason="RabbitMQ is not installed"),
+    pytest.mark.skipif(not is_installed(), reason="RabbitMQ is not installed"),
 ]
 RATE = 50
 

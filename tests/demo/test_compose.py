@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from framework.testing.rabbitmq import free_ports
+from framework.testing.rabbitmq_releases import RELEASES
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "compose.yaml"
@@ -139,6 +140,13 @@ def test_every_service_has_a_health_check_and_is_restarted():
         assert service["healthcheck"]["test"], name
         assert service["restart"] == "unless-stopped", name
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", ())), name
+
+
+def test_the_broker_is_a_release_of_rabbitmq_that_the_tests_start():
+    product, _, release = services()["rabbitmq"]["image"].partition(":")
+
+    assert product == "rabbitmq"
+    assert release == list(RELEASES)[-1]
 
 
 def test_each_service_runs_as_written_and_is_healthy(stack):

@@ -11,13 +11,14 @@ import pytest
 from framework.celery.app import App
 from framework.errors import BrokerError, BrokerUnreachable
 from framework.limits import Limit
-from framework.testing.rabbitmq import RabbitMQ, server_script
+from framework.testing.rabbitmq import RabbitMQ
+from framework.testing.rabbitmq_releases import is_installed
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "cluster.md").read_text()
 
 pytestmark = [
-    pytest.mark.skipif(not server_script(), reason="RabbitMQ is not installed"),
+    pytest.mark.skipif(not is_installed(), reason="RabbitMQ is not installed"),
     pytest.mark.timeout(240),
 ]
 

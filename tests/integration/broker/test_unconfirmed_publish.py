@@ -8,7 +8,7 @@ import pytest
 from kombu import pools
 
 from framework.celery.app import App
-from framework.errors import BrokerUnreachable, NotConfirmed, RabbitMQMissing
+from framework.errors import BrokerUnreachable, NotConfirmed
 from framework.testing.rabbitmq import RabbitMQ
 
 
@@ -73,13 +73,9 @@ def proxy(rabbitmq):
 
 
 @pytest.fixture(scope="module")
-def own_rabbitmq():
+def own_rabbitmq(release):
     """A node that tests can stop: no other test uses it."""
-    try:
-        node = RabbitMQ()
-    except RabbitMQMissing as missing:
-        pytest.skip(missing.message)
-    with node:
+    with RabbitMQ(release=release) as node:
         yield node
 
 

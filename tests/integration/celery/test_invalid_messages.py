@@ -96,7 +96,7 @@ KINDS = {
     "compressed and broken": ("refused", gzip.compress(b"x")[:5], headers(compression="zlib"), {}),
     "a compression that is a list": ("refused", body("ran"), headers(compression=["zlib"]), {}),
     "a decompression bomb": ("refused", zlib.compress(b"0" * 200_000_000), headers(compression="gzip"), {}),
-    "17 MB": ("too-large", body("x" * 17_000_000), headers(), {}),
+    "2 MB": ("too-large", body("x" * 2_000_000), headers(), {}),  # RabbitMQ 4 refuses more than 16 MiB itself
     "a task that is not registered": (
         "unregistered",
         body("ran"),
@@ -146,6 +146,13 @@ def wait_for_failed(app, count):
 
 def reason(message):
     return message.headers["x-failed-reason"]
+
+
+@pytest.fixture
+def project(project):
+    with (project / "celeryconfig.py").open("a") as file:
+        file.write("task_message_max_bytes = 1_000_000\n")
+    return project
 
 
 @pytest.fixture

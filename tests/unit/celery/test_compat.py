@@ -5,7 +5,9 @@ import inspect
 import os
 import re
 from pathlib import Path
+from unittest.mock import Mock
 
+import amqp
 import billiard.pool
 import celery
 import celery.worker.request
@@ -83,7 +85,7 @@ def test_an_application_opens_new_connections_after_its_pools_are_dropped(app):
 
 def test_a_consumer_records_the_queue_of_each_tag(app):
     with app.connection_for_read() as connection:
-        consumer = compat.Consumer(connection.default_channel, [Queue("mail"), Queue("sms")], on_message=print)
+        consumer = compat.TaskConsumer(connection.default_channel, [Queue("mail"), Queue("sms")], on_message=print)
 
         consumer.consume()
 
@@ -162,6 +164,29 @@ def test_celery_s_request_calls_a_private_method_with_the_arguments_of_its_publi
 @pytest.mark.parametrize("name", ["_already_cancelled", "_already_revoked"])
 def test_celery_s_request_stores_how_a_task_was_stopped(name):
     assert getattr(celery.worker.request.Request, name) is False
+
+
+def test_kombu_consumes_a_queue_with_the_method_that_is_overridden(app):
+    cancelled = []
+
+    class Consumer(compat.TaskConsumer):
+        def on_server_cancel(self, queue, tag):
+            cancelled.append((queue.name, tag))
+
+    class Channel(Mock):
+        cancel_callbacks = {}  # noqa: RUF012
+
+    channel = Channel()
+    consumer = Consumer(channel, [Queue("celery")], auto_declare=False)
+    consumer.consume()
+
+    [tag] = channel.cancel_callbacks
+    channel.cancel_callbacks.pop(tag)(tag)
+    consumer.consume_again(consumer.queues[0])
+
+    assert cancelled == [("celery", tag)]
+    assert [*channel.cancel_callbacks] != [tag]
+    assert "cancel_callbacks" in vars(amqp.Channel(Mock(channels={}), 1, auto_decode=False))
 
 
 def test_no_other_module_uses_a_private_name_of_upstream():

@@ -15,12 +15,14 @@ from kombu import Connection, Queue
 
 from framework.errors import ExternalRabbitMQUnusable, RabbitMQFailed, RabbitMQMissing
 from framework.testing import rabbitmq as module
+from framework.testing import rabbitmq_releases as releases
 from framework.testing.external_rabbitmq import ExternalRabbitMQ
-from framework.testing.rabbitmq import RabbitMQ, free_ports, main, server_script
+from framework.testing.rabbitmq import RabbitMQ, free_ports, main
+from framework.testing.rabbitmq_releases import is_installed
 
 pytestmark = [
     pytest.mark.skipif(
-        not server_script() or sys.platform != "linux",
+        not is_installed() or sys.platform != "linux",
         reason="looks at a RabbitMQ that is installed here, through /proc",
     ),
     pytest.mark.timeout(600),
@@ -150,8 +152,8 @@ def test_an_external_server_without_management_is_refused_with_the_fix():
 
 @pytest.fixture
 def not_installed(monkeypatch, tmp_path):
-    monkeypatch.setattr(module, "PACKAGED_SCRIPT", tmp_path / "rabbitmq-server")
-    monkeypatch.setattr(module, "SBIN_PATH", str(tmp_path))
+    monkeypatch.setattr(releases, "PACKAGED_SCRIPT", tmp_path / "rabbitmq-server")
+    monkeypatch.setattr(releases, "SBIN_PATH", str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path))
 
 
