@@ -98,5 +98,5 @@ def _declaration(queue: Queue, found: list[Difference]) -> str:
     kind = theirs.pop("x-queue-type", (queue.queue_arguments or {}).get("x-queue-type", "classic"))
     # None removes one of our arguments; a classic queue gets some of them.
     ours = theirs if kind == "quorum" else CLASSIC_ARGUMENTS
-    arguments = {name: value for name, value in theirs.items() if name in ours or value is not None}
+    arguments = {name: value for name, value in sorted(theirs.items()) if name in ours or value is not None}
     return f"Queue({queue.name!r}{flags}, queue_arguments={ {'x-queue-type': kind, **arguments} })"

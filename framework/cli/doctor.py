@@ -11,6 +11,7 @@ from celery import Celery
 from celery.backends.base import DisabledBackend
 from celery.exceptions import ImproperlyConfigured
 from kombu import Queue
+from kombu.exceptions import OperationalError
 
 from framework.broker import migration
 from framework.broker.deadline import Deadline
@@ -179,7 +180,21 @@ def _overdue(app: Celery, connection: Any) -> Iterator[Finding]:
     names = [name for name in app.amqp.queues if _ready(connection, step_queue(name).name) is not None]
     if not names:  # no delay was ever used
         return
-    for name in overdue_queues(connection, names, PROBE_TIMEOUT_SECONDS):
+    alarms: list[str] = []
+    connection.connection.on_blocked = alarms.append  # py-amqp calls it with the reason
+    overdue: list[str] = []
+    try:
+        overdue = overdue_queues(connection, names, PROBE_TIMEOUT_SECONDS)
+    except (AMQPError, OperationalError, OSError):
+        if not alarms:
+            raise
+    if alarms:
+        connection.collect()  # the broker reads nothing more from it
+        yield Finding(
+            "wrong", f"The broker takes no messages ({alarms[0]}): free memory or disk space on its machine."
+        )
+        return
+    for name in overdue:
         yield Finding(
             "wrong",
             f"The queue {name!r} holds delayed tasks or retries that are due: the next queue is full, or has no node "

@@ -47,7 +47,7 @@ class AlreadyUp(FrameworkError):
         )
 
     @classmethod
-    def killed(cls, folder: Path) -> Self:
+    def after_kill(cls, folder: Path) -> Self:
         """Name the folder, where a service of one that was killed has not ended yet."""
         problem = f"A worker or beat of a killed `framework up` still runs in {folder.parent}"
         return cls(message(problem, fix="It ends within seconds: wait, or kill it."))

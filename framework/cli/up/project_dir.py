@@ -35,7 +35,7 @@ class ProjectDir:
             except BlockingIOError:
                 owner = lock.read()
                 if not _may_run(owner):
-                    raise AlreadyUp.killed(self.path) from None
+                    raise AlreadyUp.after_kill(self.path) from None
                 raise AlreadyUp.at(self.path, owner or "starting") from None
             lock.truncate()
             print(os.getpid(), end="", file=lock, flush=True)

@@ -312,7 +312,9 @@ def test_an_invalid_message_of_a_queue_without_dead_letters_is_retried_until_it_
 ):
     with (project / "celeryconfig.py").open("a") as settings:
         settings.write(
-            "from kombu import Queue\ntask_queues = [Queue('celery', queue_arguments={'x-queue-type': 'classic'})]\n"
+            "from kombu import Queue\n"
+            "_own = {'x-queue-type': 'classic', 'x-dead-letter-exchange': None, 'x-overflow': None}\n"
+            "task_queues = [Queue('celery', queue_arguments=_own)]\n"
         )
     worker = start_worker()
     publish(app, "first", "42", application_headers=headers())

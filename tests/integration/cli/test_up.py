@@ -637,7 +637,7 @@ def test_an_unknown_transport_is_an_error(up):
     session = up("true", CELERY_BROKER_URL="rabbit://localhost")
 
     assert session.wait() == 1
-    assert "No such transport: rabbit" in only_line(session)
+    assert "The broker 'rabbit' is not supported" in only_line(session)
 
 
 def test_a_login_that_rabbitmq_refuses_is_an_error(up, rabbitmq):

@@ -9,8 +9,8 @@ from kombu import Queue, pools
 from framework.celery.app import App
 from framework.errors import BadLimit, LimitUnavailable
 from framework.limits import Limit
-from framework.testing.rabbitmq import server_script
 from framework.testing.rabbitmq_cluster import Cluster
+from framework.testing.rabbitmq_releases import is_installed
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def visits(app, on_unavailable, over="reject"):
 def visit(): ...
 
 
-@pytest.mark.skipif(not server_script(), reason="RabbitMQ is not installed")
+@pytest.mark.skipif(not is_installed(), reason="RabbitMQ is not installed")
 @pytest.mark.timeout(240)
 def test_a_call_is_refused_or_passes_as_its_limit_says_while_the_node_that_counts_it_is_down(app_at, warnings):
     with Cluster(size=2) as cluster:
