@@ -190,9 +190,7 @@ def _overdue(app: Celery, connection: Any) -> Iterator[Finding]:
             raise
     if alarms:
         connection.collect()  # the broker reads nothing more from it
-        yield Finding(
-            "wrong", f"The broker takes no messages ({alarms[0]}): free memory or disk space on its machine."
-        )
+        yield Finding("wrong", f"The broker takes no messages ({alarms[0]}): free memory or disk space on its machine.")
         return
     for name in overdue:
         yield Finding(
