@@ -9,7 +9,7 @@ from pathlib import Path
 from framework.testing.rabbitmq import RabbitMQ
 
 PROC = Path("/proc")
-#: A name, its kind (see `growth.FLOORS`) and its value.
+#: A name, its kind (see `growth.TOLERANCES`) and its value.
 Sample = tuple[str, str, float]
 
 COUNTS = """

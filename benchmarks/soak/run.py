@@ -13,7 +13,7 @@ from typing import Any
 
 import probes
 import records
-from growth import FLOORS, Growth, growth
+from growth import TOLERANCES, Growth, growth
 
 from framework.testing.reaper import end_with_this_process
 from framework.testing.worker import Worker
@@ -158,7 +158,8 @@ class Soak:
     def growths(self) -> dict[str, Growth]:
         """Return how each figure has grown."""
         return {
-            name: growth(series, self.begin, self.end, FLOORS[self.kinds[name]]) for name, series in self.series.items()
+            name: growth(series, self.begin, self.end, TOLERANCES[self.kinds[name]])
+            for name, series in self.series.items()
         }
 
     def counts(self) -> Counter[str]:
