@@ -2,12 +2,12 @@
 
 On each broker: two workers with two processes each, two processes that call tasks, and one that retries and drops
 failed tasks. Among the tasks are failures, retries, delays, limits, unique and tracked ones, and results. Sampled are
-memory (PSS), file descriptors and threads of each process, the timers of the workers, the queues of the broker, and the
+memory, file descriptors and threads of each process, the timers of the workers, the queues of the broker, and the
 files of the embedded one. The run fails if a figure has grown by more than 5 % between the second and the last tenth of
 it, if a task is lost or fails unexpectedly, or if a call raises.
 
-``SOAK_SCALE=0.01`` makes a hundredth of the calls, for at least 25 seconds on each broker, of which twelve are warm-up.
-The results go to ``soak.json`` in ``benchmarks/results``, those of a short run in ``build``.
+``SOAK_SCALE=0.01`` makes a hundredth of the calls, for at least half a minute on each broker, of which twelve seconds
+are warm-up. The results go to ``soak.json`` in ``benchmarks/results``, those of a short run in ``build``.
 """
 
 import argparse

@@ -20,10 +20,14 @@ COUNTS = """
 
 
 def process(name: str, pid: int) -> Iterator[Sample]:
-    """Yield memory, file descriptors and threads of a process; nothing if it has ended."""
+    """Yield memory, file descriptors and threads of a process; nothing if it has ended.
+
+    Its memory is the resident anonymous one: without file caches, and the same when a page that it shares is copied.
+    """
     with suppress(OSError):
         folder = PROC / str(pid)
-        memory = int(re.search(r"^Pss:\s+(\d+)", (folder / "smaps_rollup").read_text(), re.MULTILINE)[1]) * 1024
+        status = (folder / "status").read_text()
+        memory = int(re.search(r"^RssAnon:\s+(\d+)", status, re.MULTILINE)[1]) * 1024
         descriptors, threads = len(list((folder / "fd").iterdir())), len(list((folder / "task").iterdir()))
         yield f"{name}: memory", "memory", memory
         yield f"{name}: file descriptors", "descriptors", descriptors
