@@ -5,8 +5,9 @@ BIN := $(VENV)/bin
 
 TEST_OPTIONS := -n 4 --dist loadfile --ignore tests/docs --ignore tests/chaos
 CHAOS_SCALE ?= 1
+SOAK_SCALE ?= 1
 
-.PHONY: help setup run demo screenshots test test-all test-rabbitmq4 dist chaos bench lint docs docs-serve sessions messages clean
+.PHONY: help setup run demo screenshots test test-all test-rabbitmq4 dist chaos soak bench lint docs docs-serve sessions messages clean
 
 help:  ## list what there is to make
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -51,6 +52,10 @@ test-rabbitmq4: setup  ## run what depends on the server on RabbitMQ 4.0 and 4.3
 chaos: setup  ## kill, cut, poison and starve everything, and count what is lost (half an hour; CHAOS_SCALE=0.1: 5 minutes)
 	@$(BIN)/python -m framework.testing.rabbitmq install
 	@CHAOS_SCALE=$(CHAOS_SCALE) $(BIN)/python -m pytest tests/chaos $(PYTEST_ARGS)
+
+soak: setup  ## run a million tasks, and find what grows or is lost (half an hour; SOAK_SCALE=0.01: a minute)
+	@$(BIN)/python -m framework.testing.rabbitmq install
+	@SOAK_SCALE=$(SOAK_SCALE) $(BIN)/python benchmarks/soak $(SOAK_ARGS)
 
 bench: setup  ## measure the embedded broker beside kombu's own and RabbitMQ, and the web (a quarter of an hour)
 	@$(BIN)/python -m framework.testing.rabbitmq install

@@ -15,6 +15,7 @@ from celery.utils.log import get_logger
 
 import framework
 from framework.celery.broker_errors import converting_errors
+from framework.celery.tracebacks import EndedExceptions
 from framework.config import prefix_of, settings_from
 from framework.discovery import find_tasks_in_project, source_of
 from framework.errors import (
@@ -81,6 +82,16 @@ class Loader(AppLoader):
         """The modules that a worker imports: the bundled tasks, then those of the settings."""
         ours = find_tasks_in_project(Path(framework.__file__).parent / "tasks")
         return tuple(dict.fromkeys((*ours, *super().default_modules)))
+
+    @cached_property
+    def ended_exceptions(self) -> EndedExceptions:
+        """The exceptions of the runs that end."""
+        return EndedExceptions()
+
+    def on_process_cleanup(self) -> None:
+        """Free the exception of a run that has ended."""
+        super().on_process_cleanup()
+        self.ended_exceptions.free()
 
     def on_worker_init(self) -> None:
         """Refuse to start on a broker that will never accept this worker.
