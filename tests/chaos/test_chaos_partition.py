@@ -23,7 +23,7 @@ CUT_SECONDS = 40
 #: As in `harness/guarded.py`, which only a project can import.
 MOST, WINDOW, KEYS = 10, 5, 8
 #: Seconds between two slots, of which none is due while the node is cut off.
-PERIOD = 40
+PERIOD = 30
 #: Seconds of the slowest call: its deadline, and a pause of its machine.
 SLOWEST = rigs.PUBLISH_TIMEOUT + 5
 
@@ -104,7 +104,7 @@ def test_a_leader_that_had_nothing_to_send_while_it_was_cut_off_does_not_send_be
     try:
         # Given a leader on a node that is cut off after a slot
         schedulers = start_schedulers(cluster, cut, rig, PERIOD, lead_here=True)
-        rigs.wait_until(lambda: schedulers.sent() == 1, PERIOD + 10, "a slot")
+        rigs.wait_until(lambda: rig.waiting() == 1, PERIOD + 10, "a slot")
 
         # When another one leads, and the links are healed before the next slot
         with cluster.without(cut):

@@ -120,10 +120,6 @@ class Schedulers:
                 os.kill(pid, signal.SIGKILL)
         wait_until(lambda: not self.pids(), WAIT, "the end of the schedulers")
 
-    def sent(self) -> int:
-        """Return how many slots were sent, by the schedulers' word."""
-        return len(SENDING.findall(self.text))
-
     def finish(self, after: float = 0.0) -> Figures:
         """Wait until the slots due ``after`` seconds were sent, stop the schedulers, and count the queue's messages."""
         stopped = time.time() + after
