@@ -3,6 +3,7 @@
 import shutil
 import time
 from collections import defaultdict
+from dataclasses import replace
 from itertools import chain, pairwise
 from pathlib import Path
 
@@ -81,20 +82,20 @@ def test_a_node_is_cut_off_and_comes_back(cluster, role, tmp_path, rows):
 
     fault = f"partition, {cluster.handling}, {role} cut {CUT_SECONDS} s"
     raised = [sum(call.ok is False for call in calls) for calls in sent]
-    slowest = max(call.seconds for calls in (*sent, *guarded) for call in calls)
+    figures = replace(figures, slowest=max(call.seconds for call in chain(*sent, *guarded)))
     remarks = [
         f"raised there {raised[0]}, here {raised[1]}, with all nodes {raised[2]}",
         f"limit of {MOST}: {max(kept)} in a window",
         f"unique: {doubled} doubled",
-        f"slowest of all {slowest:.2f} s",
         f"guarded: {errors_of(guarded)}",
     ]
     beats.report(f"{fault}: schedule", f"{schedulers.slots} slots", slots, *schedulers.remarks())
     rig.report(fault, f"{sum(map(len, sent))}", figures, *remarks, raised_at_most=sum(map(len, sent)))
     assert slots.duplicated == 0
-    assert max(kept) <= MOST
-    assert doubled == 0
-    assert slowest < SLOWEST
+    assert figures.slowest < SLOWEST
+    if cluster.handling != "ignore":  # there each side may make a counter and a lock of its own until the restart
+        assert max(kept) <= MOST
+        assert doubled == 0
 
 
 def test_a_leader_that_had_nothing_to_send_while_it_was_cut_off_does_not_send_beside_the_next(cluster, tmp_path, rows):
