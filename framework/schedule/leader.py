@@ -5,6 +5,8 @@
 2. It publishes a barrier and reads until it receives it. The connection of the former leader is closed, so no record
    of it can come after the barrier.
 3. It leads: it publishes the whole state in a snapshot, and sends the due entries, each with the record of its run.
+4. Before it sends, it publishes another barrier and waits until it receives it: in a cluster whose nodes lost each
+   other, another scheduler may have become the active consumer while this one's connection stayed open.
 """
 
 import os
@@ -21,7 +23,7 @@ from framework.errors import describe
 from framework.schedule.agenda import Agenda, Retry
 from framework.schedule.description import listed
 from framework.schedule.entries import Entry
-from framework.schedule.leader_connection import LeaderConnection
+from framework.schedule.leader_connection import LeaderConnection, LeadershipLost
 from framework.schedule.messages import Kind, Record, outcome
 from framework.schedule.passed_over import PassedOver
 from framework.schedule.publisher import FULL, NotSent, QueueRefused, Sender, Skipped, SlotRefused
@@ -92,7 +94,7 @@ class Leadership:
         self._node = node_name()
         self._state = ScheduleState()
         self._queries: list[Record] = []
-        self._barrier = ""
+        self._barrier = self._passed_barrier = ""
         self._snapshot = ""
         self._since_snapshot = 0
         self._snapshot_at = monotonic()
@@ -149,7 +151,10 @@ class Leadership:
 
     def _on_barrier(self, record: Record) -> None:
         self._connection.acknowledge(record.tag)
-        if record.id == self._barrier and self.leads_since is None:
+        if record.id != self._barrier:
+            return
+        self._passed_barrier = record.id
+        if self.leads_since is None:
             self._lead()
 
     def _lead(self) -> None:
@@ -239,6 +244,17 @@ class Leadership:
 
     def _run_due(self) -> None:
         self._watch_clock()
+        if self._is_due():
+            self._check_leadership()
+            self._run_batch()
+        self._passed_over.report()
+
+    def _is_due(self) -> bool:
+        now = self._clock()
+        first = self._agenda.first(now)
+        return first is not None and first[1].at <= now
+
+    def _run_batch(self) -> None:
         self._sender.begin()
         for _ in range(BATCH_SIZE):
             now = self._clock()
@@ -250,7 +266,22 @@ class Leadership:
             else:
                 self._run(first[0], first[1].slot)
         self._confirm()
-        self._passed_over.report()
+
+    def _check_leadership(self) -> None:
+        """Wait until a record that is published now is delivered to this scheduler.
+
+        Raises:
+            LeadershipLost: it is not delivered in time, so another scheduler may lead.
+        """
+        self._barrier = self._connection.publish(Kind.BARRIER, {"node": self._node})
+        self._passed_barrier = ""
+        deadline = monotonic() + self._connection.confirm_timeout
+        while self._passed_barrier != self._barrier:
+            if monotonic() > deadline:
+                raise LeadershipLost("the broker delivers the records to another scheduler, or not at all")
+            self._connection.wait(deadline - monotonic())
+            for record in self._connection.received():
+                self._read(record)
 
     def _confirm(self) -> None:
         """Wait until the broker has confirmed the tasks that were sent; take back the refused ones."""

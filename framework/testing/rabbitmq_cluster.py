@@ -18,19 +18,20 @@ class Cluster:
 
     Args:
         size: How many nodes; a majority of them must run for quorum queues to work.
+        config: Lines for the ``rabbitmq.conf`` of each.
 
     Raises:
         RabbitMQMissing: The server is not installed.
         RabbitMQFailed: A node did not start.
     """
 
-    def __init__(self, size: int = 3) -> None:
+    def __init__(self, size: int = 3, config: str = "") -> None:
         self.nodes: list[RabbitMQ] = []
         for number in range(1, size + 1):
             # Each node looks for the nodes before it, so the first starts without waiting.
             found = (f"cluster_formation.classic_config.nodes.{n} = test{n}@localhost" for n in range(1, number + 1))
             first = self.nodes[0] if self.nodes else None
-            self.nodes.append(RabbitMQ(CONFIG + "\n".join(found), name=f"test{number}", beside=first))
+            self.nodes.append(self._node(CONFIG + config + "\n".join(found), f"test{number}", first))
         self._cleanup = ExitStack()
 
     def __enter__(self) -> Self:
@@ -70,6 +71,9 @@ class Cluster:
             if leaders.get(queue) == node.name:
                 return node
         raise RabbitMQFailed.at(f"The queue {queue} has no leader", output)
+
+    def _node(self, config: str, name: str, beside: RabbitMQ | None) -> RabbitMQ:
+        return RabbitMQ(config, name=name, beside=beside)
 
     def _running_node(self) -> RabbitMQ:
         return next((node for node in self.nodes if node.running), self.nodes[0])

@@ -9,15 +9,15 @@ import os
 import sys
 import threading
 import time
+from importlib import import_module
 
 sys.path.insert(0, "")
-
-from probe.tasks import chaos
 
 
 def main(log: str) -> None:
     plan = json.loads(sys.stdin.readline())
-    task = getattr(chaos, plan["task"])
+    module, _, name = plan["task"].rpartition(".")
+    task = getattr(import_module(f"probe.tasks.{module or 'chaos'}"), name)
     file = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
     def write(**line) -> None:

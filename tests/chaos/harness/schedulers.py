@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter, defaultdict
+from collections.abc import Collection
 from contextlib import suppress
 from datetime import datetime
 from itertools import chain
@@ -26,9 +27,12 @@ SENDING = re.compile(r"^([\d.]+) \d+ beat: sending \S+ for '(.+)', due at (\S+)$
 
 
 class Schedulers:
-    """``count`` schedulers of a rig's project, with an entry for each period in seconds."""
+    """``count`` schedulers of a rig's project, with an entry for each period in seconds.
 
-    def __init__(self, rig: Rig, count: int, *periods: float) -> None:
+    Where there are ``urls``, each scheduler has the next one of them.
+    """
+
+    def __init__(self, rig: Rig, count: int, *periods: float, urls: Collection[str] = ()) -> None:
         self.rig = rig
         self.periods = {f"each {period:g} s": period for period in periods}
         own = {"missed": "all"} if rig.ours else {}
@@ -41,7 +45,8 @@ class Schedulers:
         self.log.touch()
         self.failovers: list[float] = []
         application = "framework.celery.celery" if rig.ours else "probe.application"
-        command = [sys.executable, str(Path(__file__).with_name("beats.py")), application, str(count), str(self.log)]
+        program = str(Path(__file__).with_name("beats.py"))
+        command = [sys.executable, program, application, str(count), str(self.log), *urls]
         with (rig.folder / "beats.output").open("wb") as output:
             self.process = subprocess.Popen(
                 command, cwd=rig.folder, env=rig.environment(), stdin=subprocess.PIPE, stdout=output, stderr=output
@@ -115,11 +120,11 @@ class Schedulers:
                 os.kill(pid, signal.SIGKILL)
         wait_until(lambda: not self.pids(), WAIT, "the end of the schedulers")
 
-    def finish(self) -> Figures:
-        """Wait until the latest slots were sent, stop the schedulers, and count the messages in the queue."""
-        stopped = time.time()
+    def finish(self, after: float = 0.0) -> Figures:
+        """Wait until the slots due ``after`` seconds were sent, stop the schedulers, and count the queue's messages."""
+        stopped = time.time() + after
         if self.rig.ours:
-            wait_until(lambda: self._sent_up_to() >= stopped, WAIT, "the latest slots")
+            wait_until(lambda: self._sent_up_to() >= stopped, WAIT + after, "the latest slots")
         self.end()
         return self._ours() if self.rig.ours else self._plain(stopped)
 

@@ -14,6 +14,12 @@ STATE = "celery.schedule"
 START = datetime(2026, 11, 21, 12, 0, 0, 500_000, tzinfo=UTC)
 
 
+def stop_consuming(channel):
+    """Let another scheduler be the active consumer, while the connection stays open."""
+    for tag in list(getattr(channel, "consumers", None) or channel.callbacks):
+        channel.basic_cancel(tag)
+
+
 def test_the_first_scheduler_leads_and_the_others_do_nothing(work, scheduler, lead, clock, sent):
     first, second, third = (scheduler(each=1) for _ in range(3))
     lead(first)
@@ -40,6 +46,21 @@ def test_the_next_leader_sends_the_slots_that_were_not_sent(work, scheduler, lea
     work(second)
 
     assert sent() == [("each", float(slot)) for slot in (1, 2, 3, 4, 5)]
+
+
+def test_a_leader_whose_records_go_to_another_scheduler_sends_nothing(app, work, scheduler, lead, clock, sent):
+    """A healed partition leaves such a leader: its connection is open, and it is no longer the active consumer."""
+    app.conf.task_publish_timeout = 1
+    first = lead(scheduler(each=1))
+    stop_consuming(first._connection.channel)
+    second = lead(scheduler(each=1))
+    clock.advance(1)
+    work(second)
+
+    with pytest.raises(LeadershipLost, match="another scheduler"):
+        work(first)
+
+    assert sent() == [("each", 1.0)]
 
 
 def test_the_state_survives_a_time_without_schedulers(work, scheduler, lead, clock, sent):
