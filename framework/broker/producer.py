@@ -112,8 +112,8 @@ class ReliableProducer:
         delay = next(intervals)
         if time.monotonic() - attempt.began + delay > deadline.left:  # a retry that takes as long would end too late
             raise exc
-        if not isinstance(exc, MessageNacked):
-            self._reconnect()
+        # After a nack too: RabbitMQ's channel goes on refusing for a queue that has found another leader meanwhile.
+        self._reconnect()
         return delay
 
     def _reconnect(self) -> None:

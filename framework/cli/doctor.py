@@ -72,8 +72,15 @@ def doctor(ctx: click.Context, *, migrate: str | None) -> None:
 
 def _next(app: Celery, findings: Iterator[Finding]) -> Finding | None:
     """Return the next finding; each check has the time of a call."""
-    with Deadline.within(float(setting(app, "task_publish_timeout"))):
+    with Deadline.within(_timeout(app)):
         return next(findings, None)
+
+
+def _timeout(app: Celery) -> float | None:
+    try:
+        return float(setting(app, "task_publish_timeout"))
+    except FrameworkError:  # the settings cannot be read, which is the first finding
+        return None
 
 
 def _plain(app: Celery) -> str:
@@ -99,6 +106,11 @@ def _missing_queue(app: Celery, connection: Any, name: str) -> Queue:
 
 
 def _findings(app: App) -> Iterator[Finding]:
+    try:
+        _ = app.conf.broker_url  # reads the settings
+    except FrameworkError as exc:
+        yield Finding("wrong", exc.message)
+        return
     yield from project_findings(app)
     try:
         url = check_broker(app)

@@ -42,7 +42,15 @@ PUBLIC = [
     *("framework.testing.worker", "framework.testing.mailbox", "framework.testing.rabbitmq_cluster"),
 ]
 # For the library's own packages.
-INTERNAL = {"framework.config.READY_FD_VARIABLE", "framework.errors.describe", "framework.errors.location"}
+INTERNAL = {
+    "framework.config.LAUNCHER_FD_VARIABLE",
+    "framework.config.READY_FD_VARIABLE",
+    "framework.config.prefix_of",
+    "framework.errors.describe",
+    "framework.errors.location",
+    "framework.testing.worker.BROKER_VARIABLES",
+    "framework.web.core.SocketShares",
+}
 
 
 @pytest.fixture(scope="module")
