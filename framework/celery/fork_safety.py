@@ -1,7 +1,9 @@
 """Drops the connections and the names that a process inherited through ``os.fork``.
 
-Celery and kombu do so in the processes that multiprocessing and billiard make. In others, such as those of a preloaded
-web server, two processes would write on one connection, and take each other's results from one reply queue.
+Celery and kombu do so in the processes that multiprocessing and billiard make, and shut down the sockets, which ends
+the connections of the parent too: each new pool process broke the connections on which its worker publishes. In other
+processes, such as those of a preloaded web server, two would write on one connection, and take each other's results
+from one reply queue.
 """
 
 import os
@@ -32,8 +34,14 @@ def reset_backend_after_fork(backend: Any) -> None:
     _backends.add(backend)
 
 
+def _leave_open(*_: Any, **__: Any) -> None:
+    """Close nothing: the sockets are the parent's."""
+
+
 def _reset() -> None:
     for group in (pools.connections, pools.producers):
+        for pool in group.values():
+            pool.force_close_all = _leave_open  # kombu calls it later in the child, after this
         _inherited.append(dict(group))
         group.clear()
     for app in _apps:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import billiard
 import pytest
 
 PRELOADED = """
@@ -90,3 +91,17 @@ def test_parent_and_children_get_the_results_of_their_own_calls(start_worker, ou
 def test_a_child_has_no_name_of_its_parent_s_queues(output):
     """A9"""
     assert output(NAMES) == ["6", "6", "6", "False"]
+
+
+@pytest.mark.parametrize("broker", ["rabbitmq"])
+def test_a_pool_process_leaves_the_connections_of_its_worker_open(app):
+    with app.pool.acquire(block=True) as connection:
+        connection.default_channel.queue_declare("any", durable=True, auto_delete=False)
+
+    child = billiard.Process(target=print)
+    child.start()
+    child.join(60)
+
+    assert child.exitcode == 0
+    with app.pool.acquire(block=True) as connection:
+        assert connection.default_channel.queue_declare("any", passive=True).queue == "any"
