@@ -5,6 +5,7 @@ places. Nothing else may be lost, be there twice, or change.
 """
 
 import json
+import time
 from collections import Counter
 from contextlib import suppress
 from itertools import count
@@ -177,9 +178,16 @@ class FailedTasks(RuleBasedStateMachine):
 
     @invariant()
     def no_task_is_lost_or_there_twice(self):
-        assert self.failures.count() == len(self.failed)
+        self._wait_until_removals_are_counted()
         assert [task.id for task in self.failures.page(1000)] == list(self.failed)
         assert self.channel.queue_declare(self.work, passive=True).message_count == self.sent.total()
+
+    def _wait_until_removals_are_counted(self):
+        """A quorum queue removes a message some milliseconds after its acknowledgement was sent."""
+        end = time.monotonic() + 10
+        while (found := self.failures.count()) != len(self.failed):
+            assert time.monotonic() < end, f"{found} failed tasks instead of {len(self.failed)}"
+            time.sleep(0.01)
 
     def teardown(self):
         sent = Counter()
