@@ -18,6 +18,8 @@ from framework.errors import BadSchedule
 from framework.schedule.next_run import as_schedule, next_due
 
 WHOLE = os.environ.get("SCHEDULE_SCALE") == "1"
+pytestmark = pytest.mark.no_cover  # measuring it doubles its time, and other tests cover the same lines
+
 FIRST, LAST = datetime(2006, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 ZONES = [
