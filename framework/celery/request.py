@@ -22,8 +22,8 @@ from kombu.utils.encoding import safe_str
 from framework.celery import compat
 from framework.errors import describe
 from framework.failures.recorder import record_failure
-from framework.limits.admission import LOCK
-from framework.limits.unique import release
+from framework.limits.admission import LOCK, unique_of
+from framework.limits.unique import Unique, release
 from framework.progress import signals
 
 __all__ = ["Request"]
@@ -110,8 +110,9 @@ class Request(compat.Request):
         lock = self.request_dict.get(LOCK)
         if lock is None or self._continues:
             return
+        unique = unique_of(self.task) or Unique()
         try:
-            release(self.app, lock, self.id)
+            release(self.app, lock, self.id, unique.expires)
         except Exception as exc:
             log.warning("Task %s[%s]: its lock stays until it expires: %s", self.name, self.id, describe(exc))
 

@@ -141,7 +141,7 @@ def _lock(
 ) -> None:
     holder = acquire(task.app, lock, task_id, unique.expires)
     if holder is None:
-        undo.append(lambda: release(task.app, lock, task_id))
+        undo.append(lambda: release(task.app, lock, task_id, unique.expires))
     elif holder.id != task_id or (holder.queued and not _is_running(task_id)):
         if unique.duplicate == "existing" and holder.id:
             raise ShortCircuit(task.AsyncResult(holder.id))

@@ -2,7 +2,7 @@
 
 A confirmed publish acquires a token; a refused one means that all are acquired. RabbitMQ does not count a message that
 a reader holds: reading a token would make room for one too many. So tokens are never read; the times when they were
-acquired, or the id of the task that holds one, are messages of a second queue beside: its records.
+acquired are messages of a second queue beside: its records.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,6 @@ __all__ = [
     "count_acquired",
     "declare",
     "declare_records",
-    "delete",
     "exclusive_lock",
     "put_record",
     "read_oldest",
@@ -127,15 +126,6 @@ def take_oldest(channel: Any, name: str) -> Record | None:
     if (message := channel.basic_get(name)) is None:
         return None
     return Record(_body_of(message), message.delivery_info["message_count"], message.delivery_tag)
-
-
-def delete(channel: Any, name: str, *, if_empty: bool = False) -> None:
-    """Delete a queue, if it is there.
-
-    Raises:
-        amqp.exceptions.PreconditionFailed: it is not empty, and ``if_empty`` is set.
-    """
-    channel.queue_delete(name, if_empty=if_empty)
 
 
 @contextmanager

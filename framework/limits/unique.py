@@ -5,44 +5,50 @@
     @celery.task(unique=Unique(key="report"))
     def build(report): ...
 
-A second call returns the first one's id, or raises. The lock is a token that the broker keeps, not a process: it
+A second call returns the first one's id, or raises. The lock is a queue that the broker keeps, not a process: it
 survives retries and killed workers, and is released when the task has ended.
+
+The declaration of the queue is the lock. One argument is the id of the holder, so the broker refuses the declarations
+of all others, and names the holder in its refusal. A message could not be the lock: RabbitMQ confirms one that is
+published while its queue is deleted. The message in this queue only says what became of the holder's call.
 """
 
-import random
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
-from amqp.exceptions import NotFound, PreconditionFailed
+from amqp.exceptions import PreconditionFailed
 from kombu.utils.json import dumps
 
-from framework.broker.deadline import bounded
+from framework.broker.queue_diff import Refusal
+from framework.broker.queues import milliseconds
 from framework.broker.request import request
 from framework.errors import BadKey, BadLimit
 from framework.limits import tokens
 from framework.limits.key import digest, normalize, value_of
 from framework.limits.owner import warn_if_ignored
-from framework.limits.tokens import Outcome
 
 __all__ = ["Unique"]
 
 
-#: Seconds to wait for the record of the holder: its process writes it right after it acquired the lock, and another
-#: process that reads it holds it for some milliseconds.
-HOLDER_TIMEOUT_SECONDS = 5.0
+T = TypeVar("T")
 
-#: Attempts to read the holder that is to be marked as queued.
-MARK_ATTEMPTS = 5
+#: The argument of the queue that has the id of the holder. Its dead letters are worth nothing: they go nowhere.
+HOLDER_ARGUMENT, NOWHERE = "x-dead-letter-routing-key", "unique.nowhere"
 
-#: The first byte of a record: its task is being called, or the broker has its message.
+#: Before the id: with it the value is never read as a number.
+HOLDER_PREFIX = ":"
+
+#: An argument that the broker refuses for a new queue, and does not compare for this one.
+CREATE_NOTHING = {"x-delivery-limit": "never"}
+
+#: The first byte of the message: its task is being called, or the broker has the task's message.
 CALLED, QUEUED = b"?", b"!"
 
-#: Seconds of the longest life of a lock: a fortnight.
-LONGEST_LOCK_SECONDS = 14 * 86400.0
+#: Seconds of the longest life of a lock: a fortnight; and of the usual one: a day.
+LONGEST_LOCK_SECONDS, USUAL_LOCK_SECONDS = 14 * 86400.0, 86400.0
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,7 @@ class Unique:
 
     key: str | Callable[[Mapping[str, Any]], Any] | None = None
     duplicate: Literal["existing", "raise"] = "existing"
-    expires: float = 86400.0
+    expires: float = USUAL_LOCK_SECONDS
 
     def __post_init__(self) -> None:
         """Check the arguments."""
@@ -96,10 +102,21 @@ def lock_name(task: Any, unique: Unique, bound: Mapping[str, Any]) -> str:
 
 
 class Holder(NamedTuple):
-    """The task that holds a lock; ``queued`` once the broker has its message, ``id`` is empty while it is not known."""
+    """The task that holds a lock: its id, empty where the broker has no room for it, and whether it is queued.
+
+    A task with another id than the caller's counts as queued.
+    """
 
     id: str
     queued: bool
+
+
+class _Held(Exception):
+    """Another task holds the lock: the one with this ``id``, which is empty where the refusal has no room for it."""
+
+    def __init__(self, holder: str) -> None:
+        super().__init__(holder)
+        self.id = holder
 
 
 def acquire(app: Any, lock: str, task_id: str, expires: float) -> Holder | None:
@@ -108,111 +125,100 @@ def acquire(app: Any, lock: str, task_id: str, expires: float) -> Holder | None:
     Raises:
         BrokerUnreachable: the broker does not answer.
     """
-    end = time.monotonic() + (bounded(HOLDER_TIMEOUT_SECONDS) or 0.0)
     while True:
-        if request(app, partial(_acquire, lock=lock, task_id=task_id, expires=expires)):
-            return None
-        holder = _holder(app, lock)
-        if holder is not None or time.monotonic() > end:
-            return holder or Holder("", queued=False)
-        _wait_for_readers()
+        try:
+            return _declare(app, lock, task_id, expires, partial(_note_call, lock=lock, task_id=task_id))
+        except _Held as held:
+            if held.id:
+                return Holder(held.id, queued=True)
+        with suppress(PreconditionFailed):  # it was released in between
+            return Holder(_holder_id(app, lock, expires), queued=True)
 
 
 def mark_queued(app: Any, lock: str, task_id: str) -> None:
-    """Record that the broker has the message of the task that holds a lock: from now on a call with its id is another.
+    """Note that the broker has the message of the task that holds a lock: from now on a call with its id is another.
 
     Raises:
         BrokerUnreachable: the broker does not answer.
     """
-    with suppress(NotFound):  # the task has ended already
-        for _ in range(MARK_ATTEMPTS):
-            if request(app, partial(_mark_queued, lock=lock, task_id=task_id)):
-                return
-            _wait_for_readers()
+    request(app, partial(tokens.put_record, name=lock, body=QUEUED + task_id.encode()))
 
 
-def release(app: Any, lock: str, task_id: str) -> None:
-    """Release a lock, if that task holds it."""
-    end = time.monotonic() + HOLDER_TIMEOUT_SECONDS
-    with suppress(NotFound, PreconditionFailed):  # it was released already; the next holder is recorded already
-        while (done := request(app, partial(_release, lock=lock, task_id=task_id))) is None and time.monotonic() < end:
-            _wait_for_readers()
-        if done is None:  # the record was deleted by hand, or cannot be read; the task's message says who holds it
-            request(app, partial(tokens.delete, name=lock))
-        request(app, partial(tokens.delete, name=_holder_queue(lock), if_empty=True))
+def release(app: Any, lock: str, task_id: str, expires: float = USUAL_LOCK_SECONDS) -> None:
+    """Release a lock, if that task holds it; ``expires`` is what it was acquired with, and saves a request if known.
 
-
-def _acquire(channel: Any, lock: str, task_id: str, expires: float) -> bool:
-    """Acquire the token, and record its holder right after: until then other callers cannot know the id."""
-    outcome = first = tokens.acquire(channel, lock)
-    if first is Outcome.MISSING:
-        _declare(channel, lock, expires)
-        outcome = tokens.acquire(channel, lock)
-    if outcome is not Outcome.ACQUIRED:
-        return False
-    while not tokens.put_record(channel, _holder_queue(lock), _record(task_id, queued=False)):
-        _declare(channel, lock, expires)  # the last holder is just deleting its record
-    if first is Outcome.ACQUIRED:
-        _declare(channel, lock, expires)  # restarts the expiry of the queues, which an earlier holder left
-    return True
-
-
-def _declare(channel: Any, lock: str, expires: float) -> None:
-    tokens.declare(channel, lock, 1, expires, expires + 60)
-    tokens.declare_records(channel, _holder_queue(lock), 1, expires + 60)
-
-
-def _holder(app: Any, lock: str) -> Holder | None:
-    """Return the task that holds a lock; None where it cannot be read right now."""
-    try:
-        record = request(app, partial(tokens.read_oldest, name=_holder_queue(lock)))
-    except NotFound:
-        return None
-    return record and _holder_in(record.body)
-
-
-def _mark_queued(channel: Any, lock: str, task_id: str) -> bool:
-    """Replace the record of a task; return False where it cannot be read right now."""
-    record = tokens.take_oldest(channel, _holder_queue(lock))
-    if record is None:
-        return False
-    if _holder_in(record.body) == (task_id, False):
-        # The new one first: a process that dies in between leaves one too many, and the older one is dropped.
-        tokens.put_record(channel, _holder_queue(lock), _record(task_id, queued=True))
-        channel.basic_ack(record.tag)
-    else:
-        channel.basic_reject(record.tag, requeue=True)
-    return True
-
-
-def _release(channel: Any, lock: str, task_id: str) -> bool | None:
-    """Delete a lock before its record, so that another process can finish where this one dies in between.
-
-    Return False where another task holds it, None where the record cannot be read right now.
+    Raises:
+        BrokerUnreachable: the broker does not answer.
     """
-    record = tokens.take_oldest(channel, _holder_queue(lock))
-    if record is None:
-        return None
-    if _holder_in(record.body).id != task_id:
-        channel.basic_reject(record.tag, requeue=True)
-        return False
-    tokens.delete(channel, lock)
-    channel.basic_ack(record.tag)
-    return True
+    with suppress(PreconditionFailed, _Held):  # it was released already, and may have its next holder
+        _declare(app, lock, task_id, expires, lambda channel, _: channel.queue_delete(lock), CREATE_NOTHING)
 
 
-def _wait_for_readers() -> None:
-    """Wait while other processes read the holder; for a random time, so that they do not collide again."""
-    time.sleep(random.uniform(0.002, 0.03))
+def _declare(
+    app: Any,
+    lock: str,
+    task_id: str,
+    expires: float,
+    operation: Callable[[Any, int], T],
+    more: Mapping[str, Any] | None = None,
+) -> T:
+    """Declare the queue of a lock for a task; return the result of ``operation``, of the channel and its messages.
+
+    Raises:
+        _Held: Another task holds the lock.
+        amqp.exceptions.PreconditionFailed: There is no such queue, and ``more`` is invalid for a new one.
+    """
+    arguments = {
+        "x-queue-type": "classic",
+        "x-max-length": 1,
+        "x-expires": milliseconds(expires),
+        "x-dead-letter-exchange": NOWHERE,
+        HOLDER_ARGUMENT: HOLDER_PREFIX + task_id,
+        **(more or {}),
+    }
+
+    def declare(channel: Any) -> T:
+        queue = channel.queue_declare(lock, durable=True, auto_delete=False, arguments=arguments)
+        return operation(channel, queue.message_count)
+
+    while True:
+        try:
+            return request(app, declare)
+        except PreconditionFailed as exc:
+            if f"inequivalent arg {HOLDER_ARGUMENT!r}" in str(exc):
+                raise _Held(_id_in(exc)) from None
+            refusal = Refusal.from_error(exc)
+            if refusal is None or arguments.get(refusal.difference.argument) == refusal.difference.theirs:
+                raise
+        # Acquired by a process with another ``expires``: a queue keeps its own.
+        arguments[refusal.difference.argument] = refusal.difference.theirs
 
 
-def _record(task_id: str, *, queued: bool) -> bytes:
-    return (QUEUED if queued else CALLED) + task_id.encode()
+def _note_call(channel: Any, messages: int, lock: str, task_id: str) -> Holder | None:
+    """Return the holder of a lock that the task acquired by an earlier call; note the call where this is the first."""
+    record = tokens.read_oldest(channel, lock) if messages else None
+    if record is not None and record.body[1:] == task_id.encode():
+        return Holder(task_id, queued=record.body[:1] == QUEUED)
+    tokens.put_record(channel, lock, CALLED + task_id.encode())
+    return None
 
 
-def _holder_in(body: bytes) -> Holder:
-    return Holder(body[1:].decode(), body[:1] == QUEUED)
+def _holder_id(app: Any, lock: str, expires: float) -> str:
+    """Return the id of the holder from a refusal without a second one: an error of AMQP has 255 bytes.
+
+    Raises:
+        amqp.exceptions.PreconditionFailed: Nobody holds it.
+    """
+    try:
+        _declare(app, lock, "", expires, lambda *_: None, CREATE_NOTHING)
+    except _Held as held:
+        return held.id
+    return ""
 
 
-def _holder_queue(lock: str) -> str:
-    return f"{lock}.id"
+def _id_in(refused: PreconditionFailed) -> str:
+    refusal = Refusal.from_error(refused)
+    holder = refusal.difference.theirs if refusal else None
+    if not isinstance(holder, str) or str(refused).endswith("..."):  # too long, so the broker cut it
+        return ""
+    return holder.removeprefix(HOLDER_PREFIX)

@@ -88,11 +88,10 @@ class Processes:
     def __init__(self, url, monkeypatch):
         self.url, self.is_timed = url, url.startswith("sqlite")
         self.clock, self.death = Clock(), Death()
-        for module in [window, unique, *([database, connection] if self.is_timed else [])]:
+        for module in [window, *([database, connection] if self.is_timed else [])]:
             monkeypatch.setattr(module, "time", self.clock)
         for module in (window, unique):
             monkeypatch.setattr(module, "request", self.request)
-        monkeypatch.setattr(unique, "HOLDER_TIMEOUT_SECONDS", 0.5)
         self.apps = [self.start(), self.start()]
 
     def start(self):
@@ -257,6 +256,7 @@ class LockMachine(RuleBasedStateMachine):
         if self.holder is not None:
             found = unique.acquire(self.processes.apps[who], self.lock, self.holder, EXPIRES)
             assert found == (self.holder, True)
+            self.until = self.clock.passed + EXPIRES
 
     @rule(who=who)
     def end(self, who):

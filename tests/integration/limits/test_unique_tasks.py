@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from celery._state import _task_stack
@@ -10,7 +12,7 @@ from kombu import pools
 from framework.broker.producer import Unconfirmed
 from framework.celery.app import App
 from framework.errors import AlreadyQueued, BadKey, NotConfirmed
-from framework.limits import Unique
+from framework.limits import Unique, unique
 
 UNIQUE = """
 import os, signal, time
@@ -204,6 +206,71 @@ def test_a_lock_is_released_when_it_expires(shop, eventually):
     first = build.delay()
 
     eventually(lambda: build.delay().id != first.id)
+
+
+def test_calls_do_not_prolong_a_lock(shop, eventually):
+    @shop.task(unique=Unique(expires=2))
+    def build(): ...
+
+    first = build.delay()
+    began = time.monotonic()
+    eventually(lambda: build.delay().id != first.id)
+
+    assert time.monotonic() - began > 1.5
+
+
+def test_one_holds_a_lock_that_many_acquire_and_release(shop):
+    """The broker confirmed a token that was published while the lock was released, and lost it."""
+    holders, doubled, turns = [], [], iter(range(60))
+
+    def work(thread):
+        for turn in turns:
+            name = f"{thread}-{turn}"
+            while unique.acquire(shop, "unique.race", name, 60) is not None:
+                pass
+            holders.append(name)
+            doubled.extend(holders[1:])
+            unique.mark_queued(shop, "unique.race", name)
+            doubled.extend(holders[1:])
+            holders.remove(name)
+            unique.release(shop, "unique.race", name)
+
+    with ThreadPoolExecutor(6) as pool:
+        for done in [pool.submit(work, thread) for thread in range(6)]:
+            done.result()
+
+    assert doubled == []
+    assert next(turns, None) is None
+
+
+def test_a_lock_keeps_the_life_that_it_was_acquired_with(shop):
+    @shop.task(name="build", unique=Unique(key="report", expires=60))
+    def build(report): ...
+
+    first = build.delay("a")
+    build.unique = Unique(key="report", expires=120)  # the next release of the project
+
+    assert build.delay("a").id == first.id
+    unique.release(shop, unique.lock_name(build, build.unique, {"report": "a"}), first.id, 30)
+    assert build.delay("a").id != first.id
+
+
+def test_a_long_id_of_a_holder_is_known(shop):
+    @shop.task(unique=Unique())
+    def build(): ...
+
+    build.apply_async(task_id="1" * 80)
+
+    assert build.apply_async(task_id="2" * 80).id == "1" * 80
+
+
+def test_ids_that_look_like_values_are_known_as_they_are(shop):
+    @shop.task(unique=Unique(key="report"))
+    def build(report): ...
+
+    for name in ("007", "1e3", "none", "it's", '"'):
+        build.apply_async((name,), task_id=name)
+        assert build.delay(name).id == name
 
 
 def test_a_call_that_is_not_queued_leaves_no_lock(shop):
