@@ -1,5 +1,7 @@
 """A message that is read and stays in its queue."""
 
+from select import select
+
 import pytest
 from amqp.exceptions import NotFound
 
@@ -43,6 +45,7 @@ def test_a_reader_that_is_suspended_while_it_reads_hides_the_message_from_no_oth
             return getattr(client.channel, name)
 
         def wait(self, *args, **options):
+            select([client.channel.connection.sock], [], [], 60)  # until the broker has answered
             assert eventually(lambda: peek(other.channel, "mail"))
             return client.channel.wait(*args, **options)
 

@@ -160,7 +160,7 @@ def test_a_broker_that_hangs_blocks_one_thread_and_not_the_site(monkeypatch):
     monkeypatch.setattr(core, "RETRY_AFTER_SECONDS", 3600)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         app = App("caller", broker=f"amqp://127.0.0.1:{silent.getsockname()[1]}//", set_as_current=False)
-        app.conf.task_publish_timeout = 1.0
+        app.conf.task_publish_timeout = 3.0
         live = LiveStates(app)
         with pytest.raises(OperationalError):
             live.last("task")
