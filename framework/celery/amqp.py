@@ -71,7 +71,7 @@ class TaskConsumer(compat.TaskConsumer):
         """Consume the queue again, on the same channel.
 
         Raises:
-            amqp.exceptions.ConsumerCancelled: that was not possible; the worker then connects anew.
+            amqp.exceptions.ConsumerCancelled: that was not possible; the worker then connects again.
         """
         log.warning("The broker cancelled the consumer of the queue %r, which is consumed again", queue.name)
         try:

@@ -68,7 +68,7 @@ def has_reply_queue() -> bool:
 
 
 def drop_thread_state(app: Any) -> None:
-    """Have an application name the queue of a thread's results anew, and make its result backend anew.
+    """Have an application choose new names for the queues of its threads' results, and make a new result backend.
 
     Both are in a ``threading.local``, which the thread that called ``os.fork`` has in the child too.
     """

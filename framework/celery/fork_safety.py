@@ -30,7 +30,7 @@ def reset_after_fork(app: Any) -> None:
 
 
 def reset_backend_after_fork(backend: Any) -> None:
-    """Have ``backend`` wait for its results anew in each process that is forked later."""
+    """Have ``backend`` wait for results on new connections in each process that is forked later."""
     _backends.add(backend)
 
 
