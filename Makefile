@@ -4,6 +4,9 @@ PYTHON ?= $(shell python3.11 -c '' 2>/dev/null && echo python3.11 || echo python
 BIN := $(VENV)/bin
 
 TEST_OPTIONS := -n 4 --dist loadfile --ignore tests/docs --ignore tests/chaos
+# The tests start a thousand processes, which would compile the framework each time.
+export PYTHONDONTWRITEBYTECODE :=
+
 CHAOS_SCALE ?= 1
 SOAK_SCALE ?= 1
 

@@ -85,6 +85,8 @@ class ExclusiveReader:
         self._inbox: deque[amqp.Message] = deque()
         self._limit = 0
         self._unacked = 0
+        self._consumer = ""
+        self._has_acknowledged = False
 
     @property
     def full(self) -> bool:
@@ -94,7 +96,7 @@ class ExclusiveReader:
     def open_window(self, size: int) -> None:
         """Let the broker deliver ``size`` unacknowledged messages more."""
         self.channel.basic_qos(0, size, False)
-        self.channel.basic_consume(self._queue, callback=self._receive)
+        self._consumer = self.channel.basic_consume(self._queue, callback=self._receive)
         self._limit += size
 
     def _receive(self, message: amqp.Message) -> None:
@@ -122,6 +124,12 @@ class ExclusiveReader:
         """Remove a message from the queue."""
         self.channel.basic_ack(message.delivery_tag)
         self._unacked -= 1
+        self._has_acknowledged = True
+
+    def wait_until_removed(self) -> None:
+        """Wait until the broker has removed the acknowledged messages, which an acknowledgement alone does not."""
+        if self._has_acknowledged:
+            self.channel.basic_cancel(self._consumer)  # a quorum queue answers it after all that it was sent before
 
     def close(self) -> None:
         """Close the channel."""

@@ -80,6 +80,9 @@ class FailedQueue:
             if exc_info[1] is not None:
                 # A connection with an error may never answer a close; the broker requeues its messages as well.
                 self._connection.collect()
+            else:
+                with converting_lost_broker(self._app):
+                    self._reader.wait_until_removed()
 
     def __iter__(self) -> Iterator[FailedMessage]:
         """Yield the failed tasks of the start, in the broker's order; later ones are not read.

@@ -234,13 +234,16 @@ def test_a_task_failed_in_a_worker_is_listed_and_fails_again_when_retried(typed,
     assert Failures(app).get(sent.id).manual_retries == 1
 
 
+KILLS = 6
+
+
 @pytest.mark.timeout(600)
-def test_12_kills_in_the_middle_of_retry_all_over_300_entries_lose_none(fail, channel, project, environment, app):
+def test_kills_in_the_middle_of_retry_all_over_300_entries_lose_none(fail, channel, project, environment, app):
     everything = {f"id-{number}" for number in range(300)}
     for number in range(300):
         fail(f"id-{number}", [number])
 
-    for _ in range(12):
+    for _ in range(KILLS):
         run = subprocess.run(
             [sys.executable, "-c", KILLED_DURING_RETRY, "failed", "retry", "--all"],
             cwd=project,
@@ -257,4 +260,4 @@ def test_12_kills_in_the_middle_of_retry_all_over_300_entries_lose_none(fail, ch
     assert left > 0
     assert set(sent) == everything
     assert Failures(app).count() == 0
-    assert sent.total() - 300 <= 12 * 3
+    assert sent.total() - 300 <= KILLS * 3

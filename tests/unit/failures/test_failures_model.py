@@ -183,7 +183,7 @@ class FailedTasks(RuleBasedStateMachine):
         assert self.channel.queue_declare(self.work, passive=True).message_count == self.sent.total()
 
     def _wait_until_removals_are_counted(self):
-        """A quorum queue removes a message some milliseconds after its acknowledgement was sent."""
+        """The broker may still have to remove what a killed process had acknowledged."""
         end = time.monotonic() + 10
         while (found := self.failures.count()) != len(self.failed):
             assert time.monotonic() < end, f"{found} failed tasks instead of {len(self.failed)}"
