@@ -125,7 +125,7 @@ def files_of(project, folder):
     return [
         str(file.relative_to(project))
         for file in (project / folder).rglob("*")
-        if file.is_file() and file.suffix != ".mo"
+        if file.is_file() and file.suffix not in (".mo", ".pyc")
     ]
 
 

@@ -414,8 +414,9 @@ def refusing(node):
     url = node.vhost()
     vhost = url.rpartition("/")[2]
     app = App("caller", set_as_current=False, broker=url, backend="disabled")
-    app.conf.update(task_remote_names=["probe.*"], task_publish_timeout=1.0)
+    app.conf.update(task_remote_names=["probe.*"], task_publish_timeout=60.0)
     send(app, 3)
+    app.conf.task_publish_timeout = 3.0
     node.ctl("set_policy", "-p", vhost, "short", "^celery$", '{"max-length":1}', "--apply-to", "queues")
     yield app
     pools.reset()

@@ -69,7 +69,8 @@ def test_a_queue_that_was_deleted_is_consumed_again_on_the_same_channel(app):
 
         app.send_task("probe.tasks.any-name.add", (1, 2), task_id="after")
 
-        connection.drain_events(timeout=30)
+        while not received:
+            connection.drain_events(timeout=30)
     assert [message.headers["id"] for message in received] == ["after"]
 
 
@@ -87,7 +88,8 @@ def test_a_queue_that_was_deleted_and_is_consumed_again_receives_its_delayed_tas
 
         app.send_task("probe.tasks.any-name.add", (1, 2), task_id="after", countdown=0.3)
 
-        connection.drain_events(timeout=30)
+        while not received:
+            connection.drain_events(timeout=30)
     assert [message.headers["id"] for message in received] == ["after"]
 
 

@@ -11,9 +11,10 @@ from celery.exceptions import TaskRevokedError
 from kombu import pools
 from kombu.exceptions import EncodeError
 
+from framework.broker.request import request
 from framework.celery.app import App
 from framework.errors import BadKey, BrokerUnreachable, InvalidArguments, OverLimit
-from framework.limits import Limit
+from framework.limits import Limit, tokens, window
 from framework.limits.window import SHARED_BUCKETS, _timestamps
 
 LIMITED = """
@@ -234,6 +235,29 @@ def test_a_call_that_the_broker_refuses_is_not_counted(shop, queued):
     assert shop.amqp.__dict__.pop("send_task_message") is send
 
     assert calls(contact, "Ann", times=2) == 1
+
+
+def test_the_wait_of_a_full_window_is_read_by_one_request(shop, monkeypatch):
+    limit = Limit("2/h", name="visits", app=shop)
+    for _ in range(2):
+        limit.take("Ann")
+    sent = []
+    monkeypatch.setattr(window, "request", lambda app, operation: sent.append(operation) or request(app, operation))
+
+    assert limit.retry_after("Ann") > 0
+    assert len(sent) == 1
+
+
+def test_the_counter_of_keys_is_declared_once(shop, monkeypatch):
+    declared, declare = [], tokens.declare
+    monkeypatch.setattr(
+        tokens, "declare", lambda channel, name, *size: declared.append(name) or declare(channel, name, *size)
+    )
+    limit = Limit("2/h", name="visits", app=shop)
+    for visitor in ("Ann", "Ben", "Cy"):
+        limit.take(visitor)
+
+    assert len([name for name in declared if ".keys." in name]) == 1
 
 
 def test_without_a_broker_a_limit_raises(tmp_path):

@@ -50,7 +50,7 @@ def test_the_next_leader_sends_the_slots_that_were_not_sent(work, scheduler, lea
 
 def test_a_leader_whose_records_go_to_another_scheduler_sends_nothing(app, work, scheduler, lead, clock, sent):
     """A healed partition leaves such a leader: its connection is open, and it is no longer the active consumer."""
-    app.conf.task_publish_timeout = 1
+    app.conf.task_publish_timeout = 3
     first = lead(scheduler(each=1))
     stop_consuming(first._connection.channel)
     second = lead(scheduler(each=1))
