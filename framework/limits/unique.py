@@ -151,7 +151,7 @@ def release(app: Any, lock: str, task_id: str, expires: float = USUAL_LOCK_SECON
         BrokerUnreachable: the broker does not answer.
     """
     with suppress(PreconditionFailed, _Held):  # it was released already, and may have its next holder
-        _declare(app, lock, task_id, expires, lambda channel, _: channel.queue_delete(lock), CREATE_NOTHING)
+        _declare(app, lock, task_id, expires, lambda channel: channel.queue_delete(lock), CREATE_NOTHING)
 
 
 def _declare(
@@ -159,10 +159,10 @@ def _declare(
     lock: str,
     task_id: str,
     expires: float,
-    operation: Callable[[Any, int], T],
+    operation: Callable[[Any], T],
     more: Mapping[str, Any] | None = None,
 ) -> T:
-    """Declare the queue of a lock for a task; return the result of ``operation``, of the channel and its messages.
+    """Declare the queue of a lock for a task; return the result of ``operation``, which gets the channel.
 
     Raises:
         _Held: Another task holds the lock.
@@ -178,8 +178,8 @@ def _declare(
     }
 
     def declare(channel: Any) -> T:
-        queue = channel.queue_declare(lock, durable=True, auto_delete=False, arguments=arguments)
-        return operation(channel, queue.message_count)
+        channel.queue_declare(lock, durable=True, auto_delete=False, arguments=arguments)
+        return operation(channel)
 
     while True:
         try:
@@ -194,9 +194,10 @@ def _declare(
         arguments[refusal.difference.argument] = refusal.difference.theirs
 
 
-def _note_call(channel: Any, messages: int, lock: str, task_id: str) -> Holder | None:
+def _note_call(channel: Any, lock: str, task_id: str) -> Holder | None:
     """Return the holder of a lock that the task acquired by an earlier call; note the call where this is the first."""
-    record = tokens.read_oldest(channel, lock) if messages else None
+    # The declaration's count of messages may be the one before the last reader requeued its message.
+    record = tokens.read_oldest(channel, lock)
     if record is not None and record.body[1:] == task_id.encode():
         return Holder(task_id, queued=record.body[:1] == QUEUED)
     tokens.put_record(channel, lock, CALLED + task_id.encode())
@@ -210,7 +211,7 @@ def _holder_id(app: Any, lock: str, expires: float) -> str:
         amqp.exceptions.PreconditionFailed: Nobody holds it.
     """
     try:
-        _declare(app, lock, "", expires, lambda *_: None, CREATE_NOTHING)
+        _declare(app, lock, "", expires, lambda _: None, CREATE_NOTHING)
     except _Held as held:
         return held.id
     return ""
