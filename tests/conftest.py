@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from weakref import WeakSet
 
 import pytest
 from celery import _state
@@ -68,8 +69,9 @@ def needs_rabbitmq(item: pytest.Item) -> bool:
 
 @pytest.fixture(autouse=True)
 def tasks_of_one_test(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Undo a test's registrations: Celery adds each shared task to every application that is made later."""
+    """Undo a test's registrations: Celery adds each shared task to every other application, of later tests too."""
     monkeypatch.setattr(_state, "_on_app_finalizers", set(_state._on_app_finalizers))
+    monkeypatch.setattr(_state, "_apps", WeakSet(_state._apps))
 
 
 @pytest.fixture(scope="session")
