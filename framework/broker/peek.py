@@ -13,8 +13,8 @@ def peek(channel: Any, queue: str) -> amqp.Message | None:
 
     AMQP has no such method. A message that was got is hidden from other readers until it is requeued, so both requests
     are sent together: a process that is suspended before it reads the answer hides the message from no other. The third
-    one is answered once the message has been requeued: whoever peeks after this returned sees it. It is for classic
-    queues, which do not count deliveries. All unacknowledged messages of the channel are requeued.
+    one is answered once the message has been requeued, so that all later readers see it. It is for
+    classic queues, which do not count deliveries. All unacknowledged messages of the channel are requeued.
 
     Raises:
         amqp.exceptions.NotFound: there is no such queue.

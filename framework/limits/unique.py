@@ -208,7 +208,7 @@ def _holder_id(app: Any, lock: str, expires: float) -> str:
     """Return the id of the holder from a refusal without a second one: an error of AMQP has 255 bytes.
 
     Raises:
-        amqp.exceptions.PreconditionFailed: Nobody holds it.
+        amqp.exceptions.PreconditionFailed: The lock is free.
     """
     try:
         _declare(app, lock, "", expires, lambda _: None, CREATE_NOTHING)

@@ -93,7 +93,7 @@ def test_a_node_is_cut_off_and_comes_back(cluster, role, tmp_path, rows):
     rig.report(fault, f"{sum(map(len, sent))}", figures, *remarks, raised_at_most=sum(map(len, sent)))
     assert slots.duplicated == 0
     assert figures.slowest < SLOWEST
-    if cluster.handling != "ignore":  # there each side may make counters and locks of its own until the restart
+    if cluster.handling != "ignore":  # there both sides may count and lock until the restart
         assert max(kept) <= MOST
         assert doubled == 0
 
