@@ -48,6 +48,7 @@ from framework.errors.limits import AlreadyQueued, BadKey, BadLimit, LimitUnavai
 from framework.errors.progress import BadProgress, NoStateReported
 from framework.errors.project import (
     BadEnvironment,
+    BrokenApp,
     BrokenConfig,
     BrokenTaskModule,
     DiscoveryError,
@@ -79,6 +80,7 @@ __all__ = [
     "BadRows",
     "BadSchedule",
     "BadTaskToken",
+    "BrokenApp",
     "BrokenConfig",
     "BrokenTaskModule",
     "BrokerAway",

@@ -84,3 +84,15 @@ def location(cause: BaseException, path: Path | None) -> str:
     if inside:
         return f"{path}, line {inside[-1].lineno}"
     return str(path or "there is no such file")
+
+
+def location_in(folder: Path, cause: BaseException) -> str:
+    """Return the last file and line below ``folder`` that an exception passed; empty where there is none.
+
+    The frame that caught it does not count, nor do packages that are installed below the folder, as in ``.venv``.
+    """
+    if isinstance(cause, SyntaxError):
+        return f"{cause.filename}, line {cause.lineno}"
+    paths = [(Path(frame.filename), frame.lineno) for frame in extract_tb(cause.__traceback__)[1:]]
+    inside = [(path, line) for path, line in paths if path.is_relative_to(folder) and "site-packages" not in path.parts]
+    return "{}, line {}".format(*inside[-1]) if inside else ""

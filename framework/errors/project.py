@@ -4,7 +4,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Self
 
-from framework.errors.base import FrameworkError, describe, location, message
+from framework.errors.base import FrameworkError, describe, location, location_in, message
 
 
 class UnknownSetting(FrameworkError):
@@ -20,6 +20,18 @@ class UnknownSetting(FrameworkError):
 
 class BrokenConfig(FrameworkError):
     """The configuration module that was named is missing, or cannot be imported."""
+
+
+class BrokenApp(FrameworkError):
+    """The application that was named is missing, or cannot be imported."""
+
+    @classmethod
+    def named(cls, name: str, cause: BaseException) -> Self:
+        """Name it and the cause, with the project's file and line where it comes from one, or what a name is."""
+        if place := location_in(Path.cwd(), cause):
+            return cls(message(f"The application {name} cannot be imported ({place})", describe(cause)))
+        fix = "-A takes MODULE or MODULE:NAME, as seen from the project's folder (--workdir)."
+        return cls(message(f"The application {name} cannot be imported", describe(cause), fix=fix))
 
 
 class DiscoveryError(FrameworkError):

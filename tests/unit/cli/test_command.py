@@ -5,11 +5,14 @@ import pty
 import subprocess
 import sys
 from contextlib import suppress
-from importlib.metadata import version
+from importlib.metadata import entry_points, version
 from pathlib import Path
 
 import pytest
 
+from framework.cli.command import CELERYS, OURS, Commands, command, complete
+
+DIST = "omstd-framework"
 BIN = Path(sys.executable).parent
 FRAMEWORK = [BIN / "framework"]
 CELERY = [BIN / "celery", "-A", "framework.celery.celery"]
@@ -64,6 +67,42 @@ def test_the_version_names_framework_and_celery(run_command):
     assert run.stdout == f"framework {version('omstd-framework')}, Celery {version('celery')} (collider)\n"
 
 
+def test_each_command_of_celery_and_its_plugins_is_a_command():
+    assert {name for name in Commands().list_commands(None) if name not in OURS} == set(complete().commands) - set(OURS)
+
+
+def test_the_commands_of_celery_that_are_imported_alone_are_those_of_its_command_line():
+    for name in CELERYS:
+        assert Commands().get_command(None, name) is complete().commands[name], name
+
+
+def test_the_commands_of_the_framework_are_those_that_it_adds_to_celery_s_command_line():
+    added = {point.name: point.load() for point in entry_points(group="celery.commands") if point.dist.name == DIST}
+
+    assert {"result", *added} == set(OURS)
+    for name, expected in added.items():
+        assert Commands().get_command(None, name) is expected, name
+
+
+def test_each_option_of_celery_is_an_option():
+    def taken(params):
+        return {param.name: (param.opts, param.is_flag, param.envvar) for param in params}
+
+    theirs = taken(complete().params)
+    theirs["app"] = (["-A", "--app"], False, "CELERY_APP")
+
+    assert taken(command.params) == theirs
+
+
+def test_a_command_is_called_without_importing_the_others():
+    code = "import sys, framework.cli.command as c; c.Commands().get_command(None, 'worker'); print(*sys.modules)"
+
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert "celery.bin.worker" in run.stdout.split()
+    assert not {"celery.bin.celery", "prompt_toolkit", "flower", "framework.cli.failed"} & set(run.stdout.split())
+
+
 def test_a_mistyped_command_suggests_the_right_one(run_command):
     run = run_command(FRAMEWORK, "wroker")
 
@@ -91,6 +130,49 @@ def test_another_application_can_be_named(run_command, tmp_path):
 
     assert by_option.stdout.splitlines()[0] == "other.theirs"
     assert by_variable.stdout == by_option.stdout
+
+
+def test_the_application_that_cannot_be_imported_is_named_with_the_cause(run_command, tmp_path):
+    (tmp_path / "broken.py").write_text("import os\n\nno_such_name\n")
+    (tmp_path / "syntax.py").write_text("def (\n")
+
+    def line(app):
+        return one_line(run_command(FRAMEWORK, "-A", app, "tasks")).removeprefix("Error: The application ")
+
+    fix = "-A takes MODULE or MODULE:NAME, as seen from the project's folder (--workdir)."
+    assert line("no_such_app") == (
+        f"no_such_app cannot be imported: ModuleNotFoundError: No module named 'no_such_app'. {fix}"
+    )
+    assert line("framework:shop") == (
+        f"framework:shop cannot be imported: AttributeError: module 'framework' has no attribute 'shop'. {fix}"
+    )
+    assert line("broken") == (
+        f"broken cannot be imported ({tmp_path}/broken.py, line 3): NameError: name 'no_such_name' is not defined."
+    )
+    assert line("syntax").startswith(f"syntax cannot be imported ({tmp_path}/syntax.py, line 1): SyntaxError: ")
+
+
+def test_the_application_after_the_command_is_refused_with_the_right_order(run_command):
+    run = run_command(FRAMEWORK, "worker", "-A", "shop")
+
+    assert run.returncode == 2
+    assert run.stderr.endswith("Error: -A stands before the command: framework -A APPLICATION worker\n")
+
+
+def test_the_options_that_an_application_adds_to_commands_are_taken(run_command, tmp_path):
+    (tmp_path / "other.py").write_text(
+        "import click\nfrom celery import Celery, signals\n"
+        "app = Celery('other')\n"
+        "app.user_options['preload'].add(click.Option(['--shop']))\n"
+        "@signals.user_preload_options.connect\n"
+        "def show(options, **_):\n"
+        "    print('shop', options['shop'])\n"
+        "    raise SystemExit\n"
+    )
+
+    run = run_command(FRAMEWORK, "-A", "other", "worker", "--shop=Lima")
+
+    assert run.stdout == "shop Lima\n", run.stderr
 
 
 def test_the_folder_that_workdir_names_is_the_project(run_command, tmp_path, module):
