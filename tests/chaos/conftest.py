@@ -10,7 +10,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))  # the harness is shared by the tests of this folder alone
 
 from harness.rig import ALL_ROWS, SCALE, Rig  # noqa: E402
-from harness.table import Row, table, write_json  # noqa: E402
+from harness.table import Row, table, write_json, write_measured  # noqa: E402
 
 from framework.testing.rabbitmq import RabbitMQ  # noqa: E402
 
@@ -40,6 +40,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     for line in table(rows):
         terminalreporter.write_line(line)
     write_json(rows, HERE / "results.json")
+    if SCALE == 1:
+        write_measured(rows, HERE.parents[1] / "benchmarks/results/partition.json")
 
 
 @pytest.fixture(scope="session")

@@ -13,12 +13,7 @@ from harness.partitions import PartitionedCluster
 from harness.rig import Rig, scaled
 from harness.schedulers import Schedulers
 
-from framework.testing.rabbitmq_releases import is_installed
-
-pytestmark = [
-    pytest.mark.full_run,
-    pytest.mark.skipif(not is_installed(), reason="RabbitMQ is not installed"),
-]
+pytestmark = pytest.mark.full_run
 #: Seconds of the cut: long enough that the nodes give each other up, and calls reach their deadline several times.
 CUT_SECONDS = 40
 #: As in `harness/guarded.py`, which only a project can import.
@@ -30,8 +25,8 @@ SLOWEST = rigs.PUBLISH_TIMEOUT + 5
 
 
 @pytest.fixture(scope="module", params=["ignore", "pause_minority"])
-def cluster(request):
-    with PartitionedCluster(request.param) as three:
+def cluster(request, release):
+    with PartitionedCluster(request.param, release) as three:
         yield three
 
 
@@ -80,7 +75,7 @@ def test_a_node_is_cut_off_and_comes_back(cluster, role, tmp_path, rows):
             schedulers.end()
         beats.close()
 
-    fault = f"partition, {cluster.handling}, {role} cut {CUT_SECONDS} s"
+    fault = f"partition, {cluster.release or ''} {cluster.handling}, {role} cut {CUT_SECONDS} s"
     raised = [sum(call.ok is False for call in calls) for calls in sent]
     figures = replace(figures, slowest=max(call.seconds for call in chain(*sent, *guarded)))
     remarks = [
@@ -90,7 +85,20 @@ def test_a_node_is_cut_off_and_comes_back(cluster, role, tmp_path, rows):
         f"guarded: {errors_of(guarded)}",
     ]
     beats.report(f"{fault}: schedule", f"{schedulers.slots} slots", slots, *schedulers.remarks())
-    rig.report(fault, f"{sum(map(len, sent))}", figures, *remarks, raised_at_most=sum(map(len, sent)))
+    total = sum(map(len, sent))
+    measured = {
+        "row": f"{cluster.release or cluster.handling}, {role}",
+        "load": total,
+        "raised": sum(raised),
+        "lost": figures.lost,
+        "duplicated": figures.duplicated,
+        "doubled": doubled,
+        "window": max(kept),
+        "slots": slots.duplicated,
+        "missed": slots.lost,
+        "slowest": round(figures.slowest, 2),
+    }
+    rig.report(fault, f"{total}", figures, *remarks, raised_at_most=total, measured=measured)
     assert slots.duplicated == 0
     assert figures.slowest < SLOWEST
     if cluster.handling != "ignore":  # there both sides may count and lock until the restart

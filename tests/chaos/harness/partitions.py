@@ -141,15 +141,17 @@ class PartitionedCluster(Cluster):
 
     Args:
         handling: the value of RabbitMQ's ``cluster_partition_handling``.
+        release: a release that `framework.testing.rabbitmq_releases.install` installed; by default this machine's.
     """
 
-    def __init__(self, handling: str) -> None:
+    def __init__(self, handling: str, release: str | None = None) -> None:
         self.handling = handling
+        self.release = release
         self._links = Links()
         super().__init__(config=f"cluster_partition_handling = {handling}\n")
 
     def _node(self, config: str, name: str, beside: RabbitMQ | None) -> RabbitMQ:
-        node = LinkedNode(config, name=name, beside=beside)
+        node = LinkedNode(config, name=name, beside=beside, release=self.release)
         node.links = self._links
         return node
 

@@ -287,12 +287,20 @@ class Rig:
         registered = self.registered(calls) if self.ours else set()
         return figures_of(calls, self.numbers("started"), self.numbers("done"), registered)
 
-    def report(self, fault: str, load: str, figures: Figures, *remarks: str, raised_at_most: int = 0) -> Figures:
+    def report(
+        self,
+        fault: str,
+        load: str,
+        figures: Figures,
+        *remarks: str,
+        raised_at_most: int = 0,
+        measured: dict[str, Any] | None = None,
+    ) -> Figures:
         """Add the row to the table; assert that the framework lost nothing, and raised at most so many times."""
         counted = [f"{times} {name}" for name, times in figures.refusals.items()]
         counted += [f"{figures.restarted} run again" if figures.restarted else ""]
         counted += [f"{figures.registered} in the registry" if figures.registered else ""]
-        row = Row(fault, self.profile, load, figures, ", ".join(filter(None, [*remarks, *counted])))
+        row = Row(fault, self.profile, load, figures, ", ".join(filter(None, [*remarks, *counted])), measured or {})
         self._rows.append(row)
         if self.ours:
             assert figures.lost == 0, f"{figures.lost} lost: {list(figures.missing)[:20]} in {self.folder}"

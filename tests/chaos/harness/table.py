@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,17 @@ HEAD = ("fault", "broker", "load", "lost", "twice", "raised", "slowest s", "rema
 
 @dataclass(frozen=True)
 class Row:
-    """One fault on one broker, with the framework or with plain Celery."""
+    """One fault on one broker, with the framework or with plain Celery.
+
+    ``measured`` are figures for the guide, with a name of the row in it.
+    """
 
     fault: str
     profile: str
     load: str
     figures: Figures
     remarks: str = ""
+    measured: dict[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -51,3 +55,11 @@ def _cells(row: Row, plain: Row | None) -> tuple[str, ...]:
 def write_json(rows: Iterable[Row], path: Path) -> None:
     """Write all rows, with all their figures."""
     path.write_text(json.dumps([row.as_json() for row in rows], indent=1) + "\n")
+
+
+def write_measured(rows: Iterable[Row], path: Path) -> None:
+    """Replace the guide's figures that were measured again, and keep the others."""
+    new = {row.measured["row"]: row.measured for row in rows if row.measured}
+    old = {record["row"]: record for record in json.loads(path.read_text())} if path.exists() else {}
+    if new:
+        path.write_text(json.dumps(list((old | new).values()), indent=1) + "\n")
