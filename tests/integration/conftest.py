@@ -34,7 +34,7 @@ def add(x, y):
     return x + y
 
 @celery.task
-def tell(value, name="told"):
+def write(value, name="written"):
     note(name, value)
     return value
 
@@ -91,9 +91,7 @@ class Worker:
             [
                 sys.executable,
                 "-m",
-                "celery",
-                "-A",
-                "framework.celery.celery",
+                "framework",
                 "worker",
                 "--loglevel=info",
                 "--without-mingle",

@@ -70,10 +70,10 @@ def test_a_delayed_task_is_held_by_the_broker_and_not_by_the_worker(start_worker
 def test_queues_whose_names_end_alike_do_not_get_each_others_tasks(start_worker, call, noted):
     start_worker("-Q", "mail,shop.mail")
 
-    call("tell", "one").apply_async(queue="mail", countdown=0.2).get(WAIT)
-    call("tell", "two").apply_async(queue="shop.mail", countdown=0.2).get(WAIT)
+    call("write", "one").apply_async(queue="mail", countdown=0.2).get(WAIT)
+    call("write", "two").apply_async(queue="shop.mail", countdown=0.2).get(WAIT)
 
-    assert noted("told") == ["one", "two"]
+    assert noted("written") == ["one", "two"]
 
 
 def test_several_retries_of_one_task_are_not_taken_for_a_loop(start_worker, call, noted):

@@ -110,8 +110,8 @@ def test_a_cancelled_consumer_costs_no_other_task_its_delivery(start_worker, cal
     eventually(lambda: "beside" in noted("done"))
     # and the worker consumes both queues as before
     for queue in ("celery", "brief"):
-        call("tell", queue).apply_async(queue=queue)
-    eventually(lambda: sorted(noted("told")) == ["brief", "celery"])
+        call("write", queue).apply_async(queue=queue)
+    eventually(lambda: sorted(noted("written")) == ["brief", "celery"])
     assert noted("started") == ["beside"]
     assert "Connection to broker lost" not in worker.output
 

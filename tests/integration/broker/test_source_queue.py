@@ -94,8 +94,8 @@ def test_a12_a_worker_retries_delays_and_records_an_urgent_sms_in_its_queue(
     start_worker("-Q", "mail,sms")
 
     urgent("flaky", 1)
-    urgent("tell", "delayed", countdown=3)
+    urgent("write", "delayed", countdown=3)
     urgent("boom")
 
-    eventually(lambda: len(noted("tries")) == 2 and noted("told") == ["delayed"] and Failures(app).count() == 1)
+    eventually(lambda: len(noted("tries")) == 2 and noted("written") == ["delayed"] and Failures(app).count() == 1)
     assert Failures(app).page()[0].queue == "sms"

@@ -57,8 +57,8 @@ def test_flower_lists_the_worker_and_calls_a_task_by_name(flower, noted, eventua
     # Flower knows by an event that the worker is alive: it receives those of the task too.
     eventually(lambda: True in (response(flower, "/api/workers?status=1") or {}).values())
 
-    name = "probe.tasks.any-name.tell"
+    name = "probe.tasks.any-name.write"
     sent = flower(f"/api/task/async-apply/{name}", {"args": ["from Flower"]})
 
-    eventually(lambda: noted("told") == ["from Flower"])
+    eventually(lambda: noted("written") == ["from Flower"])
     eventually(lambda: (response(flower, f"/api/task/info/{sent['task-id']}") or {}).get("state") == "SUCCESS")

@@ -16,7 +16,7 @@ from celery import Celery
 
 FUZZED = int(os.environ.get("FUZZED_MESSAGES", "200"))
 WAIT = 60
-TASK = "probe.tasks.any-name.tell"
+TASK = "probe.tasks.any-name.write"
 EMBED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 DEEP = "[" * 100_000 + "]" * 100_000
 
@@ -172,7 +172,7 @@ def test_each_kind_of_invalid_message_is_a_failed_task_with_its_reason(worker, a
     found = {message.properties["message_id"]: reason(message) for message in wait_for_failed(app, len(KINDS))}
 
     assert found == {name: kind[0] for name, kind in KINDS.items()}
-    assert noted("told") == []
+    assert noted("written") == []
     assert_running(worker, call)
 
 
@@ -225,7 +225,7 @@ def test_a_message_of_plain_celery_is_run(worker, app, broker_url, noted, eventu
         eta = datetime.now(UTC) + timedelta(seconds=0.5)
         plain.send_task(TASK, ["later"], eta=eta, expires=60, time_limit=30, connection=connection)
 
-    eventually(lambda: set(noted("told")) == {"later", "ran"})
+    eventually(lambda: set(noted("written")) == {"later", "ran"})
     plain.close()
 
 
@@ -239,7 +239,7 @@ def test_a_compression_that_the_application_uses_is_accepted(start_worker, proje
     publish(app, "bomb", bomb, application_headers=headers(compression="gzip"))
 
     assert [reason(message) for message in wait_for_failed(app, 1)] == ["too-large"]
-    eventually(lambda: noted("told") == ["small"])
+    eventually(lambda: noted("written") == ["small"])
 
 
 def test_a_task_that_arrives_hours_early_waits_in_the_broker(worker, app, call, eventually):
@@ -261,7 +261,7 @@ def test_a_task_that_arrives_seconds_early_runs_at_its_time(worker, app, noted, 
     eta = datetime.now(UTC) + timedelta(seconds=4)
     publish(app, "early", body("ran"), application_headers=headers(eta=eta.isoformat()))
 
-    eventually(lambda: noted("told") == ["ran"])
+    eventually(lambda: noted("written") == ["ran"])
 
     assert 0 <= (datetime.now(UTC) - eta).total_seconds() < 30
 

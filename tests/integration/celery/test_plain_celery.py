@@ -43,9 +43,9 @@ def test_the_error_of_a_task_reaches_the_caller_and_its_link_error(worker, call,
 
 
 def test_a_link_gets_the_result(worker, call, noted, eventually):
-    call("add", 2, 2).apply_async(link=call("tell")).get(WAIT)
+    call("add", 2, 2).apply_async(link=call("write")).get(WAIT)
 
-    eventually(lambda: noted("told") == ["4"])
+    eventually(lambda: noted("written") == ["4"])
 
 
 def test_a_worker_keeps_to_a_rate_limit(worker, call, noted, eventually):
@@ -67,14 +67,14 @@ def test_a_task_runs_after_its_countdown(worker, call, noted):
 
 
 def test_an_expired_task_is_not_run(call, start_worker, noted):
-    call("tell", "late").apply_async(expires=0.05)
+    call("write", "late").apply_async(expires=0.05)
     time.sleep(0.1)  # the expiry has to pass
     worker = start_worker()
 
-    assert call("tell", "next").apply_async().get(WAIT) == "next"
+    assert call("write", "next").apply_async().get(WAIT) == "next"
 
     worker.stop()
-    assert noted("told") == ["next"]
+    assert noted("written") == ["next"]
 
 
 def test_a_chord_calls_its_body_with_all_results(start_worker, app, call, project, monkeypatch):
@@ -93,12 +93,12 @@ def test_inspect_ping_reaches_the_worker(worker, app):
 
 
 def test_a_task_that_is_revoked_during_its_countdown_does_not_run(worker, app, call, noted, eventually):
-    sent = call("tell", "never").apply_async(countdown=15)  # the worker hears of the revocation before
+    sent = call("write", "never").apply_async(countdown=15)  # the worker hears of the revocation before
 
     app.control.revoke(sent.id, reply=True, timeout=WAIT, limit=1)
 
-    eventually(lambda: f"Discarding revoked task: probe.tasks.any-name.tell[{sent.id}]" in worker.output)
-    assert noted("told") == []
+    eventually(lambda: f"Discarding revoked task: probe.tasks.any-name.write[{sent.id}]" in worker.output)
+    assert noted("written") == []
 
 
 def test_events_report_a_task(start_worker, app, call):

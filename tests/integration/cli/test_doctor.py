@@ -40,7 +40,7 @@ def plain(broker_url, app):
 
 def call_plainly(plain, count):
     for number in range(count):
-        plain.send_task("probe.tasks.any-name.tell", (number,), task_id=f"task-{number}")
+        plain.send_task("probe.tasks.any-name.write", (number,), task_id=f"task-{number}")
 
 
 def errors_of(run):
@@ -59,7 +59,7 @@ def test_an_empty_broker_is_ok(doctor, broker_url):
 
 def test_a_broker_in_use_is_ok(doctor, start_worker, call):
     start_worker()
-    call("tell", 1).apply_async(countdown=3600)  # a short delay can be over before it is published
+    call("write", 1).apply_async(countdown=3600)  # a short delay can be over before it is published
 
     run = doctor()
 
@@ -117,8 +117,8 @@ def test_a_queue_of_plain_celery_is_recreated_and_its_tasks_run(doctor, plain, s
     assert "with 250 messages" in run.stdout
     assert not errors_of(doctor())
     start_worker()
-    eventually(lambda: len(noted("told")) >= 250)
-    assert sorted(map(int, noted("told"))) == list(range(250))
+    eventually(lambda: len(noted("written")) >= 250)
+    assert sorted(map(int, noted("written"))) == list(range(250))
 
 
 @pytest.mark.timeout(300)  # ten processes in turn

@@ -73,7 +73,7 @@ def channel(app, broker_url):
 def fail(channel):
     """Publish a message to the failed-task queue, as a worker does."""
 
-    def publish(id, args=(), kwargs=None, *, task="probe.tasks.any-name.tell", reason="failed", error="boom"):  # noqa: A002
+    def publish(id, args=(), kwargs=None, *, task="probe.tasks.any-name.write", reason="failed", error="boom"):  # noqa: A002
         why = failure_headers(
             reason=reason, error=error, traceback=f"Traceback\n{error}", attempts=2, worker="w1@host", queue="celery"
         )
@@ -110,10 +110,10 @@ def test_a_list_has_id_call_and_error_in_eighty_columns(typed, fail):
     lines = answered(typed("list"))
 
     assert lines[0].startswith("8f14e45f-ceea-467f-a8a5-6e4b2e1b7e22  failed          20")
-    assert lines[1].startswith('    probe.tasks.any-name.tell(1, "xxx')
+    assert lines[1].startswith('    probe.tasks.any-name.write(1, "xxx')
     assert lines[3].split()[:2] == ["b", "delivery_limit"]
     assert lines[4:] == [
-        '    probe.tasks.any-name.tell("two", day="today", password="***")',
+        '    probe.tasks.any-name.write("two", day="today", password="***")',
         "    boom",
         "2 failed tasks.",
     ]
@@ -141,7 +141,7 @@ def test_show_prints_all_fields_and_no_control_character(typed, fail):
 
     text = "\n".join(answered(typed("show", "a")))
 
-    for known in ("probe.tasks.any-name.tell", "failed", "w1@host", "celery", "Traceback", '{"token": "***"}'):
+    for known in ("probe.tasks.any-name.write", "failed", "w1@host", "celery", "Traceback", '{"token": "***"}'):
         assert known in text
     assert "t-123456" not in text
     assert "\x1b" not in text
@@ -212,10 +212,10 @@ def test_tasks_retried_while_workers_run_are_run(typed, fail, start_worker, note
         fail(f"id-{number}", [number])
 
     assert answered(typed("retry", "id-3", "id-4")) == ["2 failed tasks sent again."]
-    assert answered(typed("retry", "--all", "--task", "probe.tasks.any-name.tell")) == ["18 failed tasks sent again."]
+    assert answered(typed("retry", "--all", "--task", "probe.tasks.any-name.write")) == ["18 failed tasks sent again."]
 
-    eventually(lambda: len(noted("told")) >= 20)
-    assert sorted(map(int, noted("told"))) == list(range(20))
+    eventually(lambda: len(noted("written")) >= 20)
+    assert sorted(map(int, noted("written"))) == list(range(20))
 
 
 def test_a_task_failed_in_a_worker_is_listed_and_fails_again_when_retried(typed, call, app, start_worker, eventually):

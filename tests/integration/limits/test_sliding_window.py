@@ -8,7 +8,7 @@ from statistics import median
 
 import pytest
 
-SECONDS = 60 if os.environ.get("CHAOS_SCALE") == "1" else 8
+SECONDS = 60 if os.environ.get("CHAOS_SCALE") == "1" else 5
 
 CROWD = """
 import json, sys, threading, time

@@ -27,8 +27,8 @@ imports = find_tasks_in_project('probe')
 timezone = "Europe/Madrid"
 beat_schedule = {
     "each": {"task": "probe.tasks.any-name.note_slot", "schedule": 1.0, "missed": "all"},
-    "monthly": {"task": "probe.tasks.any-name.tell", "schedule": "2nd Tuesday 01:00", "args": ("monthly",)},
-    "nightly": {"task": "probe.tasks.any-name.tell", "schedule": crontab(minute=0, hour=0), "args": ("nightly",)},
+    "monthly": {"task": "probe.tasks.any-name.write", "schedule": "2nd Tuesday 01:00", "args": ("monthly",)},
+    "nightly": {"task": "probe.tasks.any-name.write", "schedule": crontab(minute=0, hour=0), "args": ("nightly",)},
 }
 """
 NOTE_SLOT = """
@@ -172,7 +172,7 @@ def test_an_entry_is_run_now_without_a_leader(typed, start_worker, noted, eventu
 
     worker = start_worker()
 
-    eventually(lambda: noted("told") == ["monthly"])
+    eventually(lambda: noted("written") == ["monthly"])
     eventually(lambda: number in worker.output)
 
 
@@ -197,12 +197,12 @@ def test_the_next_times_of_a_second_tuesday_are_in_its_zone(typed):
 
 INVALID = """
 beat_schedule |= {
-    "typo": {"task": "probe.tasks.any-name.tel", "schedule": 1.0, "args": (1,)},
-    "arguments": {"task": "probe.tasks.any-name.tell", "schedule": 1.0},
-    "day": {"task": "probe.tasks.any-name.tell", "schedule": "0 0 30 2 *", "args": (1,)},
-    "zone": {"task": "probe.tasks.any-name.tell", "schedule": "0 0 * * *", "timezone": "Mars/Olympus", "args": (1,)},
-    "key": {"task": "probe.tasks.any-name.tell", "schedule": 1.0, "args": (1,), "time_zone": "UTC"},
-    "late": {"task": "probe.tasks.any-name.tell", "schedule": 1.0, "args": (1,), "missed": "some"},
+    "typo": {"task": "probe.tasks.any-name.writ", "schedule": 1.0, "args": (1,)},
+    "arguments": {"task": "probe.tasks.any-name.write", "schedule": 1.0},
+    "day": {"task": "probe.tasks.any-name.write", "schedule": "0 0 30 2 *", "args": (1,)},
+    "zone": {"task": "probe.tasks.any-name.write", "schedule": "0 0 * * *", "timezone": "Mars/Olympus", "args": (1,)},
+    "key": {"task": "probe.tasks.any-name.write", "schedule": 1.0, "args": (1,), "time_zone": "UTC"},
+    "late": {"task": "probe.tasks.any-name.write", "schedule": 1.0, "args": (1,), "missed": "some"},
 }
 """
 
@@ -218,7 +218,7 @@ def test_invalid_entries_stop_the_start_with_one_message(typed, scheduled, comma
     message = output[output.index("Error: ") :]
     assert message.startswith("Error: The beat schedule cannot be followed, so nothing was started.\n")
     for name, cause in {
-        "typo": "Did you mean 'probe.tasks.any-name.tell'?",
+        "typo": "Did you mean 'probe.tasks.any-name.write'?",
         "arguments": "missing",
         "day": "30",
         "zone": "Mars/Olympus",

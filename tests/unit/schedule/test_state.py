@@ -52,7 +52,7 @@ def queue():
 
 
 def entries(**periods):
-    return {name: Entry(name, "probe.tell", as_schedule(period), UTC) for name, period in periods.items()}
+    return {name: Entry(name, "probe.write", as_schedule(period), UTC) for name, period in periods.items()}
 
 
 def last_and_runs(state, name="each"):
