@@ -1,6 +1,7 @@
 """Fixtures of all tests: a clean environment and, on both brokers, a clean broker for each test."""
 
 import os
+import signal
 from collections.abc import Iterator
 from weakref import WeakSet
 
@@ -26,6 +27,10 @@ SETTING_PREFIXES = (
 )
 # The user's settings must not affect the tests; only RABBITMQ_URL and RABBITMQ_MANAGEMENT_URL are used.
 SET_ASIDE = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(SETTING_PREFIXES)}
+
+# A shell's background job ignores Ctrl-C, and so would each command that a test starts and interrupts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes, or takes to be made, depends on what else the machine does.
 # CI runs the same examples each time; TEST_EXPLORE=1 makes new ones.

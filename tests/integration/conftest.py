@@ -171,7 +171,10 @@ def environment(broker_url):
 
 @pytest.fixture
 def start_worker(project, environment):
-    """Return a function that starts a worker and waits until it is ready; workers are killed at the end."""
+    """Return a function that starts a worker and waits until it is ready; workers are killed at the end.
+
+    Their output is part of the report of a test that fails.
+    """
     workers: list[Worker] = []
 
     def start(*options, wait=True, **more):
@@ -181,6 +184,7 @@ def start_worker(project, environment):
     yield start
     for worker in workers:
         worker.kill()
+        print(worker.output)
 
 
 @pytest.fixture

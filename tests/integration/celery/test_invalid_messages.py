@@ -219,6 +219,8 @@ def test_the_caller_of_a_task_that_no_worker_has_gets_an_error(worker, app):
 def test_a_message_of_plain_celery_is_run(worker, app, broker_url, noted, eventually, protocol):
     plain = Celery("plain", set_as_current=False, broker=broker_url, backend="rpc://")
     plain.conf.update(task_protocol=protocol, task_queues=[app.amqp.queues["celery"]])
+    # Without, RabbitMQ may lose a message whose connection is closed at once.
+    plain.conf.broker_transport_options = {"confirm_publish": True}
 
     with plain.connection_for_write() as connection:
         plain.send_task(TASK, ["ran"], connection=connection)
