@@ -1,9 +1,10 @@
 """The cost of a limit, and a flood of visitors: ``python benchmarks/limits.py [--quick]``.
 
 On RabbitMQ (a private one) and on the embedded broker: checks of one hot key from four processes of eight threads, a
-check of a known key and of a new one, and a task's call with and without a limit. On RabbitMQ then 20,000
-different visitors in a minute, while another process publishes all the time: the broker's memory and its alarm, the
-number of queues, and the time of each publish. Results go to ``limits.json`` in ``results`` beside this file.
+check of a known key and of a new one, a task's call with and without a limit, and of a unique task the first call of a
+key and a second one. On RabbitMQ then 20,000 different visitors in a minute, while another process publishes all the
+time: the broker's memory and its alarm, the number of queues, and the time of each publish. Results go to
+``limits.json`` in ``results`` beside this file.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from statistics import median, quantiles
 
 from framework.celery.app import App
 from framework.errors import OverLimit
-from framework.limits import Limit
+from framework.limits import Limit, Unique
 from framework.testing.rabbitmq import RabbitMQ
 
 HERE = Path(__file__).parent
@@ -120,7 +121,8 @@ def checks(url, seconds, times):
     app = app_at(url)
     free, plain = Limit(f"{times * 3}/m", name="free", app=app), app.task(name="bench.plain")(noop)
     limited = app.task(name="bench.limited", limit=Limit(f"{times * 3}/m"))(noop)
-    plain.delay(), limited.delay()
+    unique = app.task(name="bench.unique", unique=Unique("visitor"))(noop)
+    plain.delay(), limited.delay(), unique.delay("the second time")
     new = Limit("1/1s", name="new", app=app)
     return {
         "hot key, checks/s of 4 processes": round(hot_checks),
@@ -128,6 +130,8 @@ def checks(url, seconds, times):
         "new key, ms": timed(lambda number: new.take(f"new {number}"), times),
         "call, ms": timed(lambda _: plain.delay(), times),
         "call with a limit, ms": timed(lambda _: limited.delay(), times),
+        "first call of a key, ms": timed(unique.delay, times),
+        "second call of a key, ms": timed(lambda _: unique.delay("the second time"), times),
     }
 
 
