@@ -23,6 +23,9 @@ T = TypeVar("T")
 #: Seconds between two attempts.
 RETRY_DELAY_SECONDS = 0.1
 
+#: Seconds within which RabbitMQ has deleted a queue. Until then it answers as if the queue's cluster node were down.
+DELETION_SECONDS = 0.5
+
 _channels: "WeakKeyDictionary[Any, Any]" = WeakKeyDictionary()
 
 
@@ -61,6 +64,7 @@ def request(app: Any, operation: Callable[[Any], T]) -> T:
             cluster node that hosts the queue is down.
     """
     cause: BaseException | None = None
+    deletion: Deadline | None = None
     with Deadline.within(float(setting(app, "task_publish_timeout"))) as deadline:
         while True:
             started = time.monotonic()
@@ -68,10 +72,11 @@ def request(app: Any, operation: Callable[[Any], T]) -> T:
                 with acquired(app.pool) as connection:
                     return _run(connection, operation)
             except (AMQPError, OperationalError, OSError) as exc:
-                if _needs_other_connection(exc):
+                if not _is_without_node(exc):
+                    if isinstance(exc, ChannelError) or _is_final(exc):
+                        raise
+                elif (deletion := deletion or Deadline(DELETION_SECONDS)).passed:
                     raise _unreachable(app, exc) from None
-                if isinstance(exc, ChannelError) or _is_final(exc):
-                    raise
                 if cause is None or not deadline.passed:  # an attempt that ran out of time has no better one
                     cause = exc
                 if time.monotonic() - started + RETRY_DELAY_SECONDS > deadline.left:
@@ -107,8 +112,8 @@ def _unreachable(app: Any, exc: BaseException) -> FrameworkError:
     return BrokerUnreachable.at(sanitized(app.conf.broker_write_url), cause)
 
 
-def _needs_other_connection(exc: BaseException) -> bool:
-    """Return whether the error is RabbitMQ's for a queue whose cluster node is down."""
+def _is_without_node(exc: BaseException) -> bool:
+    """Return whether the error is RabbitMQ's for a queue whose cluster node is down, or that is being deleted."""
     return isinstance(exc, NotFound) and "home node" in str(exc)
 
 
