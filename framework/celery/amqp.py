@@ -145,6 +145,8 @@ class AMQP(celery.app.amqp.AMQP):
             task_info: TaskInfo | None = None,
             **options: Any,
         ) -> Any:
+            if _has_expiry(message):
+                options["expiration"] = None  # the worker ends it, and reports so; the broker would drop it in silence
             if options.get("headers"):  # a retry has those of the message that ran
                 options["headers"] = strip_death_headers(options["headers"])
             if (queue := self._queue_of(options)) is not None:
@@ -169,7 +171,8 @@ class AMQP(celery.app.amqp.AMQP):
         """Publish a received message once more, with additional ``headers``; confirmed when this returns."""
         properties = {**message.properties}
         properties.pop("application_headers", None)
-        if (milliseconds := properties.pop("expiration", None)) is not None:
+        milliseconds = properties.pop("expiration", None)
+        if milliseconds is not None and not message.headers.get("expires"):
             properties["expiration"] = int(milliseconds) / 1000
         with self.app.producer_or_acquire() as producer:
             ReliableProducer(producer, self.app.conf.task_publish_timeout).publish(
@@ -237,3 +240,9 @@ class AMQP(celery.app.amqp.AMQP):
             or next(bound, None)
             or next(iter(consumed.values()))
         )
+
+
+def _has_expiry(message: Any) -> bool:
+    """Return whether a task's message, of either of Celery's protocols, has its expiry for the worker to read."""
+    in_body = message.body if isinstance(message.body, dict) else {}  # protocol 1
+    return bool(message.headers.get("expires") or in_body.get("expires"))
