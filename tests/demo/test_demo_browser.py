@@ -4,6 +4,7 @@ import csv
 import os
 import signal
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -48,7 +49,7 @@ def command_line(pid):
 
 
 def sums_of(demo, rows=20_000):
-    with sqlite3.connect(demo.folder / "data" / f"sales-{rows}.db") as database:
+    with closing(sqlite3.connect(demo.folder / "data" / f"sales-{rows}.db")) as database:
         return dict(database.execute("SELECT month, round(sum(euros), 2) FROM sales GROUP BY month"))
 
 
