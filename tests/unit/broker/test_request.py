@@ -20,7 +20,7 @@ def app(broker_url):
     app.close()
 
 
-def test_a_queue_that_is_being_deleted_is_asked_for_again(app):
+def test_a_queue_that_is_being_deleted_is_requested_again(app):
     answers = iter([NotFound(DOWN), NotFound(DOWN), None])
 
     def declare(channel):
@@ -43,13 +43,13 @@ def test_a_queue_whose_node_is_down_is_an_error_within_a_second(app):
 
 
 def test_a_queue_that_does_not_exist_is_an_error_at_once(app):
-    asked = []
+    requested = []
 
     def declare(_):
-        asked.append(1)
+        requested.append(1)
         raise NotFound("NOT_FOUND - no queue 'lock' in vhost '/'")
 
     with pytest.raises(NotFound):
         requests.request(app, declare)
 
-    assert len(asked) == 1
+    assert len(requested) == 1
