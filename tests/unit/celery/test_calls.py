@@ -9,6 +9,7 @@ from framework.celery.app import App
 from framework.discovery import catalog
 from framework.errors import (
     BrokenTaskModule,
+    BrokerRefused,
     BrokerUnreachable,
     DuplicateTask,
     FrameworkWarning,
@@ -250,3 +251,18 @@ def test_an_unreachable_broker_is_named_without_its_password_and_with_two_fixes(
     assert "secret" not in message
     assert "rabbitmq-server" in message
     assert "sqlite:///" in message
+
+
+@pytest.mark.parametrize(("login", "vhost"), [("guest:secret", ""), ("guest:guest", "no-such-host")])
+def test_a_login_that_the_broker_refuses_is_an_error_with_the_fix_and_without_the_password(rabbitmq, login, vhost):
+    url = f"amqp://{login}@127.0.0.1:{rabbitmq.port}/{vhost}"
+    app = App("stranger", set_as_current=False, broker=url, backend="disabled")
+    app.conf.task_remote_names = ["*"]
+
+    with pytest.raises(BrokerRefused, match="Nothing was queued") as refused:
+        app.send_task("any.task")
+
+    app.close()
+    assert "Check user, password and virtual host" in refused.value.message
+    assert "guest:**@127.0.0.1" in refused.value.message
+    assert "secret" not in refused.value.message
