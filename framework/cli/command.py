@@ -26,7 +26,7 @@ APP = "framework.celery.celery"
 
 #: Commands of the framework, each in the module of its name.
 OURS = ("doctor", "failed", "result", "schedule", "tasks", "up", "watch")
-#: Commands of Celery that are imported alone, with their modules: its complete command line takes twice the time.
+#: Commands of Celery that are imported alone, with their modules: its command line imports all of them, and plugins.
 CELERYS = {
     "beat": "celery.bin.beat",
     "call": "celery.bin.call",

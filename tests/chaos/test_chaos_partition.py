@@ -75,7 +75,8 @@ def test_a_node_is_cut_off_and_comes_back(cluster, role, tmp_path, rows):
             schedulers.end()
         beats.close()
 
-    fault = f"partition, {cluster.release or ''} {cluster.handling}, {role} cut {CUT_SECONDS} s"
+    nodes = " ".join(filter(None, [cluster.release, cluster.handling]))
+    fault = f"partition, {nodes}, {role} cut {CUT_SECONDS} s"
     raised = [sum(call.ok is False for call in calls) for calls in sent]
     figures = replace(figures, slowest=max(call.seconds for call in chain(*sent, *guarded)))
     remarks = [
@@ -87,7 +88,7 @@ def test_a_node_is_cut_off_and_comes_back(cluster, role, tmp_path, rows):
     beats.report(f"{fault}: schedule", f"{schedulers.slots} slots", slots, *schedulers.remarks())
     total = sum(map(len, sent))
     measured = {
-        "row": f"{cluster.release or cluster.handling}, {role}",
+        "row": f"{nodes}, {role}",
         "load": total,
         "raised": sum(raised),
         "lost": figures.lost,

@@ -188,9 +188,15 @@ def start_worker(project, environment):
 
 
 @pytest.fixture
-def app(broker_url):
+def result_backend():
+    """The URL of the result backend of `app`."""
+    return "rpc://"
+
+
+@pytest.fixture
+def app(broker_url, result_backend):
     """An application that calls the project's tasks by name, as a script elsewhere would."""
-    app = App("caller", set_as_current=False, broker=broker_url, backend="rpc://")
+    app = App("caller", set_as_current=False, broker=broker_url, backend=result_backend)
     app.conf.task_remote_names = ["probe.*"]
     yield app
     consumer = getattr(app.backend, "result_consumer", None)

@@ -8,13 +8,12 @@ import pytest
 from celery.exceptions import TaskRevokedError
 
 from framework import Failures
-from framework.celery.app import App
 
 WAIT = 60
 
 
 @pytest.fixture(params=["rpc", "database", "redis"])
-def backend(request, project):
+def result_backend(request, project):
     """The URL of a result backend."""
     if request.param == "redis":
         return request.getfixturevalue("redis_url")
@@ -47,23 +46,12 @@ def redis_url(tmp_path, eventually):
     server.wait()
 
 
-@pytest.fixture
-def app(broker_url, backend):
-    app = App("caller", set_as_current=False, broker=broker_url, backend=backend)
-    app.conf.task_remote_names = ["probe.*"]
-    yield app
-    consumer = getattr(app.backend, "result_consumer", None)
-    if getattr(consumer, "_connection", None):
-        consumer.stop()
-    app.close()
-
-
 @pytest.mark.parametrize("protocol", [1, 2])
 def test_a13_a_task_that_expires_behind_another_is_revoked(
-    start_worker, app, backend, call, project, noted, eventually, protocol
+    start_worker, app, result_backend, call, project, noted, eventually, protocol
 ):
     app.conf.task_protocol = protocol
-    start_worker("-c1", CELERY_RESULT_BACKEND=backend)
+    start_worker("-c1", CELERY_RESULT_BACKEND=result_backend)
     running = call("work", 1, until="go").apply_async()
     eventually(lambda: noted("started") == ["1"])
 
@@ -81,8 +69,8 @@ def test_a13_a_task_that_expires_behind_another_is_revoked(
     assert Failures(app).count() == 0
 
 
-def test_a13_a_task_that_expires_while_it_is_delayed_is_revoked(start_worker, app, backend, call, noted):
-    start_worker("-c1", CELERY_RESULT_BACKEND=backend)
+def test_a13_a_task_that_expires_while_it_is_delayed_is_revoked(start_worker, app, result_backend, call, noted):
+    start_worker("-c1", CELERY_RESULT_BACKEND=result_backend)
 
     expired = call("write", "late").apply_async(countdown=1.5, expires=0.2)
 
@@ -92,9 +80,11 @@ def test_a13_a_task_that_expires_while_it_is_delayed_is_revoked(start_worker, ap
     assert Failures(app).count() == 0
 
 
-def test_a13_a_message_that_a_worker_publishes_again_keeps_its_expiry_for_the_worker(start_worker, app, backend, call):
+def test_a13_a_message_that_a_worker_publishes_again_keeps_its_expiry_for_the_worker(
+    start_worker, app, result_backend, call
+):
     """A retry carries the expiry of its first call."""
-    start_worker("-c1", CELERY_RESULT_BACKEND=backend)
+    start_worker("-c1", CELERY_RESULT_BACKEND=result_backend)
 
     retried = call("flaky", 3).apply_async(expires=0.5)  # its retries take 0.9 s
 

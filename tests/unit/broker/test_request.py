@@ -31,7 +31,7 @@ def test_a_queue_that_is_being_deleted_is_requested_again(app):
     assert requests.request(app, declare) == "lock"
 
 
-def test_a_queue_whose_node_is_down_is_an_error_within_a_second(app):
+def test_a_queue_whose_node_is_down_is_an_error_after_the_time_of_a_deletion(app):
     def declare(_):
         raise NotFound(DOWN)
 
