@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ import pytest
 from kombu import pools
 
 from framework.celery.app import App
+from tests.integration.fork_server import ForkServer
 
 ROOT = Path(__file__).parents[2]
 
@@ -84,28 +84,11 @@ def kill_my_child(self, once):
 class Worker:
     """A worker of the project; `kill` ends all its processes."""
 
-    def __init__(self, folder, environment, *options):
+    def __init__(self, fork_server, folder, environment, *options):
         self.lines: list[str] = []
         self._ready: Queue[bool] = Queue()
-        self.process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "framework",
-                "worker",
-                "--loglevel=info",
-                "--without-mingle",
-                "--without-gossip",
-                "-c2",
-                *options,
-            ],
-            cwd=folder,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
+        options = ["--loglevel=info", "--without-mingle", "--without-gossip", "-c2", *options]
+        self.process = fork_server.start_worker(str(folder), environment, *options)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -169,8 +152,16 @@ def environment(broker_url):
     return {**os.environ, "CELERY_BROKER_URL": broker_url, "PYTHONPATH": str(ROOT)}
 
 
+@pytest.fixture(scope="session")
+def fork_server():
+    """The process whose forks are the workers of the tests."""
+    server = ForkServer(str(ROOT))
+    yield server
+    server.close()
+
+
 @pytest.fixture
-def start_worker(project, environment):
+def start_worker(fork_server, project, environment):
     """Return a function that starts a worker and waits until it is ready; workers are killed at the end.
 
     Their output is part of the report of a test that fails.
@@ -178,7 +169,7 @@ def start_worker(project, environment):
     workers: list[Worker] = []
 
     def start(*options, wait=True, **more):
-        workers.append(Worker(project, {**environment, **more}, "-n", f"w{len(workers)}@%h", *options))
+        workers.append(Worker(fork_server, project, {**environment, **more}, "-n", f"w{len(workers)}@%h", *options))
         return workers[-1].wait_until_ready() if wait else workers[-1]
 
     yield start
