@@ -137,6 +137,21 @@ def test_a_global_prefetch_count_can_grow_while_consumers_wait(client):
     assert inbox.after_a_while() == [*"abcd"]
 
 
+@pytest.mark.usefixtures("global_prefetch")
+@pytest.mark.parametrize("method", ["ack", "reject"])
+def test_a_message_that_leaves_the_channel_makes_room_for_one_of_another_queue(client, method):
+    client.queue("other")
+    client.channel.basic_qos(0, 1, True)
+    inbox, other = client.consume(), client.consume("other")
+    client.publish("one")
+    inbox.wait_for(1)
+    client.publish("two", key="other")
+
+    getattr(client, method)(inbox[0])
+
+    assert other.wait_for(1) == ["two"]
+
+
 def test_messages_of_basic_get_do_not_count_for_the_prefetch_count(client):
     client.publish("one", "two")
     client.get()

@@ -28,6 +28,7 @@ class BasicMethods(ChannelBase):
             self._new_prefetch = prefetch_count
             return
         self._set("update channel set prefetch = ? where id = ?", prefetch_count)
+        self._shared_prefetch = prefetch_count
 
     def flow(self, active: bool) -> None:
         """Stop deliveries to this channel, or resume them."""
@@ -38,8 +39,7 @@ class BasicMethods(ChannelBase):
         with self._transaction() as transaction:
             channel = self._number(transaction, owner)
             transaction.execute(sql, (value, channel))
-            queues = transaction.execute("select distinct queue from consumer where channel = ?", (channel,)).fetchall()
-            dispatch_all(transaction, self._topology, [queue for (queue,) in queues])
+            dispatch_all(transaction, self._topology, self._consumed(transaction, channel))
 
     def _number(self, transaction: Transaction, owner: int) -> int:
         if self._id is None:
@@ -134,7 +134,7 @@ class BasicMethods(ChannelBase):
     def basic_ack(self, delivery_tag: int, multiple: bool = False, **_: Any) -> None:
         """Acknowledge a message, with ``multiple`` all up to it."""
         with self._deliveries_for(delivery_tag, multiple) as (transaction, ids):
-            dispatch_all(transaction, self._topology, delete_acked(transaction, ids))
+            self._dispatch(transaction, delete_acked(transaction, ids))
 
     def basic_reject(self, delivery_tag: int, requeue: bool, **_: Any) -> None:
         """Refuse a message: requeue it in its place, or dead-letter it."""
@@ -149,12 +149,12 @@ class BasicMethods(ChannelBase):
                 if requeue
                 else dead_letter(transaction, topology, ids, "rejected")
             )
-            dispatch_all(transaction, topology, queues)
+            self._dispatch(transaction, queues)
 
     def basic_recover(self, requeue: bool = False) -> None:  # noqa: ARG002
         """Requeue all unacknowledged messages; ``requeue`` is ignored, as in RabbitMQ."""
         with self._deliveries_for(0, multiple=True) as (transaction, ids):
-            dispatch_all(transaction, self._topology, requeue_messages(transaction, self._topology, ids))
+            self._dispatch(transaction, requeue_messages(transaction, self._topology, ids))
 
     @contextmanager
     def _deliveries_for(self, delivery_tag: int, multiple: bool) -> Iterator[tuple[Transaction, list[int]]]:

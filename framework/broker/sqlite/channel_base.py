@@ -1,7 +1,7 @@
 """The state of a channel: open or closed, its consumers, and its unacknowledged deliveries."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -73,7 +73,7 @@ class ChannelBase(StdChannel):
         self.no_ack_consumers: set[str] = set()
         self.events: defaultdict[str, set[Callable[..., object]]] = defaultdict(set)
         self._id: int | None = None
-        self._new_prefetch = 0
+        self._new_prefetch = self._shared_prefetch = 0
         self._unacked: dict[int, int] = {}
         self._last_queue = ""
         self._last_tag = 0
@@ -106,7 +106,7 @@ class ChannelBase(StdChannel):
         self.consumers.clear()
         self._unacked.clear()
         self._id = None
-        self._new_prefetch = 0
+        self._new_prefetch = self._shared_prefetch = 0
 
     @contextmanager
     def _transaction(self) -> Iterator[Transaction]:
@@ -144,7 +144,22 @@ class ChannelBase(StdChannel):
                 transaction, [message_id for (message_id,) in held.fetchall() if message_id not in delivered]
             )
             remove_consumers(transaction, self._topology, [consumer.id])
-            dispatch_all(transaction, self._topology, queues)
+            self._dispatch(transaction, queues)
+
+    def _dispatch(self, transaction: Transaction, queues: Iterable[int]) -> None:
+        """Dispatch the queues that messages of this channel left or returned to.
+
+        Under a prefetch count of the channel these made room for messages of any of its queues: the one that waits for
+        the longest time is first.
+        """
+        if self._shared_prefetch:
+            queues = dict.fromkeys((*self._consumed(transaction, self._id), *queues))
+        dispatch_all(transaction, self._topology, queues)
+
+    def _consumed(self, transaction: Transaction, channel: int | None) -> list[int]:
+        """Return the ids of the queues that a channel consumes, the one whose last delivery was first at the front."""
+        rows = transaction.execute("select queue from consumer where channel = ? order by turn", (channel,))
+        return [queue for (queue,) in rows.fetchall()]
 
     def received(self, consumer: Consumer, delivery: Delivery) -> amqp.Message:
         """Return the message as it is delivered to ``consumer``."""

@@ -42,6 +42,17 @@ def test_the_error_of_a_task_reaches_the_caller_and_its_link_error(worker, call,
     eventually(lambda: noted("errors") == [f"{sent.id} boom"])
 
 
+def test_a_worker_of_several_queues_runs_what_waits_in_each(start_worker, call, noted, project, eventually):
+    start_worker("-c1", "-Q", "one,two")
+    call("work", "long", until="go").apply_async(queue="one")
+    eventually(lambda: noted("started") == ["long"])
+    waiting = [call("add", number, 1).apply_async(queue=queue) for number, queue in enumerate(["one", "two", "two"])]
+
+    (project / "go").touch()
+
+    assert [result.get(WAIT) for result in waiting] == [1, 2, 3]
+
+
 def test_a_link_gets_the_result(worker, call, noted, eventually):
     call("add", 2, 2).apply_async(link=call("write")).get(WAIT)
 
