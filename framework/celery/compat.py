@@ -26,6 +26,7 @@ __all__ = [
     "is_alive",
     "process_of",
     "real_app",
+    "wait_for_written",
     "was_accepted",
 ]
 
@@ -87,6 +88,18 @@ def process_of(job: Any) -> Any:
     because its process died before the pool had read that it took the job.
     """
     return job._write_to
+
+
+def wait_for_written(pool: Any) -> None:
+    """Have a pool wait for the jobs that its processes were sent and have not accepted yet.
+
+    A pool that is closed forgets such a job, and its process runs it: nobody acknowledges its message, so the task runs
+    again. https://github.com/celery/celery/issues/3802
+    """
+    for job in pool._cache.values():
+        writer = getattr(job, "_writer", None)  # a weak reference, to a generator that ends with the last byte
+        if job._write_to is not None and (writer is None or writer() is None):
+            job._accepted = True
 
 
 def was_accepted(job: Any) -> bool:

@@ -5,6 +5,7 @@ from typing import Any
 
 import celery.concurrency.prefork
 from celery.concurrency.asynpool import AsynPool
+from celery.worker import state
 
 from framework.celery import compat
 
@@ -21,6 +22,8 @@ class Pool(AsynPool):
     a child dies while Celery handles another dead one, its report is not read yet: Celery gives the job to the next
     child, and no delivery is counted. A poison task ran seven times in six deliveries.
 
+    A job that was sent to a child when the worker is stopped is run, so its end is waited for.
+
     The time limit of a job is an entry of the event loop's timer. Celery cancels it when the job ends, but a cancelled
     entry stays until it is due: with a limit of 29 minutes the worker grew by half a kilobyte a task for that long.
     """
@@ -33,6 +36,12 @@ class Pool(AsynPool):
             if compat.was_accepted(job):
                 return  # the next round cleans up its process, and the job is lost with it
         super().on_job_process_down(job, pid_gone)
+
+    def flush(self) -> None:
+        """Forget the jobs that no child has; what they were sent before the worker was stopped is run to its end."""
+        if state.should_stop is not None:
+            compat.wait_for_written(self)
+        super().flush()
 
     def register_with_event_loop(self, hub: Any) -> None:
         """Register the pool's processes and timers, and drop cancelled time limits as jobs end."""

@@ -139,7 +139,7 @@ def test_a_global_prefetch_count_can_grow_while_consumers_wait(client):
 
 @pytest.mark.usefixtures("global_prefetch")
 @pytest.mark.parametrize("method", ["ack", "reject"])
-def test_a_message_that_leaves_the_channel_makes_room_for_one_of_another_queue(client, method):
+def test_a_message_that_leaves_the_channel_lets_another_queue_deliver_one(client, method):
     client.queue("other")
     client.channel.basic_qos(0, 1, True)
     inbox, other = client.consume(), client.consume("other")

@@ -4,6 +4,7 @@ import ast
 import inspect
 import os
 import re
+import weakref
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -132,6 +133,27 @@ def test_a_pool_job_has_its_process_and_whether_it_was_accepted():
 def test_celery_s_pool_stores_a_job_s_process_under_the_name_that_is_read():
     assert "._write_to = " in inspect.getsource(asynpool)
     assert "on_job_process_down" in vars(asynpool.AsynPool)
+
+
+def test_a_pool_waits_for_jobs_that_a_process_was_sent_whole():
+    class Sending:
+        """What stands for a generator that has not ended."""
+
+    sending, cache = Sending(), {}
+    sent, partly_sent, not_sent = (billiard.pool.ApplyResult(cache, callback=None) for _ in range(3))
+    sent._write_to = partly_sent._write_to = "a process"
+    partly_sent._writer = weakref.ref(sending)
+
+    compat.wait_for_written(Mock(_cache=cache))
+
+    assert [job._accepted for job in (sent, partly_sent, not_sent)] == [True, False, False]
+
+
+def test_celery_s_pool_has_a_job_s_writer_under_the_name_that_is_read():
+    source = inspect.getsource(asynpool)
+    assert "job._writer = ref(" in source
+    assert "job._accepted" in inspect.getsource(asynpool.AsynPool.flush)
+    assert "self._cache" in inspect.getsource(asynpool.AsynPool.flush)
 
 
 def test_billiard_checks_that_a_process_is_alive_with_the_same_method():
