@@ -118,7 +118,8 @@ def test_a2_a_probe_passes_delays_that_hold_nothing_overdue(app, channel, ready)
 
 @pytest.mark.parametrize("broker", ["rabbitmq"])  # the embedded broker holds up no message because of another
 def test_a2_a_probe_finds_the_step_queue_that_holds_overdue_tasks(app, channel, ready, eventually, full_queue):
-    publish_delayed(app, full_queue, MANY, countdown=0.25)
+    # RabbitMQ refuses messages only once it has noticed that a queue is full, and holds up others after about 32.
+    publish_delayed(app, full_queue, 3 * MANY, countdown=0.25)
     publish_delayed(app, "celery", 1, countdown=1.25)
     eventually(lambda: ready("celery") == 1, 30)
 
