@@ -93,7 +93,7 @@ def process_of(job: Any) -> Any:
 def wait_for_written(pool: Any) -> None:
     """Have a pool wait for the jobs that its processes were sent and have not accepted yet.
 
-    A pool that is closed forgets such a job, and its process runs it: nobody acknowledges its message, so the task runs
+    A pool that is closed forgets such a job, and its process runs it: its message is not acknowledged, so the task runs
     again. https://github.com/celery/celery/issues/3802
     """
     for job in pool._cache.values():

@@ -38,7 +38,7 @@ class Pool(AsynPool):
         super().on_job_process_down(job, pid_gone)
 
     def flush(self) -> None:
-        """Forget the jobs that no child has; what they were sent before the worker was stopped is run to its end."""
+        """Forget the jobs that no child has accepted, except what was sent to one when the worker was stopped."""
         if state.should_stop is not None:
             compat.wait_for_written(self)
         super().flush()

@@ -47,7 +47,7 @@ REQUEST_BYTES = 200_000
 
 
 class ForkedWorker:
-    """``framework worker``, as a process group of its own, with its output in a pipe; used as a `subprocess.Popen`."""
+    """``framework worker`` in a new process group, with its output in a pipe; used as a `subprocess.Popen`."""
 
     def __init__(self, requests: socket.socket, command: dict[str, Any]) -> None:
         self._requests = requests
@@ -119,7 +119,7 @@ class ForkServer:
     def start_worker(
         self, folder: str, environment: dict[str, str], *options: str
     ) -> "ForkedWorker | subprocess.Popen[str]":
-        """Start a worker in a folder; as a new program where what differs takes effect at a program's start alone."""
+        """Start a worker in a folder; as a new program where it has other variables that Python reads at its start."""
         if sys.platform != "linux" or start_variables(environment) != start_variables(os.environ):
             return subprocess.Popen(
                 [sys.executable, "-m", "framework", "worker", *options],

@@ -97,6 +97,7 @@ class ChannelBase(StdChannel):
         self._unacked.clear()
 
     def _reset(self) -> None:
+        self._shared_prefetch = 0  # what leaves a channel that closes is not replaced
         if self.consumers or self._unacked or self._id is not None:
             with self._open().transaction() as transaction:
                 self._remove(transaction, list(self.consumers.values()))
@@ -106,7 +107,7 @@ class ChannelBase(StdChannel):
         self.consumers.clear()
         self._unacked.clear()
         self._id = None
-        self._new_prefetch = self._shared_prefetch = 0
+        self._new_prefetch = 0
 
     @contextmanager
     def _transaction(self) -> Iterator[Transaction]:
